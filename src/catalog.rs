@@ -1,0 +1,104 @@
+//! WHAT EXISTS? Streams, tables, views, sinks, functions and logics, by name.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use arrow::datatypes::SchemaRef;
+use datafusion_expr::{AggregateUDF, ScalarUDF};
+
+use crate::operators::logic::LogicRef;
+use crate::plan::node::{Bounded, ChangelogMode};
+use crate::sql;
+
+/// What a name in a `FROM` clause may stand for.
+#[derive(Debug, Clone)]
+pub enum Relation {
+    /// An append-only sequence of rows, host-fed or from a source.
+    Stream(Stream),
+    /// Rows with a primary key, host-fed.
+    Table(Table),
+    /// A macro.
+    View(View),
+    /// A stream defined by a query and shared by its readers.
+    Derived(Derived),
+}
+
+/// A stream.
+#[derive(Debug, Clone)]
+pub struct Stream {
+    /// Its columns.
+    pub schema: SchemaRef,
+    /// Its `WITH` options; none for a host-fed stream.
+    pub options: Vec<sql::SqlOption>,
+    /// Whether it ends by itself.
+    pub bounded: Bounded,
+}
+
+/// A table with a primary key.
+#[derive(Debug, Clone)]
+pub struct Table {
+    /// Its columns.
+    pub schema: SchemaRef,
+    /// The columns of its primary key, as indices into the schema.
+    pub primary_key: Vec<usize>,
+}
+
+/// A view: its query is planned anew wherever it is named.
+#[derive(Debug, Clone)]
+pub struct View {
+    /// Names for its columns, if given.
+    pub columns: Vec<sql::Name>,
+    /// What it shows.
+    pub query: sql::Query,
+    /// The columns of its result, without `op`.
+    pub schema: SchemaRef,
+}
+
+/// A stream defined by a query.
+#[derive(Debug, Clone)]
+pub struct Derived {
+    /// The columns of its result, without `op`.
+    pub schema: SchemaRef,
+    /// Whether its rows are only added.
+    pub mode: ChangelogMode,
+    /// Whether it ends by itself.
+    pub bounded: Bounded,
+}
+
+impl Relation {
+    /// Its columns, without `op`.
+    pub fn schema(&self) -> &SchemaRef {
+        match self {
+            Relation::Stream(stream) => &stream.schema,
+            Relation::Table(table) => &table.schema,
+            Relation::View(view) => &view.schema,
+            Relation::Derived(derived) => &derived.schema,
+        }
+    }
+}
+
+/// A place to write to.
+#[derive(Debug, Clone)]
+pub struct SinkDef {
+    /// Its columns, if they were declared or are known from its query.
+    pub schema: Option<SchemaRef>,
+    /// Its `WITH` options.
+    pub options: Vec<sql::SqlOption>,
+}
+
+/// Everything that has a name.
+///
+/// Relations and sinks share one set of names; functions, aggregates and logics another.
+#[derive(Clone, Default)]
+pub struct Catalog {
+    /// What can be read from.
+    pub relations: BTreeMap<String, Relation>,
+    /// What can only be written to.
+    pub sinks: BTreeMap<String, SinkDef>,
+    /// Scalar functions, built in and registered.
+    pub scalars: HashMap<String, Arc<ScalarUDF>>,
+    /// Aggregate functions, built in and registered.
+    pub aggregates: HashMap<String, Arc<AggregateUDF>>,
+    /// Registered state machines.
+    pub logics: HashMap<String, LogicRef>,
+}

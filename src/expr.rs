@@ -1,0 +1,161 @@
+//! WHAT IS A VALUE? The thin door to DataFusion's physical expressions and aggregates.
+//!
+//! With `plan/planner.rs` this is the only file that names DataFusion's planning types,
+//! so operators see Arrow, [`Expr`] and [`AggregateCall`] and nothing else.
+
+use std::fmt;
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch};
+use arrow::compute::SortOptions;
+use arrow::datatypes::{DataType, FieldRef};
+use datafusion_common::DataFusionError;
+use datafusion_expr::Accumulator;
+use datafusion_physical_expr::PhysicalExpr;
+use datafusion_physical_expr::aggregate::AggregateFunctionExpr;
+
+use crate::error::{Code, DataError, Error, InternalError, Result};
+
+/// An expression over the columns of a batch.
+#[derive(Clone)]
+pub struct Expr {
+    physical: Arc<dyn PhysicalExpr>,
+    field: FieldRef,
+    text: Arc<str>,
+}
+
+impl Expr {
+    /// An expression whose result is described by `field`; `text` is how EXPLAIN and errors call it.
+    pub fn new(physical: Arc<dyn PhysicalExpr>, field: FieldRef, text: impl Into<Arc<str>>) -> Expr {
+        Expr { physical, field, text: text.into() }
+    }
+
+    /// The values for the rows of `batch`, one a row.
+    pub fn evaluate(&self, batch: &RecordBatch) -> Result<ArrayRef> {
+        let value = self.physical.evaluate(batch).map_err(value_error)?;
+        value.into_array(batch.num_rows()).map_err(value_error)
+    }
+
+    /// The rows of `batch` for which the expression is true. NULL is not true.
+    pub fn evaluate_predicate(&self, batch: &RecordBatch) -> Result<BooleanArray> {
+        let array = self.evaluate(batch)?;
+        let Some(mask) = array.as_any().downcast_ref::<BooleanArray>() else {
+            return Err(InternalError::new(format!("the predicate \"{}\" is not boolean", self.text)).into());
+        };
+        Ok(match mask.null_count() {
+            0 => mask.clone(),
+            _ => arrow::compute::prep_null_mask_filter(mask),
+        })
+    }
+
+    /// If the expression is a plain column, its index.
+    pub fn column_index(&self) -> Option<usize> {
+        self.physical.downcast_ref::<datafusion_physical_expr::expressions::Column>().map(|column| column.index())
+    }
+
+    /// Name, type and nullability of the result.
+    pub fn field(&self) -> &FieldRef {
+        &self.field
+    }
+
+    /// The type of the result.
+    pub fn data_type(&self) -> &DataType {
+        self.field.data_type()
+    }
+}
+
+impl fmt::Display for Expr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl fmt::Debug for Expr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+/// An expression to sort by.
+#[derive(Debug, Clone)]
+pub struct SortKey {
+    /// What is compared.
+    pub expr: Expr,
+    /// In which direction, and where NULLs go.
+    pub options: SortOptions,
+}
+
+/// One aggregate of a `GROUP BY` or `COLLECT`.
+#[derive(Clone)]
+pub struct AggregateCall {
+    /// The function's canonical name, as DataFusion gives it: `count`, `sum`, `first_value`, …
+    pub function: Arc<str>,
+    /// The arguments. `count(*)` has one literal.
+    pub arguments: Vec<Expr>,
+    /// `FILTER (WHERE …)`.
+    pub filter: Option<Expr>,
+    /// `ORDER BY` inside the call.
+    pub order_by: Vec<SortKey>,
+    /// `DISTINCT` inside the call.
+    pub distinct: bool,
+    /// `IGNORE NULLS`.
+    pub ignore_nulls: bool,
+    /// Name, type and nullability of the result.
+    pub output: FieldRef,
+    /// How EXPLAIN and errors call it.
+    pub text: Arc<str>,
+    lowered: Arc<AggregateFunctionExpr>,
+}
+
+impl AggregateCall {
+    /// An aggregate as DataFusion has lowered it.
+    pub(crate) fn new(
+        lowered: Arc<AggregateFunctionExpr>,
+        arguments: Vec<Expr>,
+        filter: Option<Expr>,
+        order_by: Vec<SortKey>,
+        output: FieldRef,
+        text: impl Into<Arc<str>>,
+    ) -> AggregateCall {
+        AggregateCall {
+            function: lowered.fun().name().into(),
+            arguments,
+            filter,
+            order_by,
+            distinct: lowered.is_distinct(),
+            ignore_nulls: lowered.ignore_nulls(),
+            output,
+            text: text.into(),
+            lowered,
+        }
+    }
+
+    /// DataFusion's accumulator for one group: the adapter's way for functions that have no columnar form of ours.
+    /// Its inputs are [`AggregateCall::arguments`], then the keys of [`AggregateCall::order_by`].
+    pub(crate) fn accumulator(&self) -> Result<Box<dyn Accumulator>> {
+        self.lowered.create_accumulator().map_err(value_error)
+    }
+}
+
+impl fmt::Display for AggregateCall {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl fmt::Debug for AggregateCall {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+/// What DataFusion says when a value cannot be computed, in our words.
+pub(crate) fn value_error(error: DataFusionError) -> Error {
+    let root = error.find_root();
+    match root {
+        DataFusionError::Internal(message) => InternalError::new(message.clone()).into(),
+        DataFusionError::ArrowError(error, _) => DataError::new(Code::Value, error.to_string()).into(),
+        DataFusionError::Execution(message) => DataError::new(Code::Value, message.clone()).into(),
+        other => DataError::new(Code::Value, other.strip_backtrace()).into(),
+    }
+}

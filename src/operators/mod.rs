@@ -1,0 +1,142 @@
+//! WHAT HAPPENS? Each node of a plan as a state machine.
+//!
+//! An operator never blocks, spawns, reads a clock or touches a file.
+//! It is told what happened and writes what follows into [`Output`].
+//! [`deliver`] is the only place an operator is called from, and [`build`] the only place one is born.
+
+pub mod logic;
+
+use std::fmt;
+
+use crate::error::Result;
+use crate::state::Snapshot;
+use crate::types::{Batch, Epoch, Timestamp};
+
+/// Which input of an operator, counted from 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Port(pub usize);
+
+/// What an operator says in answer to an event, in order. A buffer that the driver reuses.
+#[derive(Debug, Default)]
+pub struct Output {
+    now: Timestamp,
+    batches: Vec<Batch>,
+    watermark: Option<Timestamp>,
+}
+
+impl Output {
+    /// When the event happens, by the engine's clock: the arrival time of the rows of this activation.
+    pub fn now(&self) -> Timestamp {
+        self.now
+    }
+
+    /// Sets the time of the events that follow.
+    pub fn set_now(&mut self, now: Timestamp) {
+        self.now = now;
+    }
+
+    /// Says a batch. An empty one is not worth saying and is left out.
+    pub fn push(&mut self, batch: Batch) {
+        if !batch.is_empty() {
+            self.batches.push(batch);
+        }
+    }
+
+    /// Says that no row before `watermark` will come any more.
+    pub fn advance(&mut self, watermark: Timestamp) {
+        self.watermark = Some(watermark);
+    }
+
+    /// The batches said so far, taken out.
+    pub fn drain(&mut self) -> impl Iterator<Item = Batch> + '_ {
+        self.batches.drain(..)
+    }
+
+    /// The watermark said last, taken out.
+    pub fn take_watermark(&mut self) -> Option<Timestamp> {
+        self.watermark.take()
+    }
+}
+
+/// A state machine over batches.
+///
+/// Within one activation the order is: due notifications, then rows, then the end of the input, then the snapshot.
+/// A notification that is due before a row's arrival runs before it.
+/// An operator is born with its state (see [`build`]), so none is ever half restored.
+pub trait Operator: Send {
+    /// Rows have arrived on `port`.
+    fn on_batch(&mut self, port: Port, batch: Batch, out: &mut Output) -> Result<()>;
+
+    /// No row before `watermark` will come any more on any input.
+    fn on_watermark(&mut self, watermark: Timestamp, out: &mut Output) -> Result<()> {
+        out.advance(watermark);
+        Ok(())
+    }
+
+    /// The clock has reached `now`, which is not before what [`Operator::notify_at`] asked for.
+    fn on_notify(&mut self, now: Timestamp, out: &mut Output) -> Result<()> {
+        let _ = (now, out);
+        Ok(())
+    }
+
+    /// Every input has ended.
+    fn on_eof(&mut self, out: &mut Output) -> Result<()> {
+        let _ = out;
+        Ok(())
+    }
+
+    /// When to call [`Operator::on_notify`]; asked again after each call.
+    fn notify_at(&self) -> Option<Timestamp> {
+        None
+    }
+
+    /// What of the state has changed since the snapshot of epoch `since`; all of it for [`Epoch::ZERO`].
+    /// `None` from an operator that keeps nothing.
+    fn snapshot(&mut self, since: Epoch) -> Result<Option<Snapshot>> {
+        let _ = since;
+        Ok(None)
+    }
+
+    /// How much is kept.
+    fn state_size(&self) -> StateSize {
+        StateSize::default()
+    }
+}
+
+/// How much an operator keeps.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct StateSize {
+    /// Keys, groups or rows, whichever the operator counts its state in.
+    pub rows: usize,
+    /// Bytes, as exactly as the operator can tell.
+    pub bytes: usize,
+}
+
+/// What can happen to an operator.
+#[derive(Debug)]
+pub enum Event {
+    /// Rows on a port.
+    Batch(Port, Batch),
+    /// The combined watermark of all inputs.
+    Watermark(Timestamp),
+    /// The clock.
+    Notify(Timestamp),
+    /// The end of every input.
+    Eof,
+}
+
+/// Calls `operator` with `event`: the only place where one is called.
+pub fn deliver(operator: &mut dyn Operator, event: Event, out: &mut Output) -> Result<()> {
+    match event {
+        Event::Batch(port, batch) => operator.on_batch(port, batch, out),
+        Event::Watermark(watermark) => operator.on_watermark(watermark, out),
+        Event::Notify(now) => operator.on_notify(now, out),
+        Event::Eof => operator.on_eof(out),
+    }
+}
+
+impl fmt::Display for Port {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}

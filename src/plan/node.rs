@@ -1,0 +1,346 @@
+//! The one plan there is: every streaming plan node with its settings.
+
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+
+use crate::expr::{AggregateCall, Expr, SortKey};
+use crate::types::Interval;
+
+/// A node of a streaming plan. Inputs are owned by the node that reads them.
+#[derive(Debug, Clone)]
+pub enum Node {
+    /// Rows of a stream, table or file.
+    Source(Source),
+    /// Rows written in the statement.
+    Values(Values),
+    /// Rows for which a predicate is true.
+    Filter(Filter),
+    /// Expressions over each row.
+    Project(Project),
+    /// A row for each element of a list.
+    Unnest(Unnest),
+    /// Each row once for each grouping set.
+    Expand(Expand),
+    /// The rows of several inputs, as they arrive.
+    Union(Union),
+    /// `GROUP BY`, `DISTINCT` and aggregates without keys.
+    Aggregate(Aggregate),
+    /// Two or more sides joined on one key, with `KEEP` and `EMIT`.
+    KeyedJoin(KeyedJoin),
+    /// A count-or-timeout window a key.
+    Collect(Collect),
+    /// A user-defined state machine a key.
+    Logic(Logic),
+    /// `ORDER BY` of a result that ends.
+    Sort(Sort),
+    /// `LIMIT` and `OFFSET` in order of arrival.
+    Limit(Limit),
+}
+
+/// Rows of a stream, table or file.
+#[derive(Debug, Clone)]
+pub struct Source {
+    /// The name in the catalog, or the path of a file that is read directly.
+    pub relation: Arc<str>,
+    /// Which columns are read, as indices into the relation's schema.
+    pub projection: Vec<usize>,
+    /// The columns read.
+    pub schema: SchemaRef,
+    /// Whether the relation ends by itself.
+    pub bounded: Bounded,
+    /// Whether rows are only added.
+    pub mode: ChangelogMode,
+}
+
+/// Whether a relation ends by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bounded {
+    /// A file.
+    Yes,
+    /// A host-fed stream or table: it ends when it is closed.
+    UntilClosed,
+    /// A source that by its declaration never ends.
+    Never,
+}
+
+/// Whether rows of a relation are only added, or also updated and deleted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ChangelogMode {
+    /// Rows are only added.
+    AppendOnly,
+    /// Rows carry a [`crate::RowKind`].
+    Changelog,
+}
+
+/// Rows written in the statement.
+#[derive(Debug, Clone)]
+pub struct Values {
+    /// The rows.
+    pub rows: RecordBatch,
+}
+
+/// Rows for which a predicate is true.
+#[derive(Debug, Clone)]
+pub struct Filter {
+    /// Where the rows come from.
+    pub input: Box<Node>,
+    /// The condition; NULL is not true.
+    pub predicate: Expr,
+}
+
+/// Expressions over each row.
+#[derive(Debug, Clone)]
+pub struct Project {
+    /// Where the rows come from.
+    pub input: Box<Node>,
+    /// One expression a column of the result.
+    pub exprs: Vec<Expr>,
+    /// The columns of the result.
+    pub schema: SchemaRef,
+}
+
+/// A row for each element of a list.
+#[derive(Debug, Clone)]
+pub struct Unnest {
+    /// Where the rows come from.
+    pub input: Box<Node>,
+    /// For each column of the result: which column of the input, and what is done with it.
+    pub columns: Vec<UnnestColumn>,
+    /// Whether a row whose lists are all empty or NULL gives one row of NULLs.
+    pub preserve_nulls: bool,
+    /// The columns of the result.
+    pub schema: SchemaRef,
+}
+
+/// What [`Unnest`] does for a column of its result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UnnestColumn {
+    /// Repeats input column `.0` for each element.
+    Repeat(usize),
+    /// The elements of the list in input column `.0`, that many levels deep.
+    List(usize, usize),
+    /// Field `.1` of the struct in input column `.0`.
+    StructField(usize, usize),
+}
+
+/// Each row once for each grouping set.
+///
+/// The rows of one input row come together, in the order of the sets. A key that is not in the set is NULL.
+/// The last column is the set's `__grouping_id`.
+#[derive(Debug, Clone)]
+pub struct Expand {
+    /// Where the rows come from. Its first `keys` columns are the grouping keys.
+    pub input: Box<Node>,
+    /// How many of the first columns are grouping keys.
+    pub keys: usize,
+    /// For each set: which keys it holds, and its grouping id.
+    pub sets: Vec<GroupingSet>,
+    /// The columns of the result: those of the input, then the grouping id.
+    pub schema: SchemaRef,
+}
+
+/// One set of `GROUPING SETS`, `ROLLUP` or `CUBE`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GroupingSet {
+    /// For each key whether the set holds it.
+    pub holds: Vec<bool>,
+    /// The value of the grouping id column.
+    pub id: u64,
+}
+
+/// The rows of several inputs, as they arrive.
+#[derive(Debug, Clone)]
+pub struct Union {
+    /// The inputs, with the same types of columns.
+    pub inputs: Vec<Node>,
+    /// The columns of the result.
+    pub schema: SchemaRef,
+}
+
+/// When an aggregate speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AggregateEmit {
+    /// Once, when it can no longer change.
+    Final,
+    /// One row out for every row in.
+    Running,
+    /// Every change.
+    Changes,
+    /// The keys that changed, at most that often.
+    Every(Interval),
+}
+
+/// `GROUP BY`, `DISTINCT` and aggregates without keys.
+///
+/// The result's columns are the keys, then the aggregates.
+#[derive(Debug, Clone)]
+pub struct Aggregate {
+    /// Where the rows come from.
+    pub input: Box<Node>,
+    /// What is grouped by; none for a global aggregate.
+    pub keys: Vec<Expr>,
+    /// What is computed for each group.
+    pub aggregates: Vec<AggregateCall>,
+    /// When results come out.
+    pub emit: AggregateEmit,
+    /// Whether the input retracts.
+    pub input_mode: ChangelogMode,
+    /// The columns of the result.
+    pub schema: SchemaRef,
+}
+
+/// Which rows of a side a keyed join remembers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum JoinKeep {
+    /// The first of each side.
+    First,
+    /// The last of each side.
+    Last,
+    /// All of them.
+    Product,
+}
+
+/// When a keyed join speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum JoinEmit {
+    /// When every side has a row; then the key's state is discarded.
+    Complete,
+    /// For every row.
+    Running,
+    /// At the end.
+    Final,
+}
+
+/// Two or more sides joined on one key.
+///
+/// The result's columns are those of the sides in order; port `n` is side `n`.
+#[derive(Debug, Clone)]
+pub struct KeyedJoin {
+    /// The sides, leftmost first.
+    pub sides: Vec<JoinSide>,
+    /// What each side remembers.
+    pub keep: JoinKeep,
+    /// When results come out.
+    pub emit: JoinEmit,
+    /// For each side whether a combination needs a row of it:
+    /// every side for INNER, the first for LEFT, none for FULL.
+    pub required: Vec<bool>,
+    /// The columns of the result; nullable where a side may be missing.
+    pub schema: SchemaRef,
+}
+
+/// One side of a keyed join.
+#[derive(Debug, Clone)]
+pub struct JoinSide {
+    /// Where its rows come from.
+    pub input: Node,
+    /// The key, of the same types on all sides.
+    pub keys: Vec<Expr>,
+    /// How EXPLAIN calls it.
+    pub name: Arc<str>,
+}
+
+/// A count-or-timeout window a key. At least one bound is set.
+///
+/// The result's columns are the keys, then the aggregates, then `close_reason` (text).
+#[derive(Debug, Clone)]
+pub struct Collect {
+    /// Where the rows come from.
+    pub input: Box<Node>,
+    /// What is grouped by; none for one window over all rows.
+    pub keys: Vec<Expr>,
+    /// What is computed over the rows of a window.
+    pub aggregates: Vec<AggregateCall>,
+    /// Closes when that many rows are in.
+    pub max_rows: Option<u64>,
+    /// Closes when no row has come for so long.
+    pub timeout: Option<Interval>,
+    /// Closes when the first row has waited for so long.
+    pub max_wait: Option<Interval>,
+    /// The columns of the result.
+    pub schema: SchemaRef,
+}
+
+/// A user-defined state machine a key.
+#[derive(Clone)]
+pub struct Logic {
+    /// Where the rows come from.
+    pub input: Box<Node>,
+    /// The name it was registered under.
+    pub name: Arc<str>,
+    /// What it is partitioned by; none for one instance over all rows.
+    pub keys: Vec<Expr>,
+    /// What builds an instance for a key.
+    pub factory: Arc<dyn crate::operators::logic::LogicFactory>,
+    /// The columns of the result.
+    pub schema: SchemaRef,
+}
+
+impl std::fmt::Debug for Logic {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Logic").field("name", &self.name).field("keys", &self.keys).field("input", &self.input).finish()
+    }
+}
+
+/// `ORDER BY` of a result that ends; speaks at the end.
+#[derive(Debug, Clone)]
+pub struct Sort {
+    /// Where the rows come from.
+    pub input: Box<Node>,
+    /// What is sorted by, most significant first.
+    pub keys: Vec<SortKey>,
+    /// How many of the first rows are wanted, if not all.
+    pub fetch: Option<usize>,
+}
+
+/// `LIMIT` and `OFFSET` in order of arrival.
+#[derive(Debug, Clone)]
+pub struct Limit {
+    /// Where the rows come from.
+    pub input: Box<Node>,
+    /// How many rows are passed over.
+    pub skip: usize,
+    /// How many rows follow, if not all.
+    pub fetch: Option<usize>,
+}
+
+impl Node {
+    /// The columns of the result, without `op`.
+    pub fn schema(&self) -> SchemaRef {
+        match self {
+            Node::Source(node) => node.schema.clone(),
+            Node::Values(node) => node.rows.schema(),
+            Node::Filter(node) => node.input.schema(),
+            Node::Project(node) => node.schema.clone(),
+            Node::Unnest(node) => node.schema.clone(),
+            Node::Expand(node) => node.schema.clone(),
+            Node::Union(node) => node.schema.clone(),
+            Node::Aggregate(node) => node.schema.clone(),
+            Node::KeyedJoin(node) => node.schema.clone(),
+            Node::Collect(node) => node.schema.clone(),
+            Node::Logic(node) => node.schema.clone(),
+            Node::Sort(node) => node.input.schema(),
+            Node::Limit(node) => node.input.schema(),
+        }
+    }
+
+    /// The nodes it reads, in the order of its ports.
+    pub fn inputs(&self) -> Vec<&Node> {
+        match self {
+            Node::Source(_) | Node::Values(_) => vec![],
+            Node::Filter(node) => vec![&node.input],
+            Node::Project(node) => vec![&node.input],
+            Node::Unnest(node) => vec![&node.input],
+            Node::Expand(node) => vec![&node.input],
+            Node::Union(node) => node.inputs.iter().collect(),
+            Node::Aggregate(node) => vec![&node.input],
+            Node::KeyedJoin(node) => node.sides.iter().map(|side| &side.input).collect(),
+            Node::Collect(node) => vec![&node.input],
+            Node::Logic(node) => vec![&node.input],
+            Node::Sort(node) => vec![&node.input],
+            Node::Limit(node) => vec![&node.input],
+        }
+    }
+}

@@ -1,0 +1,199 @@
+//! A batch of rows and, for a changelog, what each row does to the result.
+
+use std::fmt;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, RecordBatch, StringArray};
+use arrow::buffer::ScalarBuffer;
+use arrow::compute;
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+
+use crate::error::Result;
+
+/// The name of the first column of a changelog result.
+pub const OP_COLUMN: &str = "op";
+
+/// What a row of a changelog does to the result (Flink's row kinds).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(i8)]
+pub enum RowKind {
+    /// `+I`: a row that was not there.
+    Insert = 0,
+    /// `-U`: the row as it was before an update. The next row of the batch is its `+U`.
+    UpdateBefore = 1,
+    /// `+U`: the row as it is after an update. The row before it in the batch is its `-U`.
+    UpdateAfter = 2,
+    /// `-D`: a row that is gone.
+    Delete = 3,
+}
+
+impl RowKind {
+    /// `+I`, `-U`, `+U` or `-D`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            RowKind::Insert => "+I",
+            RowKind::UpdateBefore => "-U",
+            RowKind::UpdateAfter => "+U",
+            RowKind::Delete => "-D",
+        }
+    }
+
+    /// 1 for a row that comes, -1 for a row that goes.
+    pub fn weight(self) -> i64 {
+        match self {
+            RowKind::Insert | RowKind::UpdateAfter => 1,
+            RowKind::UpdateBefore | RowKind::Delete => -1,
+        }
+    }
+
+    /// The row kind of that text, if it is one.
+    pub fn parse(text: &str) -> Option<RowKind> {
+        [RowKind::Insert, RowKind::UpdateBefore, RowKind::UpdateAfter, RowKind::Delete]
+            .into_iter()
+            .find(|kind| kind.as_str() == text)
+    }
+
+    fn from_code(code: i8) -> RowKind {
+        match code {
+            1 => RowKind::UpdateBefore,
+            2 => RowKind::UpdateAfter,
+            3 => RowKind::Delete,
+            _ => RowKind::Insert,
+        }
+    }
+}
+
+impl fmt::Display for RowKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// The row kinds of a batch, one a row. Slicing and cloning are free.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RowKinds(ScalarBuffer<i8>);
+
+impl RowKinds {
+    /// The kind of row `row`.
+    pub fn get(&self, row: usize) -> RowKind {
+        RowKind::from_code(self.0[row])
+    }
+
+    /// How many rows.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there is no row.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// All of them, in order.
+    pub fn iter(&self) -> impl Iterator<Item = RowKind> + '_ {
+        self.0.iter().map(|code| RowKind::from_code(*code))
+    }
+
+    /// `rows` rows of one kind.
+    pub fn all(kind: RowKind, rows: usize) -> RowKinds {
+        RowKinds(vec![kind as i8; rows].into())
+    }
+
+    fn slice(&self, offset: usize, rows: usize) -> RowKinds {
+        RowKinds(self.0.slice(offset, rows))
+    }
+}
+
+impl FromIterator<RowKind> for RowKinds {
+    fn from_iter<I: IntoIterator<Item = RowKind>>(kinds: I) -> Self {
+        RowKinds(kinds.into_iter().map(|kind| kind as i8).collect())
+    }
+}
+
+/// Some rows of a relation, in order.
+///
+/// An append-only relation's batches have no row kinds; a changelog's batches have one for each row.
+/// In a changelog a `-U` is always followed, in the same batch, by its `+U`.
+#[derive(Debug, Clone)]
+pub struct Batch {
+    rows: RecordBatch,
+    kinds: Option<RowKinds>,
+}
+
+impl Batch {
+    /// Rows of an append-only relation.
+    pub fn append_only(rows: RecordBatch) -> Batch {
+        Batch { rows, kinds: None }
+    }
+
+    /// Rows of a changelog. `kinds` has one entry a row.
+    pub fn changelog(rows: RecordBatch, kinds: RowKinds) -> Batch {
+        debug_assert_eq!(rows.num_rows(), kinds.len());
+        Batch { rows, kinds: Some(kinds) }
+    }
+
+    /// The rows, without their kinds.
+    pub fn rows(&self) -> &RecordBatch {
+        &self.rows
+    }
+
+    /// The kinds, if the relation is a changelog.
+    pub fn kinds(&self) -> Option<&RowKinds> {
+        self.kinds.as_ref()
+    }
+
+    /// The kind of row `row`; a row of an append-only relation is an insert.
+    pub fn kind(&self, row: usize) -> RowKind {
+        self.kinds.as_ref().map_or(RowKind::Insert, |kinds| kinds.get(row))
+    }
+
+    /// How many rows.
+    pub fn num_rows(&self) -> usize {
+        self.rows.num_rows()
+    }
+
+    /// Whether there is no row.
+    pub fn is_empty(&self) -> bool {
+        self.num_rows() == 0
+    }
+
+    /// Rows `offset..offset + rows`, without a copy.
+    #[must_use]
+    pub fn slice(&self, offset: usize, rows: usize) -> Batch {
+        Batch { rows: self.rows.slice(offset, rows), kinds: self.kinds.as_ref().map(|kinds| kinds.slice(offset, rows)) }
+    }
+
+    /// Other columns for the same rows, kinds kept.
+    #[must_use]
+    pub fn with_rows(&self, rows: RecordBatch) -> Batch {
+        debug_assert_eq!(rows.num_rows(), self.num_rows());
+        Batch { rows, kinds: self.kinds.clone() }
+    }
+
+    /// The batch as users see it: a changelog with its kinds in a first column `op`.
+    pub fn to_record_batch(&self) -> Result<RecordBatch> {
+        let Some(kinds) = &self.kinds else { return Ok(self.rows.clone()) };
+        let op: ArrayRef = Arc::new(StringArray::from_iter_values(kinds.iter().map(RowKind::as_str)));
+        let mut columns = vec![op];
+        columns.extend_from_slice(self.rows.columns());
+        Ok(RecordBatch::try_new(changelog_schema(&self.rows.schema()), columns)?)
+    }
+
+    /// Several batches of one relation as one.
+    pub fn concat(schema: &SchemaRef, batches: &[Batch]) -> Result<Batch> {
+        if let [batch] = batches {
+            return Ok(batch.clone());
+        }
+        let rows = compute::concat_batches(schema, batches.iter().map(|batch| &batch.rows))?;
+        let changelog = batches.iter().any(|batch| batch.kinds.is_some());
+        let kinds = changelog.then(|| batches.iter().flat_map(|b| (0..b.num_rows()).map(|row| b.kind(row))).collect());
+        Ok(Batch { rows, kinds })
+    }
+}
+
+/// The schema of a changelog as users see it: `op` before the columns of `schema`.
+pub(crate) fn changelog_schema(schema: &Schema) -> SchemaRef {
+    let mut fields = vec![Arc::new(Field::new(OP_COLUMN, DataType::Utf8, false))];
+    fields.extend(schema.fields().iter().cloned());
+    Arc::new(Schema::new_with_metadata(fields, schema.metadata().clone()))
+}
