@@ -2,7 +2,9 @@
 
 mod batch;
 mod time;
+mod value;
 
 pub(crate) use batch::changelog_schema;
 pub use batch::{Batch, OP_COLUMN, RowKind, RowKinds};
 pub use time::{Epoch, Interval, Timestamp};
+pub use value::Value;
