@@ -201,11 +201,12 @@ pub(super) fn only_place(name: &str, text: &Arc<str>) -> Option<Place> {
     }
     let part_of_word = |letter: Option<char>| letter.is_some_and(|letter| letter.is_alphanumeric() || letter == '_');
     let lower = text.to_ascii_lowercase();
-    let mut places = lower.match_indices(&name.to_ascii_lowercase()).map(|(start, found)| start..start + found.len()).filter(
-        |bytes| {
+    let mut places = lower
+        .match_indices(&name.to_ascii_lowercase())
+        .map(|(start, found)| start..start + found.len())
+        .filter(|bytes| {
             !part_of_word(lower[..bytes.start].chars().next_back()) && !part_of_word(lower[bytes.end..].chars().next())
-        },
-    );
+        });
     let bytes = places.next()?;
     places.next().is_none().then(|| Place::new(text.clone(), bytes))
 }
