@@ -190,8 +190,8 @@ impl Bounds {
     fn set(&mut self, name: &str, value: &Expr, text: &Arc<str>) -> Result<()> {
         let again = match name {
             "max_rows" => self.max_rows.replace(rows(value)?).is_some(),
-            "timeout" => self.timeout.replace(positive(sql::interval_of(value, text)?, name)?).is_some(),
-            "max_wait" => self.max_wait.replace(positive(sql::interval_of(value, text)?, name)?).is_some(),
+            "timeout" => self.timeout.replace(positive(sql::interval_of(text, value)?, name)?).is_some(),
+            "max_wait" => self.max_wait.replace(positive(sql::interval_of(text, value)?, name)?).is_some(),
             other => {
                 let error = StatementError::new(Code::InvalidArgument, format!("COLLECT has no argument \"{other}\""));
                 return Err(error.hint(COLLECT_HINT).into());
