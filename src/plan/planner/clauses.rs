@@ -90,14 +90,12 @@ fn number(expr: &Expr) -> Option<usize> {
 
 /// `query` becomes `SELECT * FROM (query) AS __clause_index`.
 fn wrap(query: &mut ast::Query, index: usize) -> Result<()> {
-    let mut outer = template()?;
-    let Some(relation) = only_relation(&mut outer) else {
+    let inner = std::mem::replace(query, template()?);
+    let Some(relation) = only_relation(query) else {
         return Err(InternalError::new("the template of a marked query has no relation").into());
     };
-    let inner = std::mem::replace(query, ast::Query { ..outer.clone() });
     *relation =
         TableFactor::Derived { lateral: false, subquery: Box::new(inner), alias: Some(alias(index)), sample: None };
-    *query = outer;
     Ok(())
 }
 

@@ -3,7 +3,7 @@
 //! This runs before DataFusion's optimizer, so that no filter is ever pushed below a keyed join:
 //! it would change which row is the last.
 
-use datafusion_common::tree_node::{Transformed, TreeNode};
+use datafusion_common::tree_node::Transformed;
 use datafusion_common::{DFSchemaRef, JoinType, Result as PlanResult};
 use datafusion_expr::expr::{Cast, ScalarFunction};
 use datafusion_expr::logical_plan::{Join, LogicalPlan};
@@ -49,6 +49,11 @@ fn descend(plan: &LogicalPlan, clause: &Clause) -> PlanResult<Option<LogicalPlan
         | LogicalPlan::SubqueryAlias(_) => {
             let [input] = plan.inputs()[..] else { return Ok(None) };
             let Some(input) = descend(input, clause)? else { return Ok(None) };
+            Ok(Some(plan.with_new_exprs(plan.expressions(), vec![input])?))
+        }
+        // A global aggregate has no GROUP BY behind which the clause could stand: KEEP is the join's.
+        LogicalPlan::Aggregate(node) if node.group_expr.is_empty() && clause.keep.is_some() => {
+            let Some(input) = descend(&node.input, clause)? else { return Ok(None) };
             Ok(Some(plan.with_new_exprs(plan.expressions(), vec![input])?))
         }
         LogicalPlan::Join(join) => match modes(clause)? {

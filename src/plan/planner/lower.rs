@@ -173,7 +173,7 @@ impl Lowerer<'_> {
     fn unnest(&self, node: &logical::Unnest, demand: Demand<'_>) -> Lowering<Lowered> {
         let input = self.node(&node.input, demand)?;
         let unnested = unnest_columns(node);
-        let preserve_nulls = node.options.preserve_nulls;
+        let preserve_nulls = node.options.preserve_nulls();
         let schema = columns(&node.schema);
         Ok(input
             .map(|input| Node::Unnest(Unnest { input: Box::new(input), columns: unnested, preserve_nulls, schema })))

@@ -27,8 +27,8 @@ use std::sync::{Arc, LazyLock};
 use arrow::datatypes::{Schema, SchemaRef};
 use datafusion_common::config::ConfigOptions;
 use datafusion_common::{DFSchema, Result as PlanResult};
+use datafusion_expr::Expr;
 use datafusion_expr::logical_plan::{LogicalPlan, LogicalPlanBuilder};
-use datafusion_expr::{Expr, ident};
 use datafusion_optimizer::analyzer::Analyzer;
 use datafusion_optimizer::{Optimizer, OptimizerContext, OptimizerRule};
 use datafusion_sql::planner::{PlannerContext, SqlToRel};
@@ -219,7 +219,5 @@ fn optimize(plan: LogicalPlan) -> PlanResult<LogicalPlan> {
     Optimizer::with_rules(rules()).optimize(plan, &context, |_, _| {})
 }
 
-/// Columns by name, in the order of `schema`.
-fn columns_of(schema: &Schema) -> Vec<Expr> {
-    schema.fields().iter().map(|field| ident(field.name())).collect()
-}
+#[cfg(test)]
+mod tests;
