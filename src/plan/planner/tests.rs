@@ -228,3 +228,13 @@ fn a_parameter_without_a_value_is_named() {
         "parameter: no value is given for $1 at line 1, column 8 (Pass it with query_with or execute_with.)",
     )]);
 }
+
+#[test]
+fn a_short_text_cannot_make_a_plan_without_end() {
+    let mut text = String::from("WITH c0 AS (SELECT k FROM a)");
+    for nth in 1..40 {
+        text += &format!(", c{nth} AS (SELECT * FROM c{0} UNION ALL SELECT * FROM c{0})", nth - 1);
+    }
+    let outcome = planned(&(text + " SELECT * FROM c39"));
+    assert!(outcome.starts_with("limit: the query names more than 1000 relations"), "{outcome}");
+}
