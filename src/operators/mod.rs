@@ -4,6 +4,7 @@
 //! It is told what happened and writes what follows into [`Output`].
 //! [`deliver`] is the only place an operator is called from, and [`build`] the only place one is born.
 
+pub mod aggregate;
 pub mod chain;
 pub mod expand;
 pub mod filter;
