@@ -8,6 +8,7 @@ pub mod aggregate;
 pub mod chain;
 pub mod expand;
 pub mod filter;
+pub mod join;
 pub mod limit;
 pub mod logic;
 pub mod project;

@@ -10,10 +10,9 @@ use arrow::datatypes::Int64Type;
 
 use crate::error::{InternalError, Result};
 use crate::operators::{Operator, Output, Port, StateSize};
-use crate::state::Snapshot;
+use crate::state::{Snapshot, table};
 use crate::types::{Batch, Epoch, Interval, RowKind, RowKinds, Timestamp};
 
-use super::saved::table;
 use super::{BATCH_ROWS, Groups};
 
 /// Keys, then the values as they were last said, then whether they were said at all.

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, RecordBatchOptions, UInt64Array};
+use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, UInt64Array};
 use arrow::compute::concat;
-use arrow::datatypes::{Field, Int64Type, Schema, UInt64Type};
+use arrow::datatypes::{Int64Type, UInt64Type};
 
 use crate::error::{InternalError, Result};
-use crate::state::{GroupIndex, Snapshot, StateTable};
+use crate::state::{GroupIndex, Snapshot, table};
 use crate::types::Epoch;
 
 use super::Groups;
@@ -61,18 +61,6 @@ impl Dirty {
         self.marked.clear();
         (std::mem::take(&mut self.groups), std::mem::take(&mut self.gone))
     }
-}
-
-/// Columns without names of their own.
-pub(super) fn table(name: &'static str, columns: Vec<ArrayRef>, rows: usize) -> Result<StateTable> {
-    let fields: Vec<Field> = columns
-        .iter()
-        .enumerate()
-        .map(|(index, column)| Field::new(format!("c{index}"), column.data_type().clone(), true))
-        .collect();
-    let options = RecordBatchOptions::new().with_row_count(Some(rows));
-    let rows = RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), columns, &options)?;
-    Ok(StateTable { name, rows })
 }
 
 impl Groups {
