@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::sync::atomic::AtomicI64;
 
 use arrow::datatypes::SchemaRef;
 use datafusion_expr::{AggregateUDF, ScalarUDF};
@@ -101,4 +102,6 @@ pub struct Catalog {
     pub aggregates: HashMap<String, Arc<AggregateUDF>>,
     /// Registered state machines.
     pub logics: HashMap<String, LogicRef>,
+    /// What `now()` gives, in nanoseconds since the Unix epoch: the driver sets it before each event.
+    pub now: Arc<AtomicI64>,
 }

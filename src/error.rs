@@ -419,6 +419,17 @@ impl From<arrow::error::ArrowError> for Error {
     }
 }
 
+/// A hint that names the candidate nearest to a misspelled name, if one is near enough.
+pub(crate) fn did_you_mean<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<String> {
+    let name = name.to_lowercase();
+    let distance = |candidate: &str| strsim::damerau_levenshtein(&name, &candidate.to_lowercase());
+    let (nearest, errors) =
+        candidates.into_iter().map(|candidate| (candidate, distance(candidate))).min_by_key(|(_, errors)| *errors)?;
+    // A third of the letters may be wrong, and at least one.
+    let near = errors <= (name.chars().count() / 3).max(1);
+    near.then(|| format!("Did you mean \"{nearest}\"?"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,0 +1,281 @@
+//! Which functions exist: DataFusion's, the JSON functions, and the few that are ours.
+//!
+//! `now()` and its kin are ours because DataFusion only ever folds its own to the time of planning,
+//! and a continuous query outlives that. `close_reason()` and the `COLLECT` key are markers: they are
+//! planned like any function and taken out again when the plan becomes a [`crate::plan::Node`].
+
+use std::collections::{BTreeSet, HashSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use arrow::datatypes::{DataType, TimeUnit};
+use datafusion_common::{Result as PlanResult, ScalarValue, internal_err, not_impl_err};
+use datafusion_expr::expr_rewriter::FunctionRewrite;
+use datafusion_expr::function::{AccumulatorArgs, StateFieldsArgs};
+use datafusion_expr::planner::ExprPlanner;
+use datafusion_expr::registry::FunctionRegistry;
+use datafusion_expr::{
+    Accumulator, AggregateUDF, AggregateUDFImpl, ColumnarValue, HigherOrderUDF, ScalarFunctionArgs, ScalarUDF,
+    ScalarUDFImpl, Signature, Volatility, WindowUDF,
+};
+
+use crate::catalog::Catalog;
+
+/// The marker that stands for `COLLECT(…)` among the keys of an aggregate.
+pub(super) const COLLECT_MARKER: &str = "__collect";
+/// The marker aggregate that gives why a `COLLECT` window closed.
+pub(super) const CLOSE_REASON: &str = "close_reason";
+
+/// Puts every built-in function into `catalog`.
+pub(super) fn register_builtin(catalog: &mut Catalog) {
+    let mut scalars = datafusion_functions::all_default_functions();
+    scalars.extend(datafusion_functions_nested::all_default_nested_functions());
+    scalars.extend(json().functions);
+    for function in scalars {
+        for name in function.aliases() {
+            catalog.scalars.insert(name.clone(), function.clone());
+        }
+        catalog.scalars.insert(function.name().to_string(), function);
+    }
+    for (names, kind) in [
+        (["now", "current_timestamp"].as_slice(), TimeFunction::Now),
+        (["proctime"].as_slice(), TimeFunction::Now),
+        (["current_date", "today"].as_slice(), TimeFunction::Date),
+        (["current_time"].as_slice(), TimeFunction::Time),
+    ] {
+        for name in names {
+            let function = EngineTime::new(name, kind, catalog.now.clone());
+            catalog.scalars.insert((*name).to_string(), Arc::new(ScalarUDF::new_from_impl(function)));
+        }
+    }
+    for function in datafusion_functions_aggregate::all_default_aggregate_functions() {
+        for name in function.aliases() {
+            catalog.aggregates.insert(name.clone(), function.clone());
+        }
+        catalog.aggregates.insert(function.name().to_string(), function);
+    }
+}
+
+/// What plans the operators and literals that are functions underneath.
+pub(super) fn expression_planners() -> Vec<Arc<dyn ExprPlanner>> {
+    let mut planners: Vec<Arc<dyn ExprPlanner>> = json().planners;
+    planners.push(Arc::new(datafusion_functions::core::planner::CoreFunctionPlanner::default()));
+    planners.push(Arc::new(datafusion_functions_nested::planner::NestedFunctionPlanner));
+    planners.push(Arc::new(datafusion_functions_nested::planner::FieldAccessPlanner));
+    planners.push(Arc::new(datafusion_functions::datetime::planner::DatetimeFunctionPlanner));
+    planners.push(Arc::new(datafusion_functions::unicode::planner::UnicodeFunctionPlanner));
+    planners.push(Arc::new(datafusion_functions_aggregate::planner::AggregateFunctionPlanner));
+    planners.push(Arc::new(datafusion_functions_window::planner::WindowFunctionPlanner));
+    planners
+}
+
+/// The rewrites that the JSON functions ask of the analyzer.
+pub(super) fn function_rewrites() -> Vec<Arc<dyn FunctionRewrite + Send + Sync>> {
+    json().rewrites
+}
+
+/// The marker key for the `COLLECT` clause number `index`.
+pub(super) fn collect_marker() -> Arc<ScalarUDF> {
+    Arc::new(ScalarUDF::new_from_impl(CollectMarker { signature: Signature::any(3, Volatility::Volatile) }))
+}
+
+/// The marker aggregate `close_reason()`.
+pub(super) fn close_reason() -> Arc<AggregateUDF> {
+    Arc::new(AggregateUDF::new_from_impl(CloseReason { signature: Signature::nullary(Volatility::Volatile) }))
+}
+
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct CollectMarker {
+    signature: Signature,
+}
+
+impl ScalarUDFImpl for CollectMarker {
+    fn name(&self) -> &str {
+        COLLECT_MARKER
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _: &[DataType]) -> PlanResult<DataType> {
+        Ok(DataType::Int64)
+    }
+
+    fn invoke_with_args(&self, _: ScalarFunctionArgs) -> PlanResult<ColumnarValue> {
+        internal_err!("COLLECT is evaluated by its own operator")
+    }
+}
+
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct CloseReason {
+    signature: Signature,
+}
+
+impl AggregateUDFImpl for CloseReason {
+    fn name(&self) -> &str {
+        CLOSE_REASON
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _: &[DataType]) -> PlanResult<DataType> {
+        Ok(DataType::Utf8)
+    }
+
+    fn accumulator(&self, _: AccumulatorArgs) -> PlanResult<Box<dyn Accumulator>> {
+        not_impl_err!("close_reason() outside COLLECT")
+    }
+
+    fn state_fields(&self, _: StateFieldsArgs) -> PlanResult<Vec<arrow::datatypes::FieldRef>> {
+        Ok(vec![])
+    }
+}
+
+/// What a time function gives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum TimeFunction {
+    Now,
+    Date,
+    Time,
+}
+
+/// `now()` and its kin: the engine's clock as the driver has set it before the batch at hand.
+#[derive(Debug)]
+struct EngineTime {
+    name: &'static str,
+    kind: TimeFunction,
+    now: Arc<AtomicI64>,
+    signature: Signature,
+}
+
+impl EngineTime {
+    fn new(name: &'static str, kind: TimeFunction, now: Arc<AtomicI64>) -> Self {
+        // Volatile, or the planner would fold it to a constant.
+        EngineTime { name, kind, now, signature: Signature::nullary(Volatility::Volatile) }
+    }
+}
+
+impl PartialEq for EngineTime {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name
+    }
+}
+
+impl Eq for EngineTime {}
+
+impl std::hash::Hash for EngineTime {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        self.name.hash(state);
+    }
+}
+
+impl ScalarUDFImpl for EngineTime {
+    fn name(&self) -> &str {
+        self.name
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _: &[DataType]) -> PlanResult<DataType> {
+        Ok(match self.kind {
+            TimeFunction::Now => DataType::Timestamp(TimeUnit::Nanosecond, None),
+            TimeFunction::Date => DataType::Date32,
+            TimeFunction::Time => DataType::Time64(TimeUnit::Nanosecond),
+        })
+    }
+
+    fn invoke_with_args(&self, _: ScalarFunctionArgs) -> PlanResult<ColumnarValue> {
+        const NANOS_A_DAY: i64 = 86_400_000_000_000;
+        let now = self.now.load(Ordering::Relaxed);
+        let day = i32::try_from(now.div_euclid(NANOS_A_DAY)).ok();
+        Ok(ColumnarValue::Scalar(match self.kind {
+            TimeFunction::Now => ScalarValue::TimestampNanosecond(Some(now), None),
+            TimeFunction::Date => ScalarValue::Date32(day),
+            TimeFunction::Time => ScalarValue::Time64Nanosecond(Some(now.rem_euclid(NANOS_A_DAY))),
+        }))
+    }
+}
+
+/// What the JSON crate brings. It only registers into a registry, so this is one.
+#[derive(Default)]
+struct Brought {
+    functions: Vec<Arc<ScalarUDF>>,
+    planners: Vec<Arc<dyn ExprPlanner>>,
+    rewrites: Vec<Arc<dyn FunctionRewrite + Send + Sync>>,
+}
+
+fn json() -> Brought {
+    let mut brought = Brought::default();
+    // Registering into `Brought` cannot fail: it takes everything.
+    let _ = datafusion_functions_json::register_all(&mut brought);
+    brought
+}
+
+impl FunctionRegistry for Brought {
+    fn udfs(&self) -> HashSet<String> {
+        self.functions.iter().map(|function| function.name().to_string()).collect()
+    }
+
+    fn higher_order_function_names(&self) -> HashSet<String> {
+        HashSet::new()
+    }
+
+    fn udafs(&self) -> HashSet<String> {
+        HashSet::new()
+    }
+
+    fn udwfs(&self) -> HashSet<String> {
+        HashSet::new()
+    }
+
+    fn udf(&self, name: &str) -> PlanResult<Arc<ScalarUDF>> {
+        match self.functions.iter().find(|function| function.name() == name) {
+            Some(function) => Ok(function.clone()),
+            None => not_impl_err!("{name}"),
+        }
+    }
+
+    fn higher_order_function(&self, name: &str) -> PlanResult<Arc<HigherOrderUDF>> {
+        not_impl_err!("{name}")
+    }
+
+    fn udaf(&self, name: &str) -> PlanResult<Arc<AggregateUDF>> {
+        not_impl_err!("{name}")
+    }
+
+    fn udwf(&self, name: &str) -> PlanResult<Arc<WindowUDF>> {
+        not_impl_err!("{name}")
+    }
+
+    fn register_udf(&mut self, function: Arc<ScalarUDF>) -> PlanResult<Option<Arc<ScalarUDF>>> {
+        self.functions.push(function);
+        Ok(None)
+    }
+
+    fn register_function_rewrite(&mut self, rewrite: Arc<dyn FunctionRewrite + Send + Sync>) -> PlanResult<()> {
+        self.rewrites.push(rewrite);
+        Ok(())
+    }
+
+    fn register_expr_planner(&mut self, planner: Arc<dyn ExprPlanner>) -> PlanResult<()> {
+        self.planners.push(planner);
+        Ok(())
+    }
+
+    fn expr_planners(&self) -> Vec<Arc<dyn ExprPlanner>> {
+        self.planners.clone()
+    }
+}
+
+/// The names of all functions and aggregates, sorted, without markers.
+pub(super) fn names(catalog: &Catalog) -> Vec<String> {
+    let mut names: BTreeSet<String> = catalog.scalars.keys().cloned().collect();
+    names.extend(catalog.aggregates.keys().cloned());
+    names.extend(catalog.logics.keys().cloned());
+    names.into_iter().collect()
+}
