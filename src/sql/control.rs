@@ -1,7 +1,9 @@
 //! Statements about rows, settings, cursors and time.
 
-use sqlparser::ast::{self, SetExpr};
-use sqlparser::parser::Parser;
+use std::convert::Infallible;
+use std::ops::ControlFlow;
+
+use sqlparser::ast;
 use sqlparser::tokenizer::{Span, Token};
 
 use super::parser::StatementParser;
@@ -63,11 +65,13 @@ impl StatementParser<'_> {
 
     /// `name`, read as `SELECT * FROM name`.
     fn whole_relation(&mut self) -> Result<Query> {
-        let relation = self.rule(Parser::parse_table_factor)?;
-        if !matches!(&relation, ast::TableFactor::Table { alias: None, args: None, .. }) {
-            return Err(self.expected("TO"));
-        }
-        self.star_of(relation)
+        let name = self.rule(|parser| parser.parse_object_name(true))?;
+        let mut query = self.parse_template("SELECT * FROM relation")?;
+        let ControlFlow::Continue(()) = ast::visit_relations_mut(&mut query, |relation| {
+            relation.clone_from(&name);
+            ControlFlow::<Infallible>::Continue(())
+        });
+        Ok(self.finish(query))
     }
 
     /// `EXPLAIN [ANALYZE] statement`, from `ANALYZE` on.
@@ -224,14 +228,6 @@ impl StatementParser<'_> {
             }
             None => self.option_key().map(Body::ShowSetting),
         }
-    }
-
-    fn star_of(&mut self, relation: ast::TableFactor) -> Result<Query> {
-        let mut template = self.parse_template("SELECT *")?;
-        if let SetExpr::Select(select) = &mut *template.body {
-            select.from = vec![ast::TableWithJoins { relation, joins: Vec::new() }];
-        }
-        Ok(self.finish(template))
     }
 
     /// The place of a span of the statement.

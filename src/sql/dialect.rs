@@ -129,7 +129,7 @@ impl Dialect for RiverrunDialect {
 
 /// Whether a word begins or joins clauses and can therefore not be a column. Without this, `SELECT price + FROM bids`
 /// reads a column named `FROM`.
-fn is_clause_word(word: &Word) -> bool {
+pub(super) fn is_clause_word(word: &Word) -> bool {
     use Keyword::*;
     matches!(
         word.keyword,

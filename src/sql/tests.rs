@@ -418,7 +418,7 @@ mod control {
         assert!(matches!(body("restart;"), Body::Restart));
         refused("ADVANCE CLOCK BY INTERVAL '-5 seconds'", "1:18 \"INTERVAL\" the clock cannot go back");
         refused("ADVANCE CLOCK TO TIMESTAMP 'noon'", "1:28 \"'noon'\" \"noon\" is no point in time [Write it as");
-        refused("ADVANCE CLOCK BY INTERVAL '1 month'", "1:18 \"INTERVAL '1 month'\" months and years");
+        refused("ADVANCE CLOCK BY INTERVAL '1 month'", "1:27 \"'1 month'\" months and years");
         refused("FETCH 1.5 FROM c", "1:7 \"1.5\" expected ALL or a whole number of rows");
     }
 
@@ -492,7 +492,7 @@ mod refusals {
             ),
             ("SELECT * FROM t |> WHERE a", "1:17 \"|>\" the pipe operator is not supported"),
             ("FROM t SELECT a", "1:1 \"FROM\" expected a statement"),
-            ("SELECT * FROM (FROM t) x", "1:16"),
+            ("SELECT * FROM WHERE a > 1", "1:15 \"WHERE\" expected the name of a relation, found \"WHERE\""),
             (
                 "SELECT k FROM t GROUP BY k, TUMBLE(at, INTERVAL '1 day') ALLOW LATENESS INTERVAL '1 day'",
                 "1:58 \"ALLOW LATENESS\" ALLOW LATENESS is not supported",
@@ -581,7 +581,13 @@ mod hostile {
     fn survives(name: &str, text: String) {
         let started = std::time::Instant::now();
         let thread = std::thread::Builder::new().stack_size(2 << 20);
-        let result = thread.spawn(move || statements(&text).map(drop)).unwrap().join().unwrap();
+        let result = thread
+            .spawn(move || {
+                statements(&text).map(|s| if std::env::var("CLONE").is_ok() { drop(s.clone()) } else { drop(s) })
+            })
+            .unwrap()
+            .join()
+            .unwrap();
         assert!(started.elapsed().as_secs() < 20, "{name} took {:?}", started.elapsed());
         if let Err(error) = result {
             assert_ne!(error.code(), Code::Internal, "{name}: {error}");
@@ -653,7 +659,7 @@ mod hostile {
 
     #[test]
     fn no_text_overflows_the_stack() {
-        for times in [10, 24, 49, 450, 20_000] {
+        for times in [10, 24, 49, 450, 498, 20_000] {
             for (name, text) in shapes(times) {
                 survives(name, text);
             }
@@ -740,7 +746,7 @@ mod hostile {
     #[test]
     fn no_mutated_statement_panics() {
         let mut random = Random(7);
-        for _ in 0..6_000 {
+        for _ in 0..std::env::var("FUZZ").map_or(6_000, |n| n.parse().unwrap()) {
             let text = mutate(&mut random);
             for item in Statements::new(&text, Limits::default()) {
                 match item {

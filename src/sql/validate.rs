@@ -6,15 +6,18 @@
 use std::ops::ControlFlow;
 
 use sqlparser::ast::{
-    Distinct, Expr, GroupByExpr, JoinOperator, LimitClause, OrderBy, Query, Select, SelectFlavor, SelectItem, SetExpr,
-    SetOperator, Spanned, TableFactor, Visit, Visitor,
+    Distinct, Expr, GroupByExpr, JoinOperator, LimitClause, ObjectName, OrderBy, Query, Select, SelectFlavor,
+    SelectItem, SetExpr, SetOperator, Spanned, TableFactor, Visit, Visitor,
 };
-use sqlparser::tokenizer::{Span, TokenWithSpan};
+use sqlparser::keywords::Keyword;
+use sqlparser::tokenizer::{Span, Token, TokenWithSpan};
 
+use super::dialect::is_clause_word;
 use super::source::Source;
 use super::statement::CLAUSE_CARRIER;
+use super::syntax::expected_message;
 use super::time::length_of;
-use super::words::{is_named, starts_with};
+use super::words::{is_named, keyword, starts_with};
 use crate::error::{Code, Error, Result, StatementError};
 
 /// Syntax of other dialects: how it begins, what it is called, what to write instead.
@@ -56,7 +59,7 @@ const FOREIGN: &[Foreign] = &[
     foreign(&["FORMAT"], "FORMAT", "To choose a file format, use COPY … TO … WITH (format = '…')."),
     foreign(&["SETTINGS"], "SETTINGS", "Use a SET statement."),
     foreign(&["PREWHERE"], "PREWHERE", "Use WHERE."),
-    foreign(&["|>"], "the pipe operator", ""),
+    foreign(&["|", ">"], "the pipe operator", ""),
     foreign(&["RETURNING"], "RETURNING", ""),
 ];
 
@@ -64,6 +67,10 @@ const FOREIGN: &[Foreign] = &[
 pub(super) fn unsupported_at(source: &Source, tokens: &[TokenWithSpan], at: usize) -> Option<Error> {
     let candidates = [Some(at), at.checked_sub(1), at.checked_sub(2)];
     candidates.into_iter().flatten().find_map(|at| {
+        // Only our own carriers still are keywords of the parser; they stand for an EMIT or KEEP.
+        if matches!(keyword(&tokens.get(at)?.token), Keyword::SETTINGS | Keyword::PREWHERE) {
+            return None;
+        }
         let foreign = FOREIGN.iter().find(|foreign| starts_with(tokens, at, foreign.words))?;
         (!is_named(tokens, at))
             .then(|| unsupported(source, span_at(tokens, at, foreign.words.len()), foreign.name, foreign.hint))
@@ -132,7 +139,7 @@ impl Validator<'_> {
         self.refuse(!locks.is_empty(), &["FOR"], "a row lock", "Leave it out: a query reads a consistent state.")?;
         self.refuse(for_clause.is_some(), &["FOR"], "FOR XML, JSON or BROWSE", "")?;
         self.refuse(format_clause.is_some(), &["FORMAT"], "FORMAT", "")?;
-        self.refuse(!pipe_operators.is_empty(), &["|>"], "the pipe operator", "")?;
+        self.refuse(!pipe_operators.is_empty(), &["|", ">"], "the pipe operator", "")?;
         let foreign_setting = settings.iter().flatten().any(|setting| setting.key.value != CLAUSE_CARRIER);
         self.refuse(foreign_setting, &["SETTINGS"], "SETTINGS", "")?;
         self.limit(limit_clause.as_ref())?;
@@ -229,6 +236,7 @@ impl Validator<'_> {
     fn relation(&self, relation: &TableFactor) -> Result<()> {
         match relation {
             TableFactor::Table {
+                name,
                 with_hints,
                 version,
                 with_ordinality,
@@ -238,6 +246,7 @@ impl Validator<'_> {
                 json_path,
                 ..
             } => {
+                self.relation_name(name)?;
                 self.refuse(!with_hints.is_empty() || !index_hints.is_empty(), &["WITH", "("], "a table hint", "")?;
                 self.refuse(version.is_some(), &["FOR"], "a temporal join", "")?;
                 self.refuse(*with_ordinality, &["WITH", "ORDINALITY"], "WITH ORDINALITY", "")?;
@@ -261,6 +270,20 @@ impl Validator<'_> {
             TableFactor::Pivot { .. } => self.refuse(true, &["PIVOT"], "PIVOT", ""),
             TableFactor::Unpivot { .. } => self.refuse(true, &["UNPIVOT"], "UNPIVOT", ""),
             TableFactor::MatchRecognize { .. } => self.refuse(true, &["MATCH_RECOGNIZE"], "MATCH_RECOGNIZE", ""),
+        }
+    }
+
+    /// The parser takes `WHERE` in `SELECT * FROM WHERE` for a table.
+    fn relation_name(&self, name: &ObjectName) -> Result<()> {
+        let Some(first) = name.0.first().and_then(|part| part.as_ident()) else {
+            return Ok(());
+        };
+        match Token::make_word(&first.value, first.quote_style) {
+            Token::Word(word) if is_clause_word(&word) => {
+                let message = expected_message("the name of a relation", Some(&first.value));
+                Err(StatementError::new(Code::Syntax, message).at(self.source.place(first.span)).into())
+            }
+            _ => Ok(()),
         }
     }
 

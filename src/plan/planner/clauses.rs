@@ -54,7 +54,15 @@ impl VisitorMut for Rewrite<'_> {
         stop(wrap(query, index))
     }
 
+    fn pre_visit_table_factor(&mut self, relation: &mut TableFactor) -> ControlFlow<Error> {
+        stop(refuse_window_function(relation, self.text))
+    }
+
     fn post_visit_select(&mut self, select: &mut ast::Select) -> ControlFlow<Error> {
+        if let Some(join) = select.from.iter().flat_map(|from| &from.joins).find(|join| is_as_of(join)) {
+            let error = StatementError::new(Code::Unsupported, "an ASOF JOIN is not supported yet");
+            return ControlFlow::Break(error.at(sql::place_of(self.text, join.span())).into());
+        }
         mark_join(select);
         stop(mark_collect(select, self.text))
     }
@@ -128,12 +136,43 @@ fn mark_join(select: &mut ast::Select) {
     }
 }
 
+const WINDOWS: [&str; 4] = ["tumble", "hop", "cumulate", "session"];
+
+fn is_window(name: &ast::ObjectName) -> bool {
+    WINDOWS.contains(&name.to_string().to_lowercase().as_str())
+}
+
+fn windows_unsupported(span: sqlparser::tokenizer::Span, text: &Arc<str>) -> Error {
+    let error = StatementError::new(Code::Unsupported, "event-time windows are not supported yet");
+    error.at(sql::place_of(text, span)).hint("COLLECT(…) windows by count and by silence.").into()
+}
+
+/// `FROM TUMBLE(…)` and `FROM TABLE(TUMBLE(…))`.
+fn refuse_window_function(relation: &TableFactor, text: &Arc<str>) -> Result<()> {
+    match relation {
+        TableFactor::Table { name, args: Some(_), .. } if is_window(name) => {
+            Err(windows_unsupported(name.span(), text))
+        }
+        TableFactor::TableFunction { expr: Expr::Function(call), .. } if is_window(&call.name) => {
+            Err(windows_unsupported(call.name.span(), text))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn is_as_of(join: &ast::Join) -> bool {
+    matches!(join.join_operator, ast::JoinOperator::AsOf { .. })
+}
+
 /// Puts the marker call in the place of `COLLECT(…)` among the keys.
 fn mark_collect(select: &mut ast::Select, text: &Arc<str>) -> Result<()> {
     let GroupByExpr::Expressions(keys, _) = &mut select.group_by else { return Ok(()) };
     let mut found = 0;
     for key in keys.iter_mut() {
         let Expr::Function(call) = key else { continue };
+        if is_window(&call.name) {
+            return Err(windows_unsupported(call.name.span(), text));
+        }
         if call.name.to_string().to_lowercase() != "collect" {
             continue;
         }

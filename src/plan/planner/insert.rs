@@ -6,7 +6,7 @@ use datafusion_expr::expr::Cast;
 use datafusion_expr::logical_plan::{LogicalPlan, LogicalPlanBuilder};
 use datafusion_expr::{Expr, lit};
 
-use super::{STACK_BYTES, bind, diagnose, finish, functions};
+use super::{STACK_BYTES, bind, diagnose, finish, functions, size};
 use crate::error::{Code, Error, Result, StatementError};
 use crate::plan::{Context, Plan, type_name};
 use crate::sql;
@@ -14,6 +14,7 @@ use crate::sql;
 /// Plans what is written into a relation of columns `target`: the result has exactly those columns.
 pub(in crate::plan) fn plan_insert(insert: &sql::Insert, target: &SchemaRef, context: &Context<'_>) -> Result<Plan> {
     stacker::grow(STACK_BYTES, || {
+        size::check(&insert.query, context.catalog)?;
         let plan = bind(&insert.query, context)?;
         let fitted = fit(plan, insert, target, context)?;
         finish(fitted, &insert.query, context)

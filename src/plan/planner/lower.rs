@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow::array::{RecordBatch, RecordBatchOptions};
 use arrow::compute::SortOptions;
 use arrow::datatypes::{Schema, SchemaRef};
-use datafusion_common::{DFSchema, DFSchemaRef, DataFusionError, Result as PlanResult, ScalarValue};
+use datafusion_common::{DFSchema, DFSchemaRef, DataFusionError, JoinType, Result as PlanResult, ScalarValue};
 use datafusion_expr::execution_props::ExecutionProps;
 use datafusion_expr::logical_plan::{self as logical, Distinct, FetchType, LogicalPlan, SkipType};
 use datafusion_expr::physical_planning_context::PhysicalPlanningContext;
@@ -308,11 +308,21 @@ pub(super) fn unsupported(what: &str) -> Failure {
 }
 
 fn relational_join(join: &logical::Join) -> Failure {
-    let error = StatementError::new(
-        Code::Unsupported,
-        format!("a {} join without KEEP or EMIT is not supported yet", join.join_type),
-    );
-    error.hint("A keyed join takes KEEP FIRST, LAST or PRODUCT and EMIT COMPLETE, RUNNING or FINAL behind its ON or USING.").into()
+    let kind = match join.join_type {
+        JoinType::Inner if join.on.is_empty() && join.filter.is_none() => "a CROSS JOIN",
+        JoinType::Inner => "a JOIN without KEEP or EMIT",
+        JoinType::Left => "a LEFT JOIN without KEEP or EMIT",
+        JoinType::Right => "a RIGHT JOIN without KEEP or EMIT",
+        JoinType::Full => "a FULL JOIN without KEEP or EMIT",
+        JoinType::LeftSemi | JoinType::RightSemi | JoinType::LeftMark | JoinType::RightMark => {
+            "IN or EXISTS with a subquery"
+        }
+        JoinType::LeftAnti | JoinType::RightAnti => "NOT IN or NOT EXISTS with a subquery",
+    };
+    let error = StatementError::new(Code::Unsupported, format!("{kind} is not supported yet"));
+    let hint =
+        "A keyed join takes KEEP FIRST, LAST or PRODUCT and EMIT COMPLETE, RUNNING or FINAL behind its ON or USING.";
+    error.hint(hint).into()
 }
 
 pub(super) fn never_ends(node: &Node) -> StatementError {

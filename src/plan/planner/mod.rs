@@ -20,6 +20,7 @@ mod keyed;
 mod lower;
 mod parameters;
 mod provider;
+mod size;
 mod unnest;
 
 use std::sync::{Arc, LazyLock};
@@ -64,6 +65,7 @@ pub(super) fn register_builtin_functions(catalog: &mut Catalog) {
 /// Plans a query.
 pub(super) fn plan_query(query: &sql::Query, context: &Context<'_>) -> Result<Plan> {
     stacker::grow(STACK_BYTES, || {
+        size::check(query, context.catalog)?;
         let plan = bind(query, context)?;
         finish(plan, query, context)
     })

@@ -44,6 +44,22 @@ fn scalar(value: &Value) -> ScalarValue {
         Value::Int(value) => ScalarValue::Int64(Some(*value)),
         Value::UInt(value) => ScalarValue::UInt64(Some(*value)),
         Value::Float(value) => ScalarValue::Float64(Some(*value)),
+        Value::Decimal(digits, scale) => ScalarValue::Decimal128(Some(*digits), DECIMAL_DIGITS, *scale),
         Value::Text(value) => ScalarValue::Utf8(Some(value.clone())),
+        Value::Bytes(value) => ScalarValue::Binary(Some(value.clone())),
+        Value::Timestamp(value) => ScalarValue::TimestampNanosecond(Some(value.nanos()), None),
+        Value::Date(days) => ScalarValue::Date32(Some(*days)),
+        Value::List(values) => list(values),
     }
+}
+
+/// The most digits that a decimal of 128 bits holds.
+const DECIMAL_DIGITS: u8 = 38;
+
+/// A list of the type of its first element that is not NULL.
+fn list(values: &[Value]) -> ScalarValue {
+    let elements: Vec<ScalarValue> = values.iter().map(scalar).collect();
+    let known = elements.iter().find(|element| !element.is_null());
+    let element_type = known.map_or(arrow::datatypes::DataType::Null, ScalarValue::data_type);
+    ScalarValue::List(ScalarValue::new_list_nullable(&elements, &element_type))
 }

@@ -225,16 +225,13 @@ impl RelationPlanner for Relations {
             let plan = extension(Marked { input, clause: clause.clone() });
             return Ok(planned(plan, None));
         }
-        let TableFactor::Table { name, args: Some(args), alias, .. } = &relation else {
+        let Some((name, args, alias)) = called_relation(&relation) else {
             return Ok(RelationPlanning::Original(Box::new(relation)));
         };
-        let Some(function) = name.0.last().and_then(|part| part.as_ident()) else {
-            return Ok(RelationPlanning::Original(Box::new(relation)));
-        };
-        let called = context.normalize_ident(function.clone());
+        let called = context.normalize_ident(name);
         match self.logics.get(&called) {
-            Some(logic) => self.plan_logic(&called, logic, &args.args, alias.clone(), context),
-            None if called == "errors" => plan_errors(&args.args, alias.clone(), context),
+            Some(logic) => self.plan_logic(&called, logic, &args, alias, context),
+            None if called == "errors" => plan_errors(&args, alias, context),
             None => Err(self.unknown(&called)),
         }
     }
@@ -271,6 +268,22 @@ impl Relations {
         let plan = LogicalPlanBuilder::from(extension(machine)).alias(name)?.build()?;
         Ok(planned(plan, alias))
     }
+}
+
+type Called = (Ident, Vec<FunctionArg>, Option<ast::TableAlias>);
+
+/// A relation written as a call: `f(…)` or `TABLE(f(…))`.
+fn called_relation(relation: &TableFactor) -> Option<Called> {
+    let (name, args, alias) = match relation {
+        TableFactor::Table { name, args: Some(args), alias, .. } => (name, args.args.clone(), alias),
+        TableFactor::TableFunction { expr: ast::Expr::Function(call), alias } => match &call.args {
+            FunctionArguments::List(list) => (&call.name, list.args.clone(), alias),
+            FunctionArguments::None | FunctionArguments::Subquery(_) => return None,
+        },
+        _ => return None,
+    };
+    let name = name.0.last()?.as_ident()?.clone();
+    Some((name, args, alias.clone()))
 }
 
 fn planned(plan: LogicalPlan, alias: Option<ast::TableAlias>) -> RelationPlanning {
