@@ -6,7 +6,7 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::task::Waker;
 
 use crate::error::{Code, Error, InternalError, LimitError, Result, StatementError};
@@ -38,7 +38,7 @@ pub(super) struct Graph {
     pub(super) tables: BTreeMap<Arc<str>, Upsert>,
     pub(super) sinks: Sinks,
     /// How many rows have been read from each file stream by its latest reader.
-    pub(super) counts: BTreeMap<Arc<str>, io::Counts>,
+    pub(super) counts: BTreeMap<Arc<str>, io::SourceCounts>,
     pub(super) now: Timestamp,
     driver: Inline,
     /// Who waits for rows; woken when the engine is unlocked.
@@ -46,6 +46,8 @@ pub(super) struct Graph {
     /// Errors of pipelines that nobody polls, to be returned by the statement or call that met them.
     unreported: Vec<Error>,
     cancel: Arc<AtomicBool>,
+    /// What `now()` gives: set before each event.
+    now_function: Arc<AtomicI64>,
     created: u64,
 }
 
@@ -60,8 +62,8 @@ enum Signal {
 type Signals = VecDeque<(Arc<str>, Signal)>;
 
 impl Graph {
-    pub(super) fn new(cancel: Arc<AtomicBool>) -> Graph {
-        Graph { cancel, ..Graph::default() }
+    pub(super) fn new(cancel: Arc<AtomicBool>, now_function: Arc<AtomicI64>) -> Graph {
+        Graph { cancel, now_function, ..Graph::default() }
     }
 
     /// A number for a pipeline that is about to start.
@@ -250,7 +252,7 @@ impl Graph {
         let Some(pipeline) = self.pipelines.get(&id) else { return };
         // Whoever polls a query reads its files when the end comes; the others have nobody to do it for them.
         let polled = matches!(pipeline.destination, Destination::Pending(_));
-        if !polled || matches!(signal, Signal::Rows(_)) {
+        if !polled || matches!(signal, Signal::Rows(_)) || pipeline.awaits(relation) {
             while self.read_one(id, 0, signals) {}
         }
         self.on(id, signals, |pipeline, driver, now| match signal {
@@ -299,6 +301,7 @@ impl Graph {
         if pipeline.error.is_some() {
             return;
         }
+        self.now_function.store(self.now.nanos(), Ordering::Relaxed);
         let ended_before = pipeline.dataflow.ended();
         let answered = work(pipeline, &mut self.driver, self.now);
         let ends = !ended_before && pipeline.dataflow.ended();

@@ -1,8 +1,10 @@
 //! A pipeline: one planned query that runs, what it still has to read by itself, and where its answer goes.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::task::Waker;
+
+use arrow::datatypes::SchemaRef;
 
 use crate::error::{Error, LimitError, Result};
 use crate::io;
@@ -32,6 +34,12 @@ pub(super) struct Pipeline {
     /// What has stopped it.
     pub(super) error: Option<Error>,
     pub(super) batches: u64,
+    /// The columns of the files it reads by their path.
+    pub(super) files: Arc<HashMap<String, SchemaRef>>,
+    /// The relations it was planned with.
+    pub(super) depends_on: BTreeSet<String>,
+    /// How messages call it.
+    pub(super) label: String,
 }
 
 /// Where the answer goes.
@@ -100,6 +108,11 @@ impl Pipeline {
     pub(super) fn is_finished(&self) -> bool {
         let waiting = matches!(&self.destination, Destination::Pending(pending) if pending.rows > 0);
         self.error.is_some() || (self.dataflow.ended() && !waiting)
+    }
+
+    /// Whether it still has to read the rows that `relation` had when it started.
+    pub(super) fn awaits(&self, relation: &str) -> bool {
+        self.feeds.iter().skip(self.next_feed).any(|feed| &*feed.relation == relation)
     }
 
     /// Rows of the live relation `relation` have come in.
@@ -238,7 +251,7 @@ impl Feed {
     }
 
     /// What has been read of the file, if it is one.
-    pub(super) fn counts(&self) -> Option<io::Counts> {
+    pub(super) fn counts(&self) -> Option<io::SourceCounts> {
         match &self.rows {
             FeedRows::File(source) => Some(source.counts()),
             FeedRows::Ready { .. } | FeedRows::DeadLetters(_) => None,

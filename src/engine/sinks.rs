@@ -138,8 +138,8 @@ impl OpenSink {
     }
 
     fn finish(&mut self) -> Result<()> {
-        let Some((writer, _)) = self.writer.take() else { return Ok(()) };
-        let finished = io::finish(writer);
+        let Some((mut writer, _)) = self.writer.take() else { return Ok(()) };
+        let finished = writer.finish();
         self.state = match &finished {
             Ok(()) => SinkState::Finished,
             Err(error) => SinkState::Failed(error.clone()),

@@ -68,7 +68,7 @@ impl Inline {
         self.guarded(|driver| {
             driver.out.set_now(now);
             for stage in 0..dataflow.stages.len() {
-                if dataflow.stages[stage].stop_after == Some(0) {
+                if dataflow.stages[stage].stop_after == Some(0) && !dataflow.stages[stage].done {
                     driver.stop(dataflow, stage)?;
                 }
             }
