@@ -1,11 +1,14 @@
 //! riverrun: an embedded streaming SQL engine.
 
 pub mod catalog;
+pub mod engine;
 pub mod error;
 pub mod expr;
 pub mod io;
 pub mod operators;
 pub mod plan;
+pub mod recovery;
+pub mod runtime;
 pub mod sql;
 pub mod state;
 pub mod types;
