@@ -1,6 +1,7 @@
 //! riverrun: an embedded streaming SQL engine.
 
 pub mod catalog;
+pub mod console;
 pub mod error;
 pub mod expr;
 pub mod operators;
