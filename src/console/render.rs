@@ -196,7 +196,7 @@ impl ResultSet<'_> {
             lines.push(names(self.schema).map(escape).collect());
         }
         lines.extend(
-            self.rows().map(|(batch, row)| batch.columns().iter().map(|column| escape(&text(column, row))).collect()),
+            self.rows().map(|(batch, row)| batch.columns().iter().map(|column| plain_cell(&text(column, row))).collect()),
         );
         let mut widths = vec![0; self.schema.fields().len()];
         for line in &lines {
@@ -231,6 +231,14 @@ fn escape(text: &str) -> String {
         }
         escaped
     })
+}
+
+/// A text without characters is shown as `''`, so that a line never looks shorter than it is.
+fn plain_cell(text: &str) -> String {
+    match text {
+        "" => "''".to_owned(),
+        text => escape(text),
+    }
 }
 
 fn csv_field(text: &str) -> String {
@@ -291,8 +299,8 @@ mod tests {
 
     #[test]
     fn a_continued_result_has_no_second_header() {
-        assert_eq!(written(Format::Plain, Part::First), "id    name\n1     ada, \"b\"\nNULL\n");
-        assert_eq!(written(Format::Plain, Part::Continued), "1     ada, \"b\"\nNULL\n");
+        assert_eq!(written(Format::Plain, Part::First), "id    name\n1     ada, \"b\"\nNULL  ''\n");
+        assert_eq!(written(Format::Plain, Part::Continued), "1     ada, \"b\"\nNULL  ''\n");
         assert_eq!(written(Format::Markdown, Part::Continued), "|    1 | ada, \"b\" |\n| NULL |          |\n");
     }
 
