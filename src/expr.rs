@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch};
 use arrow::compute::SortOptions;
-use arrow::datatypes::{DataType, FieldRef};
+use arrow::datatypes::{DataType, FieldRef, Schema};
 use datafusion_common::DataFusionError;
 use datafusion_expr::Accumulator;
 use datafusion_physical_expr::PhysicalExpr;
@@ -28,6 +28,14 @@ impl Expr {
     /// An expression whose result is described by `field`; `text` is how EXPLAIN and errors call it.
     pub fn new(physical: Arc<dyn PhysicalExpr>, field: FieldRef, text: impl Into<Arc<str>>) -> Expr {
         Expr { physical, field, text: text.into() }
+    }
+
+    /// The column `index` of `schema` itself.
+    pub fn column(schema: &Schema, index: usize) -> Expr {
+        let field = Arc::new(schema.field(index).clone());
+        let physical = datafusion_physical_expr::expressions::Column::new(field.name(), index);
+        let text: Arc<str> = field.name().as_str().into();
+        Expr::new(Arc::new(physical), field, text)
     }
 
     /// The values for the rows of `batch`, one a row.

@@ -4,7 +4,19 @@
 //! It is told what happened and writes what follows into [`Output`].
 //! [`deliver`] is the only place an operator is called from, and [`build`] the only place one is born.
 
+pub mod chain;
+pub mod expand;
+pub mod filter;
+pub mod limit;
 pub mod logic;
+pub mod project;
+pub mod sort;
+pub mod union;
+pub mod unnest;
+
+mod rows;
+#[cfg(test)]
+pub(crate) mod testing;
 
 use std::fmt;
 

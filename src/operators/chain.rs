@@ -1,0 +1,120 @@
+//! Filters and projections, one after the other over one batch, as a single operator.
+//!
+//! ```text
+//! rows in → WHERE → SELECT → WHERE → rows out
+//! ```
+
+use arrow::datatypes::SchemaRef;
+
+use crate::error::Result;
+use crate::expr::Expr;
+use crate::operators::filter::filter;
+use crate::operators::project::project;
+use crate::operators::{Operator, Output, Port};
+use crate::plan::Node;
+use crate::plan::node;
+use crate::types::Batch;
+
+/// One link of a chain.
+#[derive(Debug, Clone)]
+pub enum Step {
+    /// Rows for which the predicate is true.
+    Filter(Expr),
+    /// Expressions over each row, and the columns they make.
+    Project(Vec<Expr>, SchemaRef),
+}
+
+impl Step {
+    /// The step that `node` is, if it can be a link of a chain.
+    pub fn of(node: &Node) -> Option<Step> {
+        match node {
+            Node::Filter(filter) => Some(Step::from(filter)),
+            Node::Project(project) => Some(Step::from(project)),
+            Node::Source(_)
+            | Node::Values(_)
+            | Node::Unnest(_)
+            | Node::Expand(_)
+            | Node::Union(_)
+            | Node::Aggregate(_)
+            | Node::KeyedJoin(_)
+            | Node::Collect(_)
+            | Node::Logic(_)
+            | Node::Sort(_)
+            | Node::Limit(_) => None,
+        }
+    }
+}
+
+impl From<&node::Filter> for Step {
+    fn from(node: &node::Filter) -> Step {
+        Step::Filter(node.predicate.clone())
+    }
+}
+
+impl From<&node::Project> for Step {
+    fn from(node: &node::Project) -> Step {
+        Step::Project(node.exprs.clone(), node.schema.clone())
+    }
+}
+
+/// A chain of those steps; the first one meets the rows first.
+pub fn build_chain(steps: Vec<Step>) -> Box<dyn Operator> {
+    Box::new(Chain { steps })
+}
+
+struct Chain {
+    steps: Vec<Step>,
+}
+
+impl Operator for Chain {
+    fn on_batch(&mut self, _: Port, batch: Batch, out: &mut Output) -> Result<()> {
+        let mut batch = batch;
+        for step in &self.steps {
+            // A predicate that lets nothing through guards the expressions behind it.
+            if batch.is_empty() {
+                return Ok(());
+            }
+            batch = match step {
+                Step::Filter(predicate) => filter(batch, predicate)?,
+                Step::Project(exprs, schema) => project(&batch, exprs, schema)?,
+            };
+        }
+        out.push(batch);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::operators::testing::{check, columns};
+
+    fn passing_names(script: &str) {
+        let input = columns("name:text passes:bool");
+        let output = columns("name:text");
+        check(std::slice::from_ref(&input), script, |_| {
+            let name = vec![Expr::column(&input, 0)];
+            Ok(build_chain(vec![Step::Filter(Expr::column(&input, 1)), Step::Project(name, output.clone())]))
+        });
+    }
+
+    #[test]
+    fn null_is_not_true() {
+        passing_names("0: a true | b false | c NULL | d true -> a | d");
+    }
+
+    #[test]
+    fn an_update_whose_before_passes_and_after_does_not_is_a_delete() {
+        passing_names("0: -U a true | +U b false -> -D a");
+    }
+
+    #[test]
+    fn an_update_whose_after_passes_and_before_does_not_is_an_insert() {
+        passing_names("0: +I x true | -U a false | +U b true -> +I x | +I b");
+    }
+
+    #[test]
+    fn an_update_that_passes_stays_a_pair() {
+        passing_names("0: -U a true | +U b true | -U c false | +U d NULL | -D e true -> -U a | +U b | -D e");
+    }
+}
