@@ -67,7 +67,7 @@ pub fn per_row<L: StatefulLogic + 'static>(
 /// engine.register_logic("longest", stateful_map(output, |longest: Option<i64>, row| {
 ///     let longest = longest.unwrap_or(0).max(row.get("length")?);
 ///     Ok((Some(longest), vec![row.get::<String>("name")?.into(), longest.into()]))
-/// }))?;
+/// }));
 /// engine.execute("CREATE STREAM calls (name VARCHAR, length BIGINT)")?;
 /// let mut query = engine.query("SELECT * FROM longest(TABLE calls PARTITION BY name)")?;
 /// engine.execute("INSERT INTO calls VALUES ('ada', 3), ('ada', 2)")?;
