@@ -2,9 +2,13 @@
 
 pub mod catalog;
 pub mod error;
+pub mod engine;
 pub mod expr;
+pub mod io;
 pub mod operators;
 pub mod plan;
+pub mod recovery;
+pub mod runtime;
 pub mod sql;
 pub mod state;
 pub mod types;

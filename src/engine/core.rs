@@ -16,7 +16,7 @@ use crate::recovery::{MemoryStore, PipelineId, PipelineSnapshot};
 use crate::runtime::Dataflow;
 use crate::runtime::clock::Clock;
 use crate::sql;
-use crate::types::{Batch, Timestamp, changelog_schema};
+use crate::types::{Batch, changelog_schema};
 
 use super::graph::Graph;
 use super::names::{leaves, references};
@@ -68,6 +68,8 @@ pub(super) struct Planned {
     pub(super) plan: Plan,
     pub(super) files: Arc<HashMap<String, SchemaRef>>,
     pub(super) depends_on: BTreeSet<String>,
+    /// How messages call it, for those that say what depends on a relation.
+    pub(super) label: String,
 }
 
 /// Which inputs the live relations of a pipeline feed.
@@ -139,7 +141,7 @@ impl Core {
     fn planned(&self, plan: Plan, files: HashMap<String, SchemaRef>, query: &sql::Query) -> Planned {
         let known = |name: &String| self.catalog.relations.contains_key(name);
         let depends_on = references(query, &plan).into_iter().filter(known).collect();
-        Planned { plan, files: Arc::new(files), depends_on }
+        Planned { plan, files: Arc::new(files), depends_on, label: "a running query".into() }
     }
 
     pub(super) fn context<'a>(
@@ -161,7 +163,7 @@ impl Core {
             self.views.values().flat_map(|view| view.files.clone()).collect();
         for name in plan::file_names(query) {
             let options = FileOptions::for_path(&name.value)?;
-            let schema = io::infer_schema(&options, &self.access).map_err(|error| error.or_at(&name.place))?;
+            let schema = io::infer_schema(&options, &self.access)?;
             files.insert(name.value, schema);
         }
         Ok(files)
@@ -171,15 +173,15 @@ impl Core {
     pub(super) fn start_query(&mut self, query: &sql::Query, parameters: &Parameters) -> Result<PipelineId> {
         self.tick()?;
         let planned = self.plan(query, parameters)?;
-        self.start(planned, Destination::Pending(Pending::default()), "a running query".into())
+        self.start(planned, Destination::Pending(Pending::default()))
     }
 
-    /// Starts a pipeline. Messages that say what depends on a relation call it `label`.
-    pub(super) fn start(&mut self, planned: Planned, destination: Destination, label: String) -> Result<PipelineId> {
+    /// Starts a pipeline.
+    pub(super) fn start(&mut self, planned: Planned, destination: Destination) -> Result<PipelineId> {
         let id = self.graph.next_id();
         let mut pipeline = self.build(planned.plan, &planned.files, destination, None)?;
         pipeline.depends_on = planned.depends_on;
-        pipeline.label = label;
+        pipeline.label = planned.label;
         self.graph.add(id, pipeline)?;
         Ok(id)
     }
@@ -317,7 +319,7 @@ impl Core {
 
     /// Runs a plan that ends by itself, and gives all it answers. One that does not end is given back as not run.
     pub(super) fn collect(&mut self, planned: Planned) -> Result<Collected> {
-        let id = self.start(planned, Destination::Pending(Pending::default()), String::new())?;
+        let id = self.start(planned, Destination::Pending(Pending::default()))?;
         if !self.ends_by_itself(id) {
             return Ok(Collected::Open(id));
         }
@@ -357,11 +359,6 @@ impl Core {
     pub(super) fn stop(&mut self, id: PipelineId) {
         self.graph.remove(id);
         self.store.forget_pipeline(id);
-    }
-
-    /// Sets the clock of an engine that is advanced by hand.
-    pub(super) fn advance_clock(&mut self, to: Timestamp) -> Result<()> {
-        self.graph.advance(to)
     }
 }
 

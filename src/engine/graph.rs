@@ -160,6 +160,16 @@ impl Graph {
         self.report()
     }
 
+    /// Tells the readers of `relation` that no row before `watermark` will come.
+    pub(super) fn advance_watermark(&mut self, relation: &str, watermark: Timestamp) -> Result<()> {
+        let mut signals = Signals::new();
+        for id in self.readers.get(relation).cloned().unwrap_or_default() {
+            self.on(id, &mut signals, |pipeline, driver, now| pipeline.advance(driver, relation, watermark, now));
+        }
+        self.propagate(signals);
+        self.report()
+    }
+
     /// Runs every notification that is due by `to`, each at its time, and sets the clock.
     pub(super) fn advance(&mut self, to: Timestamp) -> Result<()> {
         let mut repeated = 0;
@@ -206,11 +216,6 @@ impl Graph {
         let mut signals = Signals::new();
         self.poison(id, error, &mut signals);
         self.propagate(signals);
-    }
-
-    /// The pipelines that read the live relation `name`.
-    pub(super) fn readers(&self, name: &str) -> &[PipelineId] {
-        self.readers.get(name).map_or(&[], Vec::as_slice)
     }
 
     /// Writes what continuous queries have put into sinks.

@@ -129,6 +129,21 @@ impl Pipeline {
         end_targets(dataflow, driver, targets, now)
     }
 
+    /// No row of the live relation `relation` before `watermark` will come.
+    pub(super) fn advance(
+        &mut self,
+        driver: &mut Inline,
+        relation: &str,
+        watermark: Timestamp,
+        now: Timestamp,
+    ) -> Result<Vec<Batch>> {
+        let mut emitted = vec![];
+        for target in self.live.get(relation).into_iter().flatten() {
+            emitted.extend(driver.advance(&mut self.dataflow, target.input, watermark, now)?);
+        }
+        Ok(emitted)
+    }
+
     /// Reads the next batch of what it reads by itself, at most `batch_rows` rows at once if that is not 0.
     pub(super) fn read(&mut self, driver: &mut Inline, batch_rows: usize, now: Timestamp) -> Result<Reading> {
         while self.has_unread() {

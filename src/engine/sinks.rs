@@ -21,8 +21,6 @@ pub(super) struct OpenSink {
     writer: Option<(Box<dyn io::Sink>, SchemaRef)>,
     /// How many queries write to it now.
     writers: usize,
-    /// Whether it ends with its query, because it was created with one.
-    pub(super) ends_with_query: bool,
     pub(super) rows: u64,
     dirty: bool,
     pub(super) state: SinkState,
@@ -38,10 +36,19 @@ pub(super) enum SinkState {
 
 impl Sinks {
     /// Makes a sink that nothing has been written to.
-    pub(super) fn create(&mut self, name: Arc<str>, ends_with_query: bool) {
-        let sink =
-            OpenSink { writer: None, writers: 0, ends_with_query, rows: 0, dirty: false, state: SinkState::Open };
+    pub(super) fn create(&mut self, name: Arc<str>) {
+        let sink = OpenSink { writer: None, writers: 0, rows: 0, dirty: false, state: SinkState::Open };
         self.open.insert(name, sink);
+    }
+
+    /// How many rows have been written to it.
+    pub(super) fn rows(&self, name: &str) -> u64 {
+        self.open.get(name).map_or(0, |sink| sink.rows)
+    }
+
+    /// Forgets a sink and what has been written to it.
+    pub(super) fn abandon(&mut self, name: &str) {
+        self.open.remove(name);
     }
 
     pub(super) fn get(&self, name: &str) -> Option<&OpenSink> {
@@ -80,18 +87,18 @@ impl Sinks {
         };
         let rows = batch.to_record_batch()?;
         // The names and nullability of the first writer are the file's.
-        let rows = if rows.schema_ref() == schema { rows } else { rows.with_schema(schema.clone()).unwrap_or(rows) };
+        let rows = if rows.schema_ref() == schema { rows } else { rows.clone().with_schema(schema.clone()).unwrap_or(rows) };
         writer.write(&rows)?;
         sink.rows += rows.num_rows() as u64;
         sink.dirty = true;
         Ok(())
     }
 
-    /// A query that wrote to the sink has come to its end.
+    /// A query that wrote to the sink has come to its end; with the last one the sink is finished.
     pub(super) fn writer_ended(&mut self, name: &str) -> Result<()> {
         let sink = self.find(name)?;
         sink.writers = sink.writers.saturating_sub(1);
-        if sink.ends_with_query && sink.writers == 0 { sink.finish() } else { sink.flush() }
+        if sink.writers == 0 { sink.finish() } else { sink.flush() }
     }
 
     /// A query that wrote to the sink has failed: what has been written is not a whole result.
