@@ -1,8 +1,8 @@
 //! riverrun: an embedded streaming SQL engine.
 
 pub mod catalog;
-pub mod error;
 pub mod engine;
+pub mod error;
 pub mod expr;
 pub mod io;
 pub mod operators;

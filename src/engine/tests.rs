@@ -111,7 +111,8 @@ fn a_batch_that_does_not_fit_is_refused_by_column() {
     let text: ArrayRef = Arc::new(StringArray::from(vec!["x"]));
     let nulls: ArrayRef = Arc::new(Int64Array::from(vec![None]));
     for (name, column) in [("n", text), ("m", nulls.clone()), ("n", nulls)] {
-        let error = stream.append(RecordBatch::try_from_iter_with_nullable([(name, column, true)]).unwrap()).unwrap_err();
+        let error =
+            stream.append(RecordBatch::try_from_iter_with_nullable([(name, column, true)]).unwrap()).unwrap_err();
         assert_eq!(error.code(), Code::SchemaMismatch);
         assert!(error.to_string().contains("column \"n\""), "{error}");
     }
@@ -120,7 +121,8 @@ fn a_batch_that_does_not_fit_is_refused_by_column() {
 
 #[test]
 fn readers_of_a_table_start_with_its_rows_and_follow_its_changes() {
-    let engine = engine("CREATE TABLE t (k BIGINT, v VARCHAR, PRIMARY KEY (k)); INSERT INTO t VALUES (1, 'a'), (2, 'b')");
+    let engine =
+        engine("CREATE TABLE t (k BIGINT, v VARCHAR, PRIMARY KEY (k)); INSERT INTO t VALUES (1, 'a'), (2, 'b')");
     engine.execute("DECLARE c CURSOR FOR SELECT * FROM t").unwrap();
     engine.execute("INSERT INTO t VALUES (2, 'c'); DELETE FROM t WHERE v = 'a'").unwrap();
     assert_eq!(answer(&engine, "FETCH ALL FROM c"), ["+I 1 a", "+I 2 b", "-U 2 b", "+U 2 c", "-D 1 a"]);
@@ -137,7 +139,9 @@ fn a_table_that_is_closed_before_it_was_read_still_gives_its_rows() {
 
 #[test]
 fn rows_are_deleted_by_key() {
-    let engine = engine("CREATE TABLE t (v VARCHAR NOT NULL, n BIGINT, PRIMARY KEY (n)); INSERT INTO t VALUES ('a', 1), ('b', 2)");
+    let engine = engine(
+        "CREATE TABLE t (v VARCHAR NOT NULL, n BIGINT, PRIMARY KEY (n)); INSERT INTO t VALUES ('a', 1), ('b', 2)",
+    );
     let mut table = engine.appender("t").unwrap();
     table.delete(&numbers(&[1, 7])).unwrap();
     let text: ArrayRef = Arc::new(StringArray::from(vec!["b"]));
@@ -324,7 +328,9 @@ fn a_cancelled_query_fails_when_it_is_asked() {
     let engine = engine(STREAM);
     let mut query = engine.query("SELECT n FROM s").unwrap();
     query.cancel_handle().cancel();
+    assert!(!query.is_finished(), "its error has not been told yet");
     assert_eq!(query.poll().unwrap_err().code(), Code::Cancelled);
+    assert!(query.is_finished());
     engine.cancel_handle().cancel();
     assert_eq!(error(&engine, "SELECT 1").code(), Code::Cancelled);
     assert_eq!(answer(&engine, "SELECT 1"), ["1"]);
@@ -335,7 +341,7 @@ fn rows_that_nobody_fetches_are_limited() {
     let settings = Settings { max_output_rows: 2, ..Settings::default() };
     let engine = Engine::builder().settings(settings).build().unwrap();
     engine.execute("CREATE STREAM s (n BIGINT); DECLARE c CURSOR FOR SELECT n FROM s").unwrap();
-    engine.execute("INSERT INTO s VALUES (1), (2), (3)").unwrap();
+    engine.execute("INSERT INTO s VALUES (1), (2); INSERT INTO s VALUES (3)").unwrap();
     assert_eq!(error(&engine, "FETCH ALL FROM c").code(), Code::Limit);
 }
 
@@ -347,7 +353,11 @@ fn a_file_is_read_batch_by_batch_and_before_live_rows() {
     engine.execute(&format!("CREATE STREAM f WITH (path = '{file}'); CREATE STREAM s (n BIGINT)")).unwrap();
     assert_eq!(answer(&engine, &format!("SELECT n FROM '{file}' WHERE n > 1")), ["2", "3"]);
     engine.execute("CREATE STREAM both AS SELECT n FROM f UNION ALL SELECT n FROM s").unwrap();
-    engine.execute("DECLARE c CURSOR FOR SELECT n FROM both; DECLARE d CURSOR FOR SELECT n FROM s UNION ALL SELECT n FROM f").unwrap();
+    engine
+        .execute(
+            "DECLARE c CURSOR FOR SELECT n FROM both; DECLARE d CURSOR FOR SELECT n FROM s UNION ALL SELECT n FROM f",
+        )
+        .unwrap();
     engine.execute("INSERT INTO s VALUES (4)").unwrap();
     assert_eq!(answer(&engine, "FETCH ALL FROM c"), ["1", "2", "3", "4"]);
     assert_eq!(answer(&engine, "FETCH ALL FROM d"), ["1", "2", "3", "4"]);
@@ -355,7 +365,10 @@ fn a_file_is_read_batch_by_batch_and_before_live_rows() {
     for _ in 0..2 {
         assert_eq!(answer(&engine, "SELECT n FROM again"), ["2", "4", "6"], "each reader reads it anew");
     }
-    assert_eq!(answer(&engine, "SELECT a.n FROM (SELECT n FROM f UNION ALL SELECT -n FROM f) AS a"), ["1", "-1", "2", "-2", "3", "-3"]);
+    assert_eq!(
+        answer(&engine, "SELECT a.n FROM (SELECT n FROM f UNION ALL SELECT -n FROM f) AS a"),
+        ["1", "-1", "2", "-2", "3", "-3"]
+    );
     assert!(answer(&engine, "SHOW STREAMS").contains(&"f file 3 0 0".to_owned()));
 }
 
@@ -381,7 +394,9 @@ fn results_are_written_to_files() {
     assert_eq!(read("copied.csv"), "a\n1\n");
     engine.execute(&format!("CREATE SINK whole WITH (path = '{}') AS SELECT 2 AS a", out("whole.csv"))).unwrap();
     assert_eq!(read("whole.csv"), "a\n2\n");
-    engine.execute(&format!("CREATE STREAM s (n BIGINT); CREATE SINK live WITH (path = '{}')", out("live.csv"))).unwrap();
+    engine
+        .execute(&format!("CREATE STREAM s (n BIGINT); CREATE SINK live WITH (path = '{}')", out("live.csv")))
+        .unwrap();
     engine.execute("INSERT INTO live SELECT n FROM s; INSERT INTO s VALUES (1), (2)").unwrap();
     assert!(error(&engine, "DROP STREAM s").to_string().contains("sink \"live\""));
     engine.execute("CLOSE STREAM s").unwrap();
@@ -395,7 +410,9 @@ fn a_sink_is_finished_when_the_last_engine_is_dropped() {
     let (engine, directory) = engine_with_files();
     let file = path(directory.path(), "kept.csv");
     engine.execute("CREATE TABLE t (k BIGINT, PRIMARY KEY (k))").unwrap();
-    engine.execute(&format!("CREATE SINK kept WITH (path = '{file}') AS SELECT k FROM t; INSERT INTO t VALUES (1)")).unwrap();
+    engine
+        .execute(&format!("CREATE SINK kept WITH (path = '{file}') AS SELECT k FROM t; INSERT INTO t VALUES (1)"))
+        .unwrap();
     drop(engine);
     assert_eq!(std::fs::read_to_string(file).unwrap(), "op,k\n+I,1\n");
 }
