@@ -261,7 +261,7 @@ impl Core {
         let feed = |rows, targets, mode, ends| Some(Feed { relation: relation.clone(), rows, targets, mode, ends });
         if let Some(stream) = relation.strip_prefix(DEAD_LETTERS_PREFIX) {
             let letters = FeedRows::DeadLetters(self.open(stream, files, None)?);
-            let width = plan::dead_letter_schema().fields().len();
+            let width = crate::types::dead_letter_schema().fields().len();
             return Ok(feed(letters, whole(width), ChangelogMode::AppendOnly, true));
         }
         if let Some(Relation::Table(_)) = self.catalog.relations.get(&**relation) {

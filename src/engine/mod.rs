@@ -27,7 +27,7 @@ use datafusion_expr::{AggregateUDF, ScalarUDF};
 
 use crate::error::{Code, Error, InternalError, Result, StatementError};
 use crate::io::Access;
-use crate::operators::logic::LogicFactory;
+use crate::operators::logic::LogicRef;
 use crate::plan::{ChangelogMode, Parameters};
 use crate::runtime::clock::{Clock, SystemClock};
 use crate::runtime::panic_message;
@@ -235,9 +235,9 @@ impl Engine {
     /// Registers a state machine as the table function `name`.
     ///
     /// It runs while the engine is locked, so it must not call the engine.
-    pub fn register_logic(&self, name: impl Into<String>, logic: impl LogicFactory + 'static) {
+    pub fn register_logic(&self, name: impl Into<String>, logic: LogicRef) {
         let name = name.into();
-        self.lock(|core| core.catalog.logics.insert(name, Arc::new(logic)));
+        self.lock(|core| core.catalog.logics.insert(name, logic));
     }
 
     /// The limits that texts of statements are held to.

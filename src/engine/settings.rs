@@ -65,7 +65,7 @@ impl Settings {
         let limit = |place: &mut usize| -> Result<()> {
             if limits == LimitsChange::Refused {
                 let message = format!("the host has fixed \"{}\"", option.key.value);
-                return Err(OutsideError::new(Code::AccessDenied, message).into());
+                return Err(crate::error::Error::from(OutsideError::new(Code::AccessDenied, message)));
             }
             *place = number(option)?;
             Ok(())
