@@ -1,6 +1,6 @@
 //! An error as people read it: the code, the message, the line with a caret, and what to do about it.
 
-use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
+use annotate_snippets::{Annotation, AnnotationKind, Group, Level, Renderer, Snippet};
 
 use crate::error::{Error, Place};
 
@@ -17,13 +17,16 @@ pub enum Colour {
 /// How long a line of SQL may be before only the part around the error is shown.
 const WIDTH: usize = 140;
 
+/// What stands for a file's name in the drawing of a statement that was typed.
+const STATEMENT: &str = "<statement>";
+
 /// The error on several lines, without a line break at the end.
 ///
 /// `origin` names the file that the statement came from, if it came from one.
 ///
 /// ```text
 /// error[unknown-column]: no column "amuont"
-///  --> 1:8
+///  --> line 1, column 8
 ///   |
 /// 1 | SELECT amuont FROM orders
 ///   |        ^^^^^^
@@ -40,13 +43,23 @@ pub fn render(error: &Error, origin: Option<&str>, colour: Colour) -> String {
     if let Some(hint) = hint {
         group = group.element(Level::HELP.message(hint));
     }
-    renderer(colour).render(&[group])
+    let text = renderer(colour).render(&[group]);
+    match (error.place(), origin) {
+        (Some(place), None) => without_file(&text, place),
+        (_, _) => text,
+    }
 }
 
-fn snippet<'a>(place: &'a Place, origin: Option<&'a str>) -> Snippet<'a, annotate_snippets::Annotation<'a>> {
+fn snippet<'a>(place: &'a Place, origin: Option<&'a str>) -> Snippet<'a, Annotation<'a>> {
     Snippet::source(place.text())
-        .path(origin.unwrap_or("sql"))
+        .path(origin.unwrap_or(STATEMENT))
         .annotation(AnnotationKind::Primary.span(place.bytes()))
+}
+
+/// A typed statement has no file to name before its line and column.
+fn without_file(text: &str, place: &Place) -> String {
+    let (line, column) = (place.line(), place.column());
+    text.replacen(&format!("{STATEMENT}:{line}:{column}"), &format!("line {line}, column {column}"), 1)
 }
 
 fn renderer(colour: Colour) -> Renderer {
@@ -74,7 +87,7 @@ mod tests {
     fn an_error_points_at_its_place() {
         let expected = "\
 error[unknown-column]: no column \"amuont\"
- --> sql:2:8
+ --> line 2, column 8
   |
 2 | SELECT amuont FROM orders
   |        ^^^^^^
