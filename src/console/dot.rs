@@ -1,6 +1,6 @@
 //! The commands of the console itself: lines that begin with a dot.
 
-use std::io::{self, Write};
+use std::io;
 
 use super::{Console, DEPTH_MAX, Format, OnError, Ran, Streams};
 use crate::error::{Code, Error, OutsideError, Result, StatementError};

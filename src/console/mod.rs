@@ -10,10 +10,11 @@ mod render;
 mod value;
 
 use std::io::{self, Write};
+use std::sync::Arc;
 use std::time::Duration;
 
-use arrow::array::RecordBatch;
-use arrow::datatypes::SchemaRef;
+use arrow::array::{ArrayRef, RecordBatch, StringArray};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 
 use crate::engine::{Engine, Outcome};
 use crate::error::Error;
@@ -212,7 +213,8 @@ impl Console {
 
     fn run_sql(&mut self, text: &str, streams: &mut Streams<'_>) -> io::Result<Ran> {
         let mut first_error = None;
-        for statement in sql::parse(text) {
+        let statements = sql::Statements::new(text, self.engine.sql_limits());
+        for statement in statements {
             let ran = match statement {
                 Ok(statement) => self.run_statement(&statement, streams)?,
                 Err(error) => self.fail(error, streams)?,
@@ -248,6 +250,7 @@ impl Console {
         match outcome {
             Outcome::Done(message) => self.say(&message, streams)?,
             Outcome::Rows { schema, batches, .. } => self.write_rows(self.statements, &schema, &batches, streams)?,
+            Outcome::Text(text) => self.write_text(&text, streams)?,
             Outcome::Started(query) => {
                 let text = statement.text.get(statement.bytes.clone()).unwrap_or_default();
                 let number = self.live.add(self.statements, text, query);
@@ -255,6 +258,22 @@ impl Console {
             }
         }
         Ok(Ran::Completed)
+    }
+
+    /// Writes a text as it is where people read it, and as rows of one column where programs do.
+    fn write_text(&mut self, text: &str, streams: &mut Streams<'_>) -> io::Result<()> {
+        match self.format {
+            Format::Plain | Format::Table => match &mut self.output {
+                Some(output) => writeln!(output, "{text}"),
+                None => writeln!(streams.out, "{text}"),
+            },
+            Format::Csv | Format::Json | Format::JsonLines | Format::Markdown => {
+                let schema = Arc::new(Schema::new(vec![Field::new("plan", DataType::Utf8, false)]));
+                let lines: ArrayRef = Arc::new(StringArray::from_iter_values(text.lines()));
+                let batches: Vec<RecordBatch> = RecordBatch::try_new(schema.clone(), vec![lines]).into_iter().collect();
+                self.write_rows(self.statements, &schema, &batches, streams)
+            }
+        }
     }
 
     /// Writes what the live queries have said since they were last asked.
