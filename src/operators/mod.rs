@@ -7,6 +7,7 @@
 pub mod chain;
 pub mod expand;
 pub mod filter;
+pub mod join;
 pub mod limit;
 pub mod logic;
 pub mod project;
