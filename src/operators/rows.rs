@@ -1,14 +1,37 @@
 //! Small helpers over the rows of a batch that several operators share.
 
-use arrow::array::RecordBatch;
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, RecordBatchOptions, UInt32Array};
+use arrow::compute::take;
+use arrow::datatypes::{DataType, SchemaRef};
 
 use crate::error::{InternalError, Result};
 use crate::operators::Output;
 use crate::types::Batch;
-pub(crate) use crate::types::{record_batch, take_rows};
 
 /// About how many rows a batch has that an operator makes up itself.
 pub(crate) const BATCH_ROWS: usize = 8_192;
+
+/// A batch of `rows` rows, also of no columns.
+pub(crate) fn record_batch(schema: &SchemaRef, columns: Vec<ArrayRef>, rows: usize) -> Result<RecordBatch> {
+    let options = RecordBatchOptions::new().with_row_count(Some(rows));
+    Ok(RecordBatch::try_new_with_options(schema.clone(), columns, &options)?)
+}
+
+/// The rows `indices` of `batch`, copied, so that they do not keep the memory of the others.
+pub(crate) fn take_rows(batch: &RecordBatch, indices: &UInt32Array) -> Result<RecordBatch> {
+    let columns = batch.columns().iter().map(|column| owned(take(column, indices, None)?)).collect::<Result<_>>()?;
+    record_batch(&batch.schema(), columns, indices.len())
+}
+
+/// The array without what its views do not show: a taken view array keeps every buffer of the one it came from.
+pub(crate) fn owned(array: ArrayRef) -> Result<ArrayRef> {
+    Ok(match array.data_type() {
+        DataType::Utf8View => std::sync::Arc::new(array.as_string_view().gc()),
+        DataType::BinaryView => std::sync::Arc::new(array.as_binary_view().gc()),
+        // Arrow's types are not ours to enumerate: all others own what they show.
+        _ => array,
+    })
+}
 
 /// Says append-only rows in batches of a usual size.
 pub(crate) fn push_sliced(rows: &RecordBatch, out: &mut Output) {

@@ -1,14 +1,19 @@
 //! WHAT DOES IT MEAN? From a statement to a [`Node`]. Pure: no I/O, no clock, the same plan on every run.
 
+mod bounds;
+mod changelog;
+mod explain;
 pub mod node;
+mod planner;
 
 use std::collections::HashMap;
+use std::ops::ControlFlow;
 
-use arrow::datatypes::{DataType, SchemaRef};
+use arrow::datatypes::{DataType, SchemaRef, TimeUnit};
 use sqlparser::ast;
 
 use crate::catalog::Catalog;
-use crate::error::{Code, Result, StatementError};
+use crate::error::Result;
 use crate::expr::Expr;
 use crate::operators::StateSize;
 use crate::sql;
@@ -61,26 +66,32 @@ pub struct NodeMetrics {
     pub nanos: Option<u64>,
 }
 
-fn unbuilt<T>() -> Result<T> {
-    Err(StatementError::new(Code::Unsupported, "not built").into())
-}
+/// What the name of the relation of a stream's bad rows begins with, in [`node::Source::relation`].
+pub const DEAD_LETTERS_PREFIX: &str = "errors:";
 
 /// The files that a query reads by their path (`FROM 'flights.csv'`), each once.
 pub fn file_names(query: &sql::Query) -> Vec<sql::Name> {
-    let _ = query;
-    vec![]
+    let mut names: Vec<sql::Name> = vec![];
+    let _: ControlFlow<()> = ast::visit_relations(query.ast.as_ref(), |relation| {
+        if let [ast::ObjectNamePart::Identifier(name)] = relation.0.as_slice()
+            && name.quote_style == Some('\'')
+            && !names.iter().any(|known| known.value == name.value)
+        {
+            names.push(sql::Name { value: name.value.clone(), place: sql::place_of(&query.text, name.span) });
+        }
+        ControlFlow::Continue(())
+    });
+    names
 }
 
 /// Plans a query.
 pub fn plan_query(query: &sql::Query, context: &Context<'_>) -> Result<Plan> {
-    let _ = (query, context);
-    unbuilt()
+    planner::plan_query(query, context)
 }
 
 /// Plans what is written into a relation of columns `target`: the result has exactly those columns.
 pub fn plan_insert(insert: &sql::Insert, target: &SchemaRef, context: &Context<'_>) -> Result<Plan> {
-    let _ = (insert, target, context);
-    unbuilt()
+    planner::plan_insert(insert, target, context)
 }
 
 /// Compiles a condition over the columns of one relation.
@@ -90,29 +101,64 @@ pub fn plan_predicate(
     schema: &SchemaRef,
     context: &Context<'_>,
 ) -> Result<Expr> {
-    let _ = (predicate, relation, schema, context);
-    unbuilt()
+    planner::plan_predicate(predicate, relation, schema, context)
 }
 
 /// The columns that a `CREATE` declares.
 pub fn declared_columns(columns: &[sql::ColumnDef], context: &Context<'_>) -> Result<SchemaRef> {
-    let _ = (columns, context);
-    unbuilt()
+    planner::declared_columns(columns, context)
 }
 
 /// The plan as a tree of text, one line a node and its notes; metrics are by node, in the tree's order from the root
 /// (a node before its inputs).
 pub fn explain(plan: &Plan, metrics: Option<&[NodeMetrics]>) -> String {
-    let _ = (plan, metrics);
-    String::new()
+    explain::explain(plan, metrics)
 }
 
 /// The built-in functions, put into a new catalog.
 pub fn register_builtin_functions(catalog: &mut Catalog) {
-    let _ = catalog;
+    planner::register_builtin_functions(catalog);
 }
 
 /// How SQL calls a type.
 pub fn type_name(data_type: &DataType) -> String {
-    data_type.to_string()
+    match data_type {
+        DataType::Boolean => "BOOLEAN".into(),
+        DataType::Int8 => "TINYINT".into(),
+        DataType::Int16 => "SMALLINT".into(),
+        DataType::Int32 => "INT".into(),
+        DataType::Int64 => "BIGINT".into(),
+        DataType::UInt8 => "TINYINT UNSIGNED".into(),
+        DataType::UInt16 => "SMALLINT UNSIGNED".into(),
+        DataType::UInt32 => "INT UNSIGNED".into(),
+        DataType::UInt64 => "BIGINT UNSIGNED".into(),
+        DataType::Float32 => "FLOAT".into(),
+        DataType::Float64 => "DOUBLE".into(),
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => "VARCHAR".into(),
+        DataType::Binary | DataType::LargeBinary | DataType::BinaryView => "BYTEA".into(),
+        DataType::Date32 | DataType::Date64 => "DATE".into(),
+        DataType::Time32(_) | DataType::Time64(_) => "TIME".into(),
+        DataType::Timestamp(unit, zone) => timestamp_name(*unit, zone.is_some()),
+        DataType::Decimal32(digits, scale)
+        | DataType::Decimal64(digits, scale)
+        | DataType::Decimal128(digits, scale)
+        | DataType::Decimal256(digits, scale) => format!("DECIMAL({digits}, {scale})"),
+        DataType::List(field) | DataType::LargeList(field) => format!("{}[]", type_name(field.data_type())),
+        DataType::Struct(fields) => {
+            let fields = fields.iter().map(|field| format!("{} {}", field.name(), type_name(field.data_type())));
+            format!("STRUCT<{}>", fields.collect::<Vec<_>>().join(", "))
+        }
+        DataType::Interval(_) => "INTERVAL".into(),
+        other => other.to_string().to_uppercase(),
+    }
+}
+
+fn timestamp_name(unit: TimeUnit, zone: bool) -> String {
+    let digits = match unit {
+        TimeUnit::Second => "(0)",
+        TimeUnit::Millisecond => "(3)",
+        TimeUnit::Microsecond => "(6)",
+        TimeUnit::Nanosecond => "",
+    };
+    format!("TIMESTAMP{digits}{}", if zone { " WITH TIME ZONE" } else { "" })
 }

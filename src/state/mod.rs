@@ -5,5 +5,5 @@ mod row_store;
 mod snapshot;
 
 pub use group_index::GroupIndex;
-pub(crate) use row_store::{NONE, Place, RowStore};
-pub use snapshot::{Snapshot, StateTable};
+pub use row_store::{RowId, RowStore};
+pub use snapshot::{Snapshot, StateTable, table};

@@ -1,312 +1,310 @@
-//! The keyed join: two or more sides, one state a key.
+//! Keyed joins: two or more sides joined on one key, with what each side remembers and when combinations come out.
 //!
 //! ```text
-//! KEEP LAST EMIT RUNNING, FULL      left  a 1   →   a 1    NULL
-//!                                   right a x   →   a 1    x
-//!                                   left  a 2   →   a 2    x
+//! left:   (a, L1)          (a, L2)                   KEEP LAST EMIT RUNNING, FULL
+//! right:           (a, R1)         (b, R2)
+//! out:    a L1 -   a L1 R1  a L2 R1  b - R2
 //! ```
 //!
-//! A slot stands for a key. Each side has the rows it keeps for a slot, in a store of its own:
-//!
-//! ```text
-//! key → slot      side 0: slot → row → row        side 1: slot → row
-//! ```
-//!
-//! Rows are taken in order of arrival, so the answer does not depend on how they were cut into batches.
+//! Each row is offered to its side ([`Kept::offer`]), then the key speaks or stays silent. What comes out is
+//! noted as row numbers and gathered column by column when the batch is through.
 
-mod combinations;
+mod kept;
 mod saved;
-mod side;
 
-use std::ops::Range;
-
-use arrow::array::{ArrayRef, BooleanArray, RecordBatch};
+use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch};
 use arrow::compute::filter;
-use arrow::datatypes::{DataType, SchemaRef};
+use arrow::datatypes::SchemaRef;
 
-use crate::error::{InternalError, Result};
-use crate::operators::join::combinations::Combinations;
-use crate::operators::join::side::Side;
-use crate::operators::rows::{append_only, record_batch};
+use crate::error::Result;
+use crate::expr::Expr;
 use crate::operators::{Operator, Output, Port, StateSize};
-use crate::plan::node;
-use crate::plan::node::{JoinEmit, JoinKeep};
-use crate::state::{GroupIndex, NONE, Place, Snapshot};
+use crate::plan::node::{JoinEmit, JoinKeep, KeyedJoin};
+use crate::state::{GroupIndex, RowId, RowStore, Snapshot};
 use crate::types::{Batch, Epoch};
 
-/// The operator of `node`.
-pub fn build(node: &node::KeyedJoin, snapshots: &[Snapshot]) -> Result<Box<dyn Operator>> {
-    let Some(first) = node.sides.first() else {
-        return Err(InternalError::new("a keyed join without sides").into());
-    };
-    let key_types: Vec<DataType> = first.keys.iter().map(|key| key.data_type().clone()).collect();
-    let mut join = KeyedJoin {
-        sides: node.sides.iter().map(Side::new).collect(),
-        side_schemas: node.sides.iter().map(|side| side.input.schema()).collect(),
+use kept::Kept;
+use saved::Dirty;
+
+/// Results come out in batches of about so many rows.
+const BATCH_ROWS: usize = 8_192;
+
+/// Builds the operator of a keyed join.
+pub fn build(node: &KeyedJoin, snapshots: &[Snapshot]) -> Result<Box<dyn Operator>> {
+    let types: Vec<_> = node.sides[0].keys.iter().map(|key| key.data_type().clone()).collect();
+    let sides = node.sides.iter().map(|side| Side {
+        keys: side.keys.clone(),
+        store: RowStore::new(side.input.schema()),
+        kept: Kept::new(node.keep),
+        picked: vec![],
+    });
+    let mut join = Join {
         keep: node.keep,
         emit: node.emit,
         required: node.required.clone(),
         schema: node.schema.clone(),
-        index: GroupIndex::new(&key_types)?,
-        key_types,
-        combinations: Combinations::new(node.schema.clone(), node.sides.len()),
-        firsts: vec![],
-        alone: vec![],
-        arrived: 0,
-        discarded: vec![],
-        saved: 0,
-        gone: vec![],
-        ended: false,
+        index: GroupIndex::new(&types)?,
+        sides: sides.collect(),
+        appeared: vec![],
+        loners: vec![],
+        next: 0,
+        dirty: Dirty::default(),
     };
-    snapshots.iter().try_for_each(|snapshot| join.restore(snapshot))?;
+    join.restore(snapshots)?;
     Ok(Box::new(join))
 }
 
-struct KeyedJoin {
-    sides: Vec<Side>,
-    side_schemas: Vec<SchemaRef>,
+/// A keyed join and its state.
+struct Join {
     keep: JoinKeep,
     emit: JoinEmit,
     required: Vec<bool>,
     schema: SchemaRef,
-    key_types: Vec<DataType>,
     index: GroupIndex,
-    combinations: Combinations,
-    /// By slot: when the key appeared, as a number in the order of arrival.
-    firsts: Vec<u64>,
-    /// Under FINAL, the rows whose key is NULL.
-    alone: Vec<Alone>,
-    /// How many rows have come.
-    arrived: u64,
-    /// Slots discarded in this batch, and whether a snapshot has rows of them.
-    discarded: Vec<(u32, bool)>,
-    /// Rows that came before this one are in a snapshot, unless discarded since.
-    saved: u64,
-    /// Keys to be discarded by the next snapshot.
-    gone: Vec<RecordBatch>,
-    /// Whether everything has been discarded since the last snapshot.
-    ended: bool,
+    sides: Vec<Side>,
+    /// For each key when it appeared; nothing while no side has a row of it.
+    appeared: Vec<Option<u64>>,
+    /// Rows without a key that wait for the end, with when they came, their side and their number.
+    loners: Vec<(u64, usize, RowId)>,
+    /// The number of the next key or loner to appear.
+    next: u64,
+    dirty: Dirty,
 }
 
-/// A row that can't match any other.
-struct Alone {
-    sequence: u64,
-    side: usize,
-    row: u32,
+struct Side {
+    keys: Vec<Expr>,
+    store: RowStore,
+    kept: Kept,
+    /// What comes out next: the rows of this side, in order.
+    picked: Vec<Option<RowId>>,
 }
 
-impl Operator for KeyedJoin {
-    fn on_batch(&mut self, Port(side): Port, batch: Batch, out: &mut Output) -> Result<()> {
-        let rows = append_only(&batch, "a keyed join")?;
-        if side >= self.sides.len() {
-            return Err(InternalError::new(format!("a keyed join has no side {side}")).into());
+impl Operator for Join {
+    fn on_batch(&mut self, port: Port, batch: Batch, out: &mut Output) -> Result<()> {
+        let slots = self.number(port.0, batch.rows())?;
+        let first = self.sides[port.0].store.append(batch.rows())?;
+        let mut emptied = vec![];
+        for (row, slot) in slots.into_iter().enumerate() {
+            match slot {
+                Some(slot) => self.arrive(port.0, slot, first + row, &mut emptied, out)?,
+                None => self.arrive_alone(port.0, first + row, out)?,
+            }
         }
-        let slots = self.sides[side].find_slots(rows, &mut self.index)?;
-        self.grow();
-        self.sides[side].store.begin(rows);
-        match (self.keep, self.emit) {
-            (JoinKeep::Last, JoinEmit::Running) => self.last_running(side, rows, &slots, out)?,
-            (JoinKeep::First | JoinKeep::Last | JoinKeep::Product, _) => self.row_by_row(side, &slots, out)?,
-        }
-        self.arrived += slots.len() as u64;
-        self.sides[side].store.commit()?;
-        self.forget_discarded()
+        self.say(out)?;
+        self.forget(&emptied)?;
+        self.compact()
     }
 
     fn on_eof(&mut self, out: &mut Output) -> Result<()> {
         match self.emit {
+            JoinEmit::Final => self.finish(out),
             JoinEmit::Complete | JoinEmit::Running => Ok(()),
-            JoinEmit::Final => {
-                self.emit_all(out)?;
-                self.clear()
-            }
         }
     }
 
     fn snapshot(&mut self, since: Epoch) -> Result<Option<Snapshot>> {
-        self.save(since == Epoch::ZERO).map(Some)
+        self.save(since).map(Some)
     }
 
     fn state_size(&self) -> StateSize {
-        let rows = self.sides.iter().map(|side| side.store.len()).sum();
-        let bytes = self.sides.iter().map(|side| side.store.bytes()).sum::<usize>() + self.index.bytes();
-        StateSize { rows, bytes }
+        let stores: usize = self.sides.iter().map(|side| side.store.bytes() + side.kept.bytes()).sum();
+        let rows = self.sides.iter().map(|side| side.store.live()).sum();
+        StateSize { rows, bytes: self.index.bytes() + stores + self.appeared.capacity() * size_of::<Option<u64>>() }
     }
 }
 
-impl KeyedJoin {
-    fn row_by_row(&mut self, side: usize, slots: &[u32], out: &mut Output) -> Result<()> {
-        for (row, slot) in slots.iter().enumerate() {
-            let sequence = self.arrived + row as u64;
-            if *slot == NONE {
-                self.on_row_alone(side, row, sequence, out)?;
-            } else {
-                self.on_row(side, *slot, row, sequence, out)?;
-            }
-        }
-        self.combinations.flush(&self.sides, out)
-    }
-
-    /// The rule of the keyed join, for one row.
-    fn on_row(&mut self, side: usize, slot: u32, row: usize, sequence: u64, out: &mut Output) -> Result<()> {
-        let first = &mut self.firsts[slot as usize];
-        *first = sequence.min(*first);
-        self.sides[side].keep(self.keep, slot, row, sequence)?;
-        match self.emit {
-            JoinEmit::Complete if self.sides.iter().all(|side| side.has(slot)) => {
-                self.combinations.add_all(&self.sides, slot, out)?;
-                self.discard(slot);
-            }
-            JoinEmit::Running if self.is_wanted(slot) => self.combinations.add_all(&self.sides, slot, out)?,
-            JoinEmit::Complete | JoinEmit::Running | JoinEmit::Final => {}
-        }
-        Ok(())
-    }
-
-    /// The same for a row whose key is NULL: it is a key of its own.
-    fn on_row_alone(&mut self, side: usize, row: usize, sequence: u64, out: &mut Output) -> Result<()> {
-        let place = self.sides[side].store.pending(row);
-        let speaks = match self.emit {
-            // It can never be complete where there is another side, so it need not be kept either.
-            JoinEmit::Complete => self.sides.len() == 1,
-            JoinEmit::Running => self.is_wanted_alone(side),
-            JoinEmit::Final => return self.keep_alone(side, row, sequence),
+impl Join {
+    /// The slot of each row's key; none for a row whose key has a NULL.
+    fn number(&mut self, side: usize, rows: &RecordBatch) -> Result<Vec<Option<u32>>> {
+        let keys: Vec<ArrayRef> = self.sides[side].keys.iter().map(|key| key.evaluate(rows)).collect::<Result<_>>()?;
+        let mut slots = vec![];
+        let complete = keys.iter().all(|key| key.logical_null_count() == 0);
+        let numbered = if complete {
+            self.index.intern(&keys, rows.num_rows(), &mut slots)?;
+            slots.into_iter().map(Some).collect()
+        } else {
+            let nulls: Vec<_> = keys.iter().filter_map(|key| key.logical_nulls()).collect();
+            let whole: BooleanArray =
+                (0..rows.num_rows()).map(|row| Some(nulls.iter().all(|nulls| nulls.is_valid(row)))).collect();
+            let keys: Vec<ArrayRef> = keys.iter().map(|key| filter(key, &whole)).collect::<Result<_, _>>()?;
+            self.index.intern(&keys, whole.true_count(), &mut slots)?;
+            let mut slots = slots.into_iter();
+            whole.iter().map(|whole| if whole == Some(true) { slots.next() } else { None }).collect()
         };
-        if speaks { self.combinations.add_alone(&self.sides, side, place, out) } else { Ok(()) }
+        self.grow();
+        Ok(numbered)
     }
 
-    fn keep_alone(&mut self, side: usize, row: usize, sequence: u64) -> Result<()> {
-        let row = self.sides[side].keep_alone(row, sequence)?;
-        self.alone.push(Alone { sequence, side, row });
+    fn grow(&mut self) {
+        let slots = self.index.slots().max(self.appeared.len());
+        self.appeared.resize(slots, None);
+        for side in &mut self.sides {
+            side.kept.grow(slots);
+        }
+    }
+
+    /// A row of a key has come.
+    fn arrive(&mut self, side: usize, slot: u32, row: RowId, emptied: &mut Vec<u32>, out: &mut Output) -> Result<()> {
+        if self.appeared[slot as usize].is_none() {
+            self.appeared[slot as usize] = Some(self.next);
+            self.next += 1;
+        }
+        self.dirty.mark(slot);
+        let Side { kept, store, .. } = &mut self.sides[side];
+        kept.offer(self.keep, slot, row, store);
+        match self.emit {
+            JoinEmit::Final => Ok(()),
+            JoinEmit::Running => self.pick(slot, out),
+            JoinEmit::Complete => {
+                if self.sides.iter().all(|side| !side.kept.rows(slot).is_empty()) {
+                    self.pick(slot, out)?;
+                    self.clear(slot);
+                    emptied.push(slot);
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// A row whose key has a NULL: it matches nothing, and is a key of its own.
+    fn arrive_alone(&mut self, side: usize, row: RowId, out: &mut Output) -> Result<()> {
+        let alone = self.required.iter().enumerate().all(|(other, required)| other == side || !required);
+        match self.emit {
+            JoinEmit::Running if alone => self.pick_alone(side, row, out),
+            JoinEmit::Final if alone => {
+                self.loners.push((self.next, side, row));
+                self.next += 1;
+                self.sides[side].store.retain(1);
+                Ok(())
+            }
+            // It can never be complete, or is filtered by completeness.
+            JoinEmit::Complete | JoinEmit::Running | JoinEmit::Final => Ok(()),
+        }
+    }
+
+    /// Notes all combinations of a key, the leftmost side varying slowest.
+    fn pick(&mut self, slot: u32, out: &mut Output) -> Result<()> {
+        let missing = |(side, required): (&Side, &bool)| *required && side.kept.rows(slot).is_empty();
+        if self.sides.iter().zip(&self.required).any(missing) {
+            return Ok(());
+        }
+        let lists: Vec<Vec<Option<RowId>>> = self
+            .sides
+            .iter()
+            .map(|side| match side.kept.rows(slot) {
+                [] => vec![None],
+                rows => rows.iter().copied().map(Some).collect(),
+            })
+            .collect();
+        let mut at = vec![0; lists.len()];
+        loop {
+            for ((side, list), at) in self.sides.iter_mut().zip(&lists).zip(&at) {
+                side.picked.push(list[*at]);
+            }
+            self.say_if_full(out)?;
+            // Counts up, the rightmost side first.
+            let Some(turn) = (0..lists.len()).rev().find(|side| at[*side] + 1 < lists[*side].len()) else {
+                return Ok(());
+            };
+            at[turn] += 1;
+            at[turn + 1..].fill(0);
+        }
+    }
+
+    fn pick_alone(&mut self, only: usize, row: RowId, out: &mut Output) -> Result<()> {
+        for (side, state) in self.sides.iter_mut().enumerate() {
+            state.picked.push((side == only).then_some(row));
+        }
+        self.say_if_full(out)
+    }
+
+    fn say_if_full(&mut self, out: &mut Output) -> Result<()> {
+        match self.sides[0].picked.len() >= BATCH_ROWS {
+            true => self.say(out),
+            false => Ok(()),
+        }
+    }
+
+    /// Gathers what was noted and says it.
+    fn say(&mut self, out: &mut Output) -> Result<()> {
+        let rows = self.sides[0].picked.len();
+        if rows == 0 {
+            return Ok(());
+        }
+        let mut columns = Vec::with_capacity(self.schema.fields().len());
+        for side in &mut self.sides {
+            let picked = std::mem::take(&mut side.picked);
+            columns.extend(side.store.gather(&picked)?);
+        }
+        let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(rows));
+        out.push(Batch::append_only(RecordBatch::try_new_with_options(self.schema.clone(), columns, &options)?));
         Ok(())
     }
 
-    /// `KEEP LAST EMIT RUNNING` at once for a whole batch: one row out for each row in,
-    /// and what the other sides have does not change on the way.
-    fn last_running(&mut self, side: usize, rows: &RecordBatch, slots: &[u32], out: &mut Output) -> Result<()> {
-        let mut wanted = vec![true; slots.len()];
-        let mut columns = vec![];
-        for (index, other) in self.sides.iter().enumerate() {
-            if index == side {
-                columns.extend(rows.columns().iter().cloned());
+    /// The end: every key in the order in which it appeared, and rows without a key among them.
+    fn finish(&mut self, out: &mut Output) -> Result<()> {
+        let mut order: Vec<(u64, Result<u32, (usize, RowId)>)> = vec![];
+        for slot in self.index.groups_in_order() {
+            order.extend(self.appeared[slot as usize].map(|appeared| (appeared, Ok(slot))));
+        }
+        order.extend(self.loners.drain(..).map(|(came, side, row)| (came, Err((side, row)))));
+        order.sort_unstable_by_key(|(appeared, _)| *appeared);
+        let mut emptied = vec![];
+        for (_, key) in order {
+            match key {
+                Ok(slot) => {
+                    self.pick(slot, out)?;
+                    emptied.push(slot);
+                }
+                Err((side, row)) => {
+                    self.pick_alone(side, row, out)?;
+                    self.sides[side].store.release(1);
+                }
+            }
+        }
+        self.say(out)?;
+        for slot in &emptied {
+            self.dirty.mark(*slot);
+            self.clear(*slot);
+        }
+        self.dirty.forget_loners();
+        self.forget(&emptied)?;
+        self.compact()
+    }
+
+    fn clear(&mut self, slot: u32) {
+        self.appeared[slot as usize] = None;
+        for Side { kept, store, .. } in &mut self.sides {
+            kept.clear(slot, store);
+        }
+    }
+
+    /// Frees the slots of keys that are still without rows.
+    fn forget(&mut self, emptied: &[u32]) -> Result<()> {
+        let mut gone: Vec<u32> =
+            emptied.iter().copied().filter(|slot| self.appeared[*slot as usize].is_none()).collect();
+        gone.sort_unstable();
+        gone.dedup();
+        self.dirty.bury(&self.index, &gone)?;
+        self.index.remove(&gone);
+        Ok(())
+    }
+
+    fn compact(&mut self) -> Result<()> {
+        for (side, state) in self.sides.iter_mut().enumerate() {
+            if !state.store.wants_compaction() {
                 continue;
             }
-            let places: Vec<Place> = slots.iter().map(|slot| other.first(*slot)).collect();
-            if self.required[index] {
-                wanted.iter_mut().zip(&places).for_each(|(wanted, place)| *wanted &= *place != Place::MISSING);
-            }
-            columns.extend(other.store.gather(&places)?);
-        }
-        out.push(Batch::append_only(self.only_wanted(columns, wanted)?));
-        for (row, slot) in slots.iter().enumerate().filter(|(_, slot)| **slot != NONE) {
-            let sequence = self.arrived + row as u64;
-            self.sides[side].keep(self.keep, *slot, row, sequence)?;
-        }
-        Ok(())
-    }
-
-    fn only_wanted(&self, columns: Vec<ArrayRef>, wanted: Vec<bool>) -> Result<RecordBatch> {
-        if wanted.iter().all(|wanted| *wanted) {
-            return record_batch(&self.schema, columns, wanted.len());
-        }
-        // A side that is required may hold no NULL in the result, so what is not wanted goes before the schema is set.
-        let mask = BooleanArray::from(wanted);
-        let columns = columns.iter().map(|column| filter(column, &mask)).collect::<Result<Vec<_>, _>>()?;
-        record_batch(&self.schema, columns, mask.true_count())
-    }
-
-    /// All combinations of all keys, in the order in which the keys appeared.
-    fn emit_all(&mut self, out: &mut Output) -> Result<()> {
-        let mut alone = std::mem::take(&mut self.alone);
-        alone.sort_unstable_by_key(|alone| alone.sequence);
-        let mut alone = alone.into_iter().peekable();
-        let mut slots = self.index.groups_in_order();
-        slots.sort_unstable_by_key(|slot| self.firsts[*slot as usize]);
-        for slot in slots {
-            while let Some(row) = alone.next_if(|alone| alone.sequence < self.firsts[slot as usize]) {
-                self.emit_alone(&row, out)?;
-            }
-            if self.is_wanted(slot) {
-                self.combinations.add_all(&self.sides, slot, out)?;
+            let mut ids = state.kept.all();
+            ids.extend(self.loners.iter().filter(|(_, of, _)| *of == side).map(|(_, _, row)| *row));
+            let mut new = state.store.compact(&ids)?;
+            state.kept.renumber(&mut new);
+            for (_, _, row) in self.loners.iter_mut().filter(|(_, of, _)| *of == side) {
+                *row = new;
+                new += 1;
             }
         }
-        alone.try_for_each(|row| self.emit_alone(&row, out))?;
-        self.combinations.flush(&self.sides, out)
-    }
-
-    fn emit_alone(&mut self, alone: &Alone, out: &mut Output) -> Result<()> {
-        if !self.is_wanted_alone(alone.side) {
-            return Ok(());
-        }
-        let place = self.sides[alone.side].store.place(alone.row);
-        self.combinations.add_alone(&self.sides, alone.side, place, out)
-    }
-
-    /// Whether every side that a combination needs has a row.
-    fn is_wanted(&self, slot: u32) -> bool {
-        self.required.iter().zip(&self.sides).all(|(required, side)| !required || side.has(slot))
-    }
-
-    fn is_wanted_alone(&self, side: usize) -> bool {
-        self.required.iter().enumerate().all(|(index, required)| !required || index == side)
-    }
-
-    /// Drops the rows of a slot. The key itself stays until the end of the batch: later rows may be of it.
-    fn discard(&mut self, slot: u32) {
-        let mut saved = false;
-        for side in &mut self.sides {
-            saved |= side.discard(slot, self.saved);
-        }
-        self.firsts[slot as usize] = u64::MAX;
-        self.discarded.push((slot, saved));
-    }
-
-    /// Forgets the keys that were discarded and have not come again.
-    fn forget_discarded(&mut self) -> Result<()> {
-        if self.discarded.is_empty() {
-            return Ok(());
-        }
-        let mut discarded = std::mem::take(&mut self.discarded);
-        let saved: Vec<u32> = discarded.iter().filter(|(_, saved)| *saved).map(|(slot, _)| *slot).collect();
-        if !saved.is_empty() {
-            self.gone.push(self.gone_keys(&saved)?);
-        }
-        discarded.sort_unstable();
-        discarded.dedup_by_key(|(slot, _)| *slot);
-        let empty = |slot: &u32| self.sides.iter().all(|side| !side.has(*slot));
-        let forgotten: Vec<u32> = discarded.iter().map(|(slot, _)| *slot).filter(empty).collect();
-        self.index.remove(&forgotten);
         Ok(())
-    }
-
-    /// Discards everything.
-    fn clear(&mut self) -> Result<()> {
-        for (side, schema) in self.sides.iter_mut().zip(&self.side_schemas) {
-            side.clear(schema.clone());
-        }
-        self.index = GroupIndex::new(&self.key_types)?;
-        self.firsts.clear();
-        self.alone.clear();
-        self.gone.clear();
-        self.ended = true;
-        Ok(())
-    }
-
-    /// Makes room for the slots of new keys.
-    fn grow(&mut self) {
-        let slots = self.index.slots();
-        self.sides.iter_mut().for_each(|side| side.grow(slots));
-        self.firsts.resize(slots.max(self.firsts.len()), u64::MAX);
-    }
-
-    fn first(&self, slot: u32) -> u64 {
-        self.firsts[slot as usize]
-    }
-
-    /// Which columns of the result are those of `side`.
-    fn columns_of(&self, side: usize) -> Range<usize> {
-        let start = self.side_schemas[..side].iter().map(|schema| schema.fields().len()).sum();
-        start..start + self.side_schemas[side].fields().len()
     }
 }
 

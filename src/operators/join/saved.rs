@@ -1,160 +1,194 @@
-//! Snapshots of a keyed join.
-//!
-//! | table | columns | says |
-//! | --- | --- | --- |
-//! | `ended` | a marker | nothing of earlier snapshots counts |
-//! | `gone` | the key | the key's rows of earlier snapshots are discarded |
-//! | `rows` | the key, the row's and the key's place in the order of arrival, the side, the result's columns | a row is kept |
-//!
-//! They apply in that order. A row fills the columns of its own side only.
+//! A keyed join in a snapshot: the keys that changed with all their rows, side by side, and the keys that are gone.
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, UInt32Array, UInt64Array, new_null_array};
-use arrow::compute::{concat_batches, filter_record_batch, take};
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef, UInt32Type, UInt64Type};
+use arrow::array::{ArrayRef, AsArray, RecordBatch, UInt64Array};
+use arrow::datatypes::UInt64Type;
 
-use crate::error::Result;
-use crate::operators::join::KeyedJoin;
-use crate::operators::join::side::intern_keys;
-use crate::operators::rows::record_batch;
-use crate::state::{NONE, Place, Snapshot, StateTable};
+use crate::error::{InternalError, Result};
+use crate::state::{GroupIndex, RowId, Snapshot, table};
+use crate::types::Epoch;
 
-const ENDED: &str = "ended";
+use super::Join;
+
+/// Keys that have changed, and when each appeared.
+const KEYS: &str = "keys";
+/// Keys that are gone.
 const GONE: &str = "gone";
+/// For each side in turn: the row's key, then the row.
 const ROWS: &str = "rows";
+/// For each side in turn: when a row without a key came, then the row.
+const LONERS: &str = "loners";
+/// Present if the rows without a key of earlier snapshots are gone.
+const LONERS_GONE: &str = "loners_gone";
 
-impl KeyedJoin {
-    /// The tables of what has changed since the last snapshot, or of everything.
-    pub(super) fn save(&mut self, full: bool) -> Result<Snapshot> {
+/// What has changed since the last snapshot.
+#[derive(Default)]
+pub(super) struct Dirty {
+    slots: Vec<u32>,
+    marked: Vec<bool>,
+    gone: Vec<Vec<ArrayRef>>,
+    /// How many of the loners are saved already.
+    loners_saved: usize,
+    loners_gone: bool,
+}
+
+impl Dirty {
+    pub fn mark(&mut self, slot: u32) {
+        let at = slot as usize;
+        if at >= self.marked.len() {
+            self.marked.resize(at + 1, false);
+        }
+        if !std::mem::replace(&mut self.marked[at], true) {
+            self.slots.push(slot);
+        }
+    }
+
+    /// Remembers the keys of slots that are about to be freed.
+    pub fn bury(&mut self, index: &GroupIndex, slots: &[u32]) -> Result<()> {
+        if slots.is_empty() {
+            return Ok(());
+        }
+        self.gone.push(index.keys(slots)?);
+        for slot in slots {
+            if let Some(marked) = self.marked.get_mut(*slot as usize) {
+                *marked = false;
+            }
+        }
+        let marked = &self.marked;
+        self.slots.retain(|slot| marked[*slot as usize]);
+        Ok(())
+    }
+
+    pub fn forget_loners(&mut self) {
+        self.loners_gone = true;
+        self.loners_saved = 0;
+    }
+}
+
+impl Join {
+    pub(super) fn save(&mut self, since: Epoch) -> Result<Snapshot> {
+        let mut dirty = std::mem::take(&mut self.dirty);
+        if since == Epoch::ZERO {
+            dirty.slots = self.index.groups_in_order();
+            dirty.gone.clear();
+            dirty.loners_saved = 0;
+            dirty.loners_gone = false;
+        }
+        let slots: Vec<u32> = dirty.slots.into_iter().filter(|slot| self.appeared[*slot as usize].is_some()).collect();
         let mut tables = vec![];
-        if full || self.ended {
-            let marker: ArrayRef = Arc::new(BooleanArray::from(vec![true]));
-            tables.push(StateTable { name: ENDED, rows: RecordBatch::try_from_iter([(ENDED, marker)])? });
+        for gone in &dirty.gone {
+            tables.push(table(GONE, gone.clone(), gone.first().map_or(0, |column| column.len()))?);
         }
-        if !full && !self.gone.is_empty() {
-            tables.push(StateTable { name: GONE, rows: concat_batches(&self.key_schema(), &self.gone)? });
+        let appeared: UInt64Array = slots.iter().map(|slot| self.appeared[*slot as usize]).collect();
+        let mut keys = self.index.keys(&slots)?;
+        keys.push(Arc::new(appeared));
+        tables.push(table(KEYS, keys, slots.len())?);
+        if dirty.loners_gone {
+            tables.push(table(LONERS_GONE, vec![], 1)?);
         }
-        let rows = self.rows_since(if full { 0 } else { self.saved })?;
-        if rows.num_rows() > 0 {
-            tables.push(StateTable { name: ROWS, rows });
+        for (side, state) in self.sides.iter().enumerate() {
+            let rows: Vec<(u32, RowId)> =
+                slots.iter().flat_map(|slot| state.kept.rows(*slot).iter().map(|row| (*slot, *row))).collect();
+            let ids: Vec<Option<RowId>> = rows.iter().map(|(_, row)| Some(*row)).collect();
+            let mut columns = self.index.keys(&rows.iter().map(|(slot, _)| *slot).collect::<Vec<_>>())?;
+            columns.extend(state.store.gather(&ids)?);
+            tables.push(table(ROWS, columns, rows.len())?);
+
+            let loners = self.loners[dirty.loners_saved..].iter().filter(|(_, of, _)| *of == side);
+            let (came, ids): (Vec<u64>, Vec<Option<RowId>>) = loners.map(|(came, _, row)| (*came, Some(*row))).unzip();
+            let mut columns: Vec<ArrayRef> = vec![Arc::new(UInt64Array::from(came))];
+            columns.extend(state.store.gather(&ids)?);
+            tables.push(table(LONERS, columns, ids.len())?);
         }
-        self.gone.clear();
-        self.ended = false;
-        self.saved = self.arrived;
+        self.dirty.loners_saved = self.loners.len();
         Ok(Snapshot { tables })
     }
 
-    /// Applies a snapshot to the state that came of the ones before.
-    pub(super) fn restore(&mut self, snapshot: &Snapshot) -> Result<()> {
-        if snapshot.table(ENDED).is_some() {
-            self.clear()?;
-        }
-        if let Some(gone) = snapshot.table(GONE) {
-            let mut slots = vec![];
-            self.index.intern(gone.columns(), gone.num_rows(), &mut slots)?;
-            self.grow();
-            slots.iter().for_each(|slot| self.discard(*slot));
-            self.forget_discarded()?;
-        }
-        if let Some(rows) = snapshot.table(ROWS) {
-            self.restore_rows(rows)?;
-        }
-        self.saved = self.arrived;
-        Ok(())
-    }
-
-    /// Keys that are discarded and that a snapshot still has.
-    pub(super) fn gone_keys(&self, slots: &[u32]) -> Result<RecordBatch> {
-        record_batch(&self.key_schema(), self.index.keys(slots)?, slots.len())
-    }
-
-    fn key_schema(&self) -> SchemaRef {
-        Arc::new(Schema::new(self.key_fields()))
-    }
-
-    fn key_fields(&self) -> Vec<Field> {
-        let keys = self.key_types.iter().enumerate();
-        keys.map(|(index, data_type)| Field::new(format!("key_{index}"), data_type.clone(), true)).collect()
-    }
-
-    fn rows_schema(&self) -> SchemaRef {
-        let mut fields = self.key_fields();
-        fields.push(Field::new("sequence", DataType::UInt64, false));
-        fields.push(Field::new("first", DataType::UInt64, false));
-        fields.push(Field::new("side", DataType::UInt32, false));
-        let result = self.schema.fields().iter().enumerate();
-        fields.extend(result.map(|(index, f)| Field::new(format!("column_{index}"), f.data_type().clone(), true)));
-        Arc::new(Schema::new(fields))
-    }
-
-    fn rows_since(&self, sequence: u64) -> Result<RecordBatch> {
-        let schema = self.rows_schema();
-        let sides = (0..self.sides.len())
-            .map(|side| self.side_since(side, sequence, &schema))
-            .collect::<Result<Vec<RecordBatch>>>()?;
-        Ok(concat_batches(&schema, &sides)?)
-    }
-
-    fn side_since(&self, side: usize, sequence: u64, schema: &SchemaRef) -> Result<RecordBatch> {
-        let kept = &self.sides[side];
-        let rows = kept.store.since(sequence);
-        let slots: Vec<u32> = rows.iter().map(|row| kept.slot(*row)).collect();
-        let sequences = || rows.iter().map(|row| kept.store.sequence(*row));
-        let firsts =
-            slots.iter().zip(sequences()).map(|(slot, own)| if *slot == NONE { own } else { self.first(*slot) });
-        let mut columns = self.keys_or_null(&slots)?;
-        columns.push(Arc::new(UInt64Array::from_iter_values(sequences())));
-        columns.push(Arc::new(UInt64Array::from_iter_values(firsts)));
-        columns.push(Arc::new(UInt32Array::from(vec![side as u32; rows.len()])));
-        let places: Vec<Place> = rows.iter().map(|row| kept.store.place(*row)).collect();
-        let own = self.columns_of(side);
-        let result = self.schema.fields();
-        columns.extend(result[..own.start].iter().map(|field| new_null_array(field.data_type(), rows.len())));
-        columns.extend(kept.store.gather(&places)?);
-        columns.extend(result[own.end..].iter().map(|field| new_null_array(field.data_type(), rows.len())));
-        record_batch(schema, columns, rows.len())
-    }
-
-    /// The keys of the slots; all NULL for a row without one.
-    fn keys_or_null(&self, slots: &[u32]) -> Result<Vec<ArrayRef>> {
-        let valid: Vec<u32> = slots.iter().copied().filter(|slot| *slot != NONE).collect();
-        let keys = self.index.keys(&valid)?;
-        if valid.len() == slots.len() {
-            return Ok(keys);
-        }
-        let mut next = 0..;
-        let indices: UInt32Array = slots.iter().map(|slot| if *slot == NONE { None } else { next.next() }).collect();
-        Ok(keys.iter().map(|key| take(key, &indices, None)).collect::<Result<_, _>>()?)
-    }
-
-    fn restore_rows(&mut self, rows: &RecordBatch) -> Result<()> {
-        let sides = rows.column(self.key_types.len() + 2).as_primitive::<UInt32Type>().clone();
-        for side in 0..self.sides.len() {
-            let own: BooleanArray = sides.values().iter().map(|of| Some(*of as usize == side)).collect();
-            self.restore_side(side, &filter_record_batch(rows, &own)?)?;
-        }
-        Ok(())
-    }
-
-    fn restore_side(&mut self, side: usize, rows: &RecordBatch) -> Result<()> {
-        let keys = self.key_types.len();
-        let slots = intern_keys(&rows.columns()[..keys], rows.num_rows(), &mut self.index)?;
-        self.grow();
-        let sequences = rows.column(keys).as_primitive::<UInt64Type>().values().clone();
-        let firsts = rows.column(keys + 1).as_primitive::<UInt64Type>().values().clone();
-        let own = self.columns_of(side);
-        let columns = rows.columns()[keys + 3 + own.start..keys + 3 + own.end].to_vec();
-        self.sides[side].store.begin(&record_batch(&self.side_schemas[side], columns, rows.num_rows())?);
-        for (row, slot) in slots.into_iter().enumerate() {
-            self.arrived = self.arrived.max(sequences[row] + 1);
-            if slot == NONE {
-                self.keep_alone(side, row, sequences[row])?;
-            } else {
-                self.firsts[slot as usize] = firsts[row];
-                self.sides[side].keep(self.keep, slot, row, sequences[row])?;
+    pub(super) fn restore(&mut self, snapshots: &[Snapshot]) -> Result<()> {
+        for snapshot in snapshots {
+            for gone in snapshot.tables.iter().filter(|table| table.name == GONE) {
+                self.restore_gone(&gone.rows)?;
+            }
+            if let Some(keys) = snapshot.table(KEYS) {
+                self.restore_keys(keys)?;
+            }
+            if snapshot.table(LONERS_GONE).is_some() {
+                self.loners.clear();
+            }
+            for (side, table) in snapshot.tables.iter().filter(|table| table.name == ROWS).enumerate() {
+                self.restore_rows(side, &table.rows)?;
+            }
+            for (side, table) in snapshot.tables.iter().filter(|table| table.name == LONERS).enumerate() {
+                self.restore_loners(side, &table.rows)?;
             }
         }
-        self.sides[side].store.commit()
+        self.loners.sort_unstable_by_key(|(came, _, _)| *came);
+        self.dirty = Dirty { loners_saved: self.loners.len(), ..Dirty::default() };
+        Ok(())
     }
+
+    fn slots_of(&mut self, keys: &[ArrayRef], rows: usize) -> Result<Vec<u32>> {
+        let mut slots = vec![];
+        self.index.intern(keys, rows, &mut slots)?;
+        self.grow();
+        Ok(slots)
+    }
+
+    fn restore_gone(&mut self, gone: &RecordBatch) -> Result<()> {
+        let slots = self.slots_of(gone.columns(), gone.num_rows())?;
+        slots.iter().for_each(|slot| self.clear(*slot));
+        self.index.remove(&slots);
+        Ok(())
+    }
+
+    fn restore_keys(&mut self, keys: &RecordBatch) -> Result<()> {
+        let Some((appeared, keys)) = keys.columns().split_last() else { return Ok(()) };
+        let slots = self.slots_of(keys, appeared.len())?;
+        for (slot, appeared) in slots.into_iter().zip(numbers(appeared)?.values()) {
+            self.clear(slot);
+            self.appeared[slot as usize] = Some(*appeared);
+            self.next = self.next.max(appeared + 1);
+        }
+        Ok(())
+    }
+
+    fn restore_rows(&mut self, side: usize, saved: &RecordBatch) -> Result<()> {
+        let width = self.sides[0].keys.len();
+        let slots = self.slots_of(&saved.columns()[..width], saved.num_rows())?;
+        let rows = self.rows_of(side, saved, width)?;
+        let keep = self.keep;
+        let Some(super::Side { store, kept, .. }) = self.sides.get_mut(side) else { return Ok(()) };
+        let first = store.append(&rows)?;
+        for (row, slot) in slots.into_iter().enumerate() {
+            kept.offer(keep, slot, first + row, store);
+        }
+        Ok(())
+    }
+
+    fn restore_loners(&mut self, side: usize, saved: &RecordBatch) -> Result<()> {
+        let rows = self.rows_of(side, saved, 1)?;
+        let Some(state) = self.sides.get_mut(side) else { return Ok(()) };
+        let first = state.store.append(&rows)?;
+        state.store.retain(saved.num_rows());
+        for (row, came) in numbers(saved.column(0))?.values().iter().enumerate() {
+            self.loners.push((*came, side, first + row));
+            self.next = self.next.max(came + 1);
+        }
+        Ok(())
+    }
+
+    /// The rows of a side behind the first `width` columns of what was saved.
+    fn rows_of(&self, side: usize, saved: &RecordBatch, width: usize) -> Result<RecordBatch> {
+        let Some(state) = self.sides.get(side) else {
+            return Err(InternalError::new("a saved join has more sides than the join").into());
+        };
+        let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(saved.num_rows()));
+        let columns = saved.columns()[width..].to_vec();
+        Ok(RecordBatch::try_new_with_options(state.store.schema().clone(), columns, &options)?)
+    }
+}
+
+fn numbers(column: &ArrayRef) -> Result<&UInt64Array> {
+    column.as_primitive_opt::<UInt64Type>().ok_or_else(|| InternalError::new("a saved number is not a number").into())
 }

@@ -3,7 +3,7 @@
 use super::*;
 use crate::expr::Expr;
 use crate::operators::testing::{check, columns, no_input};
-use crate::plan::node::JoinSide;
+use crate::plan::node::{self, JoinSide};
 
 #[derive(Clone, Copy)]
 enum Type {

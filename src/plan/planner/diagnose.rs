@@ -26,9 +26,12 @@ pub(super) fn diagnose(error: &DataFusionError, text: &Arc<str>, functions: &[St
     {
         return with_place(ours.clone(), place);
     }
-    if let DataFusionError::Internal(message) = root
-        && !message.contains("signature")
-    {
+    let message = root_message(root);
+    if let Some(call) = quoted_after(&message, "name and argument types '") {
+        let error = StatementError::new(Code::Type, format!("{} does not take such arguments", calls(&call)));
+        return locate(error.hint("Cast the arguments to the types that the function takes."), &message, place, text);
+    }
+    if let DataFusionError::Internal(message) = root {
         return match explained_internal(message) {
             Some(error) => locate(error, message, place, text),
             None => InternalError::new(message.clone()).into(),
@@ -37,7 +40,6 @@ pub(super) fn diagnose(error: &DataFusionError, text: &Arc<str>, functions: &[St
     if let DataFusionError::SchemaError(schema, _) = root {
         return schema_error(schema, place, text);
     }
-    let message = root_message(root);
     if let Some(name) = quoted_after(&message, "Invalid function '") {
         return unknown_function(&name, place, text, functions);
     }
@@ -132,7 +134,31 @@ fn code_of(root: &DataFusionError, message: &str) -> Code {
     }
 }
 
+/// `sum(Utf8)` as `sum(VARCHAR)`: DataFusion names types by Arrow's names.
+fn calls(call: &str) -> String {
+    const NAMES: [(&str, &str); 9] = [
+        ("Utf8View", "VARCHAR"),
+        ("LargeUtf8", "VARCHAR"),
+        ("Utf8", "VARCHAR"),
+        ("Int64", "BIGINT"),
+        ("Int32", "INT"),
+        ("Int16", "SMALLINT"),
+        ("Int8", "TINYINT"),
+        ("Float64", "DOUBLE"),
+        ("Timestamp(ns)", "TIMESTAMP"),
+    ];
+    NAMES.iter().fold(call.to_string(), |call, (arrow, sql)| call.replace(arrow, sql))
+}
+
 fn hint_of(diagnostic: &Diagnostic) -> Option<String> {
+    if diagnostic.message.contains("incompatible types") {
+        let types: Vec<String> =
+            diagnostic.notes.iter().map(|note| calls(note.message.trim_start_matches("has type "))).collect();
+        return Some(match types.as_slice() {
+            [left, right] => format!("One side is {left}, the other {right}: cast one of them."),
+            _ => "Cast one side to the type of the other.".into(),
+        });
+    }
     let said = diagnostic.helps.first().map(|help| &help.message);
     let said = said.or_else(|| diagnostic.notes.first().map(|note| &note.message))?;
     let mut hint = tidy(said).replace('\'', "\"");
@@ -200,12 +226,10 @@ pub(super) fn only_place(name: &str, text: &Arc<str>) -> Option<Place> {
         return None;
     }
     let part_of_word = |letter: Option<char>| letter.is_some_and(|letter| letter.is_alphanumeric() || letter == '_');
-    let lower = text.to_ascii_lowercase();
-    let mut places = lower.match_indices(&name.to_ascii_lowercase()).map(|(start, found)| start..start + found.len()).filter(
-        |bytes| {
-            !part_of_word(lower[..bytes.start].chars().next_back()) && !part_of_word(lower[bytes.end..].chars().next())
-        },
-    );
+    let (lower, name) = (text.to_ascii_lowercase(), name.to_ascii_lowercase());
+    let mut places = lower.match_indices(&name).map(|(start, found)| start..start + found.len()).filter(|bytes| {
+        !part_of_word(lower[..bytes.start].chars().next_back()) && !part_of_word(lower[bytes.end..].chars().next())
+    });
     let bytes = places.next()?;
     places.next().is_none().then(|| Place::new(text.clone(), bytes))
 }

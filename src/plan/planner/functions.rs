@@ -76,7 +76,7 @@ pub(super) fn function_rewrites() -> Vec<Arc<dyn FunctionRewrite + Send + Sync>>
 
 /// The marker key for the `COLLECT` clause number `index`.
 pub(super) fn collect_marker() -> Arc<ScalarUDF> {
-    Arc::new(ScalarUDF::new_from_impl(CollectMarker { signature: Signature::any(1, Volatility::Volatile) }))
+    Arc::new(ScalarUDF::new_from_impl(CollectMarker { signature: Signature::any(3, Volatility::Volatile) }))
 }
 
 /// The marker aggregate `close_reason()`.

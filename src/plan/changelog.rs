@@ -1,0 +1,23 @@
+//! Append-only or changelog, for every node.
+
+use crate::plan::node::{AggregateEmit, ChangelogMode, Node};
+
+/// Whether the rows that `node` gives are only added, or also updated and deleted.
+pub fn mode(node: &Node) -> ChangelogMode {
+    match node {
+        Node::Source(node) => node.mode,
+        Node::Aggregate(node) => match node.emit {
+            AggregateEmit::Final | AggregateEmit::Running => ChangelogMode::AppendOnly,
+            // Without aggregates a group never changes: it only appears.
+            AggregateEmit::Changes | AggregateEmit::Every(_) if node.aggregates.is_empty() => node.input_mode,
+            AggregateEmit::Changes | AggregateEmit::Every(_) => ChangelogMode::Changelog,
+        },
+        Node::Values(_) | Node::KeyedJoin(_) | Node::Collect(_) | Node::Logic(_) | Node::Sort(_) => {
+            ChangelogMode::AppendOnly
+        }
+        Node::Filter(_) | Node::Project(_) | Node::Unnest(_) | Node::Expand(_) | Node::Union(_) | Node::Limit(_) => {
+            let changes = node.inputs().into_iter().any(|input| mode(input) == ChangelogMode::Changelog);
+            if changes { ChangelogMode::Changelog } else { ChangelogMode::AppendOnly }
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! The plan as a tree of text.
+
+use std::fmt::Write;
+
+use crate::plan::bounds::bound;
+use crate::plan::changelog::mode;
+use crate::plan::node::{AggregateEmit, Bounded, ChangelogMode, JoinEmit, JoinKeep, Node};
+use crate::plan::{NodeMetrics, Plan};
+
+/// The plan as a tree of text, a line a node; metrics are by node, a node before its inputs.
+pub(super) fn explain(plan: &Plan, metrics: Option<&[NodeMetrics]>) -> String {
+    let mut tree = Tree { text: String::new(), metrics, next: 0 };
+    tree.draw(&plan.root, "", "");
+    tree.text.trim_end().to_string()
+}
+
+struct Tree<'a> {
+    text: String,
+    metrics: Option<&'a [NodeMetrics]>,
+    next: usize,
+}
+
+impl Tree<'_> {
+    fn draw(&mut self, node: &Node, first: &str, rest: &str) {
+        let metrics = self.metrics.and_then(|metrics| metrics.get(self.next)).copied();
+        self.next += 1;
+        let mut notes = vec![mode_name(mode(node)).to_string()];
+        notes.extend(state_note(node));
+        notes.extend(metrics.map(metrics_note));
+        // Writing to a String cannot fail.
+        let _ = writeln!(self.text, "{first}{}  [{}]", title(node), notes.join("; "));
+        let inputs = node.inputs();
+        let last = inputs.len().saturating_sub(1);
+        for (nth, input) in inputs.into_iter().enumerate() {
+            let (branch, below) = if nth == last { ("└─ ", "   ") } else { ("├─ ", "│  ") };
+            self.draw(input, &format!("{rest}{branch}"), &format!("{rest}{below}"));
+        }
+    }
+}
+
+fn mode_name(mode: ChangelogMode) -> &'static str {
+    match mode {
+        ChangelogMode::AppendOnly => "append-only",
+        ChangelogMode::Changelog => "changelog",
+    }
+}
+
+/// Nodes that never keep anything do not say so.
+fn state_note(node: &Node) -> Option<String> {
+    match bound(node) {
+        crate::plan::bounds::Bound::None => None,
+        bound => Some(bound.to_string()),
+    }
+}
+
+fn metrics_note(metrics: NodeMetrics) -> String {
+    let mut note = format!("rows in {}, out {}", metrics.rows_in, metrics.rows_out);
+    if metrics.state.rows > 0 || metrics.state.bytes > 0 {
+        let _ = write!(note, ", state {} rows in {} bytes", metrics.state.rows, metrics.state.bytes);
+    }
+    if let Some(nanos) = metrics.nanos {
+        let _ = write!(note, ", {:.3} ms", nanos as f64 / 1e6);
+    }
+    note
+}
+
+/// What a node is, in one line.
+pub(super) fn title(node: &Node) -> String {
+    match node {
+        Node::Source(node) => format!("Source: {} ({})", node.relation, bounded_name(node.bounded)),
+        Node::Values(node) => format!("Values: {} rows", node.rows.num_rows()),
+        Node::Filter(node) => format!("Filter: {}", node.predicate),
+        Node::Project(node) => {
+            let columns = node.exprs.iter().zip(node.schema.fields());
+            let columns = columns.map(|(expr, field)| match expr.to_string() {
+                text if text == *field.name() || text.ends_with(&format!(".{}", field.name())) => text,
+                text => format!("{text} AS {}", field.name()),
+            });
+            format!("Project: {}", columns.collect::<Vec<_>>().join(", "))
+        }
+        Node::Unnest(node) => format!("Unnest: {}", field_names(&node.schema)),
+        Node::Expand(node) => format!("Expand: {} grouping sets", node.sets.len()),
+        Node::Union(node) => format!("Union: {} inputs", node.inputs.len()),
+        Node::Aggregate(node) => {
+            let (keys, calls) = (list(&node.keys), list(&node.aggregates));
+            format!("Aggregate: keys ({keys}), aggregates ({calls}), {}", emit_name(node.emit))
+        }
+        Node::KeyedJoin(node) => {
+            let sides = node.sides.iter().map(|side| format!("{} on ({})", side.name, list(&side.keys)));
+            let sides = sides.collect::<Vec<_>>().join(", ");
+            let kind = join_kind(&node.required);
+            format!("KeyedJoin: {kind} {sides}, {}, {}", keep_name(node.keep), join_emit_name(node.emit))
+        }
+        Node::Collect(node) => {
+            let mut bounds = vec![];
+            bounds.extend(node.max_rows.map(|rows| format!("max_rows {rows}")));
+            bounds.extend(node.timeout.map(|timeout| format!("timeout {timeout}")));
+            bounds.extend(node.max_wait.map(|wait| format!("max_wait {wait}")));
+            format!(
+                "Collect: keys ({}), aggregates ({}), {}",
+                list(&node.keys),
+                list(&node.aggregates),
+                bounds.join(", ")
+            )
+        }
+        Node::Logic(node) => format!("Logic: {} by ({})", node.name, list(&node.keys)),
+        Node::Sort(node) => {
+            let keys = node.keys.iter().map(|key| {
+                let direction = if key.options.descending { "DESC" } else { "ASC" };
+                format!("{} {direction}", key.expr)
+            });
+            let fetch = node.fetch.map(|rows| format!(", first {rows}")).unwrap_or_default();
+            format!("Sort: {}{fetch}, EMIT FINAL", keys.collect::<Vec<_>>().join(", "))
+        }
+        Node::Limit(node) => match node.fetch {
+            Some(rows) => format!("Limit: {rows} rows after {}", node.skip),
+            None => format!("Limit: all rows after {}", node.skip),
+        },
+    }
+}
+
+fn list<T: std::fmt::Display>(items: &[T]) -> String {
+    items.iter().map(T::to_string).collect::<Vec<_>>().join(", ")
+}
+
+fn field_names(schema: &arrow::datatypes::Schema) -> String {
+    schema.fields().iter().map(|field| field.name().as_str()).collect::<Vec<_>>().join(", ")
+}
+
+fn bounded_name(bounded: Bounded) -> &'static str {
+    match bounded {
+        Bounded::Yes => "bounded",
+        Bounded::UntilClosed => "until closed",
+        Bounded::Never => "unbounded",
+    }
+}
+
+fn emit_name(emit: AggregateEmit) -> String {
+    match emit {
+        AggregateEmit::Final => "EMIT FINAL".into(),
+        AggregateEmit::Running => "EMIT RUNNING".into(),
+        AggregateEmit::Changes => "EMIT CHANGES".into(),
+        AggregateEmit::Every(interval) => format!("EMIT EVERY {interval}"),
+    }
+}
+
+fn keep_name(keep: JoinKeep) -> &'static str {
+    match keep {
+        JoinKeep::First => "KEEP FIRST",
+        JoinKeep::Last => "KEEP LAST",
+        JoinKeep::Product => "KEEP PRODUCT",
+    }
+}
+
+fn join_emit_name(emit: JoinEmit) -> &'static str {
+    match emit {
+        JoinEmit::Complete => "EMIT COMPLETE",
+        JoinEmit::Running => "EMIT RUNNING",
+        JoinEmit::Final => "EMIT FINAL",
+    }
+}
+
+fn join_kind(required: &[bool]) -> &'static str {
+    match (required.iter().all(|required| *required), required.iter().any(|required| *required)) {
+        (true, _) => "INNER",
+        (false, true) => "LEFT",
+        (false, false) => "FULL",
+    }
+}

@@ -1,0 +1,284 @@
+//! Readies the syntax tree for DataFusion's planner.
+//!
+//! A query with a clause becomes `SELECT * FROM (query) AS __clause_n`, a join chain with one a nested join of
+//! that alias; the relation planner takes the alias off and puts a [`super::extension::Marked`] node there.
+//! `COLLECT(…)` among the grouping keys becomes a call of the marker function with its bounds as numbers.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use sqlparser::ast::{self, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, GroupByExpr, Ident, SetExpr};
+use sqlparser::ast::{Spanned, TableFactor, TableWithJoins, VisitMut, VisitorMut};
+
+use super::functions::COLLECT_MARKER;
+use crate::error::{Code, Error, InternalError, Result, StatementError};
+use crate::sql::{self, CLAUSE_CARRIER};
+use crate::types::Interval;
+
+const ALIAS: &str = "__clause_";
+
+/// The query as DataFusion can plan it, and the index of the clause at its very end.
+pub(super) fn ready(query: &sql::Query) -> Result<(ast::Query, Option<usize>)> {
+    let mut ast = query.ast.as_ref().clone();
+    let clause = take_carrier(&mut ast);
+    let mut rewrite = Rewrite { text: &query.text };
+    match VisitMut::visit(&mut ast, &mut rewrite) {
+        ControlFlow::Continue(()) => Ok((ast, clause)),
+        ControlFlow::Break(error) => Err(error),
+    }
+}
+
+/// The index of the clause that a relation was marked with by [`ready`].
+pub(super) fn clause_index(relation: &TableFactor) -> Option<usize> {
+    let (TableFactor::Derived { alias, .. } | TableFactor::NestedJoin { alias, .. }) = relation else { return None };
+    alias.as_ref()?.name.value.strip_prefix(ALIAS)?.parse().ok()
+}
+
+/// The relation without the alias that marks it.
+pub(super) fn without_alias(mut relation: TableFactor) -> TableFactor {
+    if let TableFactor::Derived { alias, .. } | TableFactor::NestedJoin { alias, .. } = &mut relation {
+        *alias = None;
+    }
+    relation
+}
+
+struct Rewrite<'a> {
+    text: &'a Arc<str>,
+}
+
+impl VisitorMut for Rewrite<'_> {
+    type Break = Error;
+
+    fn post_visit_query(&mut self, query: &mut ast::Query) -> ControlFlow<Error> {
+        let Some(index) = take_carrier(query) else { return ControlFlow::Continue(()) };
+        stop(wrap(query, index))
+    }
+
+    fn pre_visit_table_factor(&mut self, relation: &mut TableFactor) -> ControlFlow<Error> {
+        stop(refuse_window_function(relation, self.text))
+    }
+
+    fn post_visit_select(&mut self, select: &mut ast::Select) -> ControlFlow<Error> {
+        if let Some(join) = select.from.iter().flat_map(|from| &from.joins).find(|join| is_as_of(join)) {
+            let error = StatementError::new(Code::Unsupported, "an ASOF JOIN is not supported yet");
+            return ControlFlow::Break(error.at(sql::place_of(self.text, join.span())).into());
+        }
+        mark_join(select);
+        stop(mark_collect(select, self.text))
+    }
+}
+
+fn stop(result: Result<()>) -> ControlFlow<Error> {
+    match result {
+        Ok(()) => ControlFlow::Continue(()),
+        Err(error) => ControlFlow::Break(error),
+    }
+}
+
+/// Takes the index of the query's clause off.
+fn take_carrier(query: &mut ast::Query) -> Option<usize> {
+    let settings = query.settings.as_mut()?;
+    let at = settings.iter().position(|setting| setting.key.value == CLAUSE_CARRIER)?;
+    let carrier = settings.remove(at);
+    if settings.is_empty() {
+        query.settings = None;
+    }
+    number(&carrier.value)
+}
+
+fn number(expr: &Expr) -> Option<usize> {
+    match expr {
+        Expr::Value(value) => match &value.value {
+            ast::Value::Number(digits, _) => digits.to_string().parse().ok(),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// `query` becomes `SELECT * FROM (query) AS __clause_index`.
+fn wrap(query: &mut ast::Query, index: usize) -> Result<()> {
+    let inner = std::mem::replace(query, template()?);
+    let Some(relation) = only_relation(query) else {
+        return Err(InternalError::new("the template of a marked query has no relation").into());
+    };
+    *relation =
+        TableFactor::Derived { lateral: false, subquery: Box::new(inner), alias: Some(alias(index)), sample: None };
+    Ok(())
+}
+
+fn template() -> Result<ast::Query> {
+    let dialect = sqlparser::dialect::GenericDialect {};
+    let parsed = sqlparser::parser::Parser::new(&dialect)
+        .try_with_sql("SELECT * FROM t")
+        .and_then(|mut parser| parser.parse_query());
+    parsed.map(|query| *query).map_err(|error| InternalError::new(error.to_string()).into())
+}
+
+fn only_relation(query: &mut ast::Query) -> Option<&mut TableFactor> {
+    match query.body.as_mut() {
+        SetExpr::Select(select) => select.from.first_mut().map(|from| &mut from.relation),
+        _ => None,
+    }
+}
+
+fn alias(index: usize) -> ast::TableAlias {
+    let name = Ident::with_quote('"', format!("{ALIAS}{index}"));
+    ast::TableAlias { explicit: true, name, columns: vec![], at: None }
+}
+
+/// Marks the last join chain of a `SELECT` whose clause the parser has put into `PREWHERE`.
+fn mark_join(select: &mut ast::Select) {
+    let Some(index) = select.prewhere.take().as_ref().and_then(number) else { return };
+    if let Some(chain) = select.from.pop() {
+        let relation = TableFactor::NestedJoin { table_with_joins: Box::new(chain), alias: Some(alias(index)) };
+        select.from.push(TableWithJoins { relation, joins: vec![] });
+    }
+}
+
+const WINDOWS: [&str; 4] = ["tumble", "hop", "cumulate", "session"];
+
+fn is_window(name: &ast::ObjectName) -> bool {
+    WINDOWS.contains(&name.to_string().to_lowercase().as_str())
+}
+
+fn windows_unsupported(span: sqlparser::tokenizer::Span, text: &Arc<str>) -> Error {
+    let error = StatementError::new(Code::Unsupported, "event-time windows are not supported yet");
+    error.at(sql::place_of(text, span)).hint("COLLECT(…) windows by count and by silence.").into()
+}
+
+/// `FROM TUMBLE(…)` and `FROM TABLE(TUMBLE(…))`.
+fn refuse_window_function(relation: &TableFactor, text: &Arc<str>) -> Result<()> {
+    match relation {
+        TableFactor::Table { name, args: Some(_), .. } if is_window(name) => {
+            Err(windows_unsupported(name.span(), text))
+        }
+        TableFactor::TableFunction { expr: Expr::Function(call), .. } if is_window(&call.name) => {
+            Err(windows_unsupported(call.name.span(), text))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn is_as_of(join: &ast::Join) -> bool {
+    matches!(join.join_operator, ast::JoinOperator::AsOf { .. })
+}
+
+/// Puts the marker call in the place of `COLLECT(…)` among the keys.
+fn mark_collect(select: &mut ast::Select, text: &Arc<str>) -> Result<()> {
+    let GroupByExpr::Expressions(keys, _) = &mut select.group_by else { return Ok(()) };
+    let mut found = 0;
+    for key in keys.iter_mut() {
+        let Expr::Function(call) = key else { continue };
+        if is_window(&call.name) {
+            return Err(windows_unsupported(call.name.span(), text));
+        }
+        if call.name.to_string().to_lowercase() != "collect" {
+            continue;
+        }
+        found += 1;
+        let bounds = Bounds::parse(call, text)?;
+        if found > 1 {
+            let place = sql::place_of(text, call.span());
+            return Err(StatementError::new(Code::InvalidArgument, "a GROUP BY takes one COLLECT").at(place).into());
+        }
+        bounds.write(call);
+    }
+    Ok(())
+}
+
+/// The bounds of a `COLLECT` window.
+#[derive(Default)]
+struct Bounds {
+    max_rows: Option<i64>,
+    timeout: Option<Interval>,
+    max_wait: Option<Interval>,
+}
+
+impl Bounds {
+    fn parse(call: &ast::Function, text: &Arc<str>) -> Result<Bounds> {
+        let place = || sql::place_of(text, call.span());
+        let wrong = |message: String| StatementError::new(Code::InvalidArgument, message).at(place());
+        let mut bounds = Bounds::default();
+        let FunctionArguments::List(list) = &call.args else {
+            return Err(wrong("COLLECT needs a bound".into()).hint(COLLECT_HINT).into());
+        };
+        for (position, argument) in list.args.iter().enumerate() {
+            let (name, value) = match argument {
+                FunctionArg::Unnamed(FunctionArgExpr::Expr(value)) => (positional(position), value),
+                FunctionArg::Named { name, arg: FunctionArgExpr::Expr(value), .. } => {
+                    (name.value.to_lowercase(), value)
+                }
+                _ => return Err(wrong("an argument of COLLECT is not understood".into()).hint(COLLECT_HINT).into()),
+            };
+            bounds.set(&name, value, text).map_err(|error| match error {
+                Error::Statement(inner) if Error::Statement(inner.clone()).place().is_none() => {
+                    inner.at(place()).into()
+                }
+                other => other,
+            })?;
+        }
+        if bounds.max_rows.is_none() && bounds.timeout.is_none() && bounds.max_wait.is_none() {
+            return Err(wrong("COLLECT needs a bound".into()).hint(COLLECT_HINT).into());
+        }
+        Ok(bounds)
+    }
+
+    fn set(&mut self, name: &str, value: &Expr, text: &Arc<str>) -> Result<()> {
+        let again = match name {
+            "max_rows" => self.max_rows.replace(rows(value)?).is_some(),
+            "timeout" => self.timeout.replace(positive(sql::interval_of(text, value)?, name)?).is_some(),
+            "max_wait" => self.max_wait.replace(positive(sql::interval_of(text, value)?, name)?).is_some(),
+            other => {
+                let error = StatementError::new(Code::InvalidArgument, format!("COLLECT has no argument \"{other}\""));
+                return Err(error.hint(COLLECT_HINT).into());
+            }
+        };
+        if again {
+            return Err(StatementError::new(Code::InvalidArgument, format!("\"{name}\" is given twice")).into());
+        }
+        Ok(())
+    }
+
+    /// Writes the bounds as the arguments of the marker: a number each, -1 for none, lengths of time in nanoseconds.
+    fn write(&self, call: &mut ast::Function) {
+        let argument = |number: Option<i64>| {
+            let digits = number.unwrap_or(-1).to_string();
+            // As text, so that -1 is one literal and no expression.
+            let value = Expr::Value(ast::Value::SingleQuotedString(digits).with_empty_span());
+            FunctionArg::Unnamed(FunctionArgExpr::Expr(value))
+        };
+        call.name = ast::ObjectName::from(vec![Ident::new(COLLECT_MARKER)]);
+        if let FunctionArguments::List(list) = &mut call.args {
+            let bounds = [self.max_rows, self.timeout.map(Interval::nanos), self.max_wait.map(Interval::nanos)];
+            list.args = bounds.into_iter().map(argument).collect();
+        }
+    }
+}
+
+const COLLECT_HINT: &str = "Write COLLECT(max_rows => 10, timeout => INTERVAL '5 seconds', max_wait => INTERVAL '1 minute'); \
+     one bound is enough.";
+
+fn positional(position: usize) -> String {
+    match position {
+        0 => "max_rows".into(),
+        1 => "timeout".into(),
+        2 => "max_wait".into(),
+        other => format!("argument {}", other + 1),
+    }
+}
+
+fn rows(value: &Expr) -> Result<i64> {
+    let error = || StatementError::new(Code::InvalidArgument, "max_rows must be a whole number of at least 1");
+    match number(value).and_then(|rows| i64::try_from(rows).ok()) {
+        Some(rows) if rows >= 1 => Ok(rows),
+        Some(_) | None => Err(error().into()),
+    }
+}
+
+fn positive(interval: Interval, name: &str) -> Result<Interval> {
+    if interval.nanos() < 0 {
+        return Err(StatementError::new(Code::InvalidArgument, format!("{name} must not be negative")).into());
+    }
+    Ok(interval)
+}

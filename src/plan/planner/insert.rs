@@ -1,0 +1,113 @@
+//! What is written into a relation: the query's columns fitted to the relation's.
+
+use arrow::datatypes::{DataType, SchemaRef};
+use datafusion_common::ScalarValue;
+use datafusion_expr::expr::Cast;
+use datafusion_expr::logical_plan::{LogicalPlan, LogicalPlanBuilder};
+use datafusion_expr::{Expr, lit};
+
+use super::{STACK_BYTES, bind, diagnose, finish, functions, size};
+use crate::error::{Code, Error, Result, StatementError};
+use crate::plan::{Context, Plan, type_name};
+use crate::sql;
+
+/// Plans what is written into a relation of columns `target`: the result has exactly those columns.
+pub(in crate::plan) fn plan_insert(insert: &sql::Insert, target: &SchemaRef, context: &Context<'_>) -> Result<Plan> {
+    stacker::grow(STACK_BYTES, || {
+        size::check(&insert.query, context.catalog)?;
+        let plan = bind(&insert.query, context)?;
+        let fitted = fit(plan, insert, target, context)?;
+        finish(fitted, &insert.query, context)
+    })
+}
+
+/// Puts a projection on top that gives every column of `target`, in order and of its type.
+fn fit(plan: LogicalPlan, insert: &sql::Insert, target: &SchemaRef, context: &Context<'_>) -> Result<LogicalPlan> {
+    let failed = |error| diagnose::diagnose(&error, &insert.query.text, &functions::names(context.catalog));
+    let places = places_of(insert, target)?;
+    let given = plan.schema().columns();
+    if given.len() != places.len() {
+        let message =
+            format!("{} columns are given for the {} of \"{}\"", given.len(), places.len(), insert.target.value);
+        let error = StatementError::new(Code::SchemaMismatch, message).at(insert.target.place.clone());
+        let names: Vec<&str> = places.iter().map(|at| target.field(*at).name().as_str()).collect();
+        return Err(error.hint(format!("They are {}.", names.join(", "))).into());
+    }
+    let literal = written_out(&plan);
+    let mut exprs: Vec<Expr> = Vec::with_capacity(target.fields().len());
+    for (index, field) in target.fields().iter().enumerate() {
+        let Some(at) = places.iter().position(|place| *place == index) else {
+            let null = lit(ScalarValue::Null);
+            exprs.push(cast(null, field.data_type()).alias(field.name()));
+            continue;
+        };
+        let from = plan.schema().field(at).data_type().clone();
+        if !fits(&from, field.data_type(), literal) {
+            return Err(misfit(insert, field.name(), &from, field.data_type()));
+        }
+        let column = Expr::Column(given[at].clone());
+        exprs.push(
+            if from == *field.data_type() { column } else { cast(column, field.data_type()) }.alias(field.name()),
+        );
+    }
+    LogicalPlanBuilder::from(plan).project(exprs).and_then(LogicalPlanBuilder::build).map_err(failed)
+}
+
+fn cast(expr: Expr, to: &DataType) -> Expr {
+    Expr::Cast(Cast::new(Box::new(expr), to.clone()))
+}
+
+/// For each column of the query which column of the target it is.
+fn places_of(insert: &sql::Insert, target: &SchemaRef) -> Result<Vec<usize>> {
+    if insert.columns.is_empty() {
+        return Ok((0..target.fields().len()).collect());
+    }
+    let mut places = Vec::with_capacity(insert.columns.len());
+    for name in &insert.columns {
+        let Some((at, _)) = target.fields().find(&name.value) else {
+            let message = format!("\"{}\" has no column \"{}\"", insert.target.value, name.value);
+            let error = StatementError::new(Code::UnknownColumn, message).at(name.place.clone());
+            let names = target.fields().iter().map(|field| field.name().as_str());
+            return Err(match crate::error::did_you_mean(&name.value, names) {
+                Some(hint) => error.hint(hint),
+                None => error,
+            }
+            .into());
+        };
+        if places.contains(&at) {
+            let message = format!("column \"{}\" is named twice", name.value);
+            return Err(StatementError::new(Code::Duplicate, message).at(name.place.clone()).into());
+        }
+        places.push(at);
+    }
+    Ok(places)
+}
+
+/// Whether the rows are written out in the statement: then a text may become any type, and a bad one is found now.
+fn written_out(plan: &LogicalPlan) -> bool {
+    match plan {
+        LogicalPlan::Values(_) => true,
+        LogicalPlan::Projection(node) => written_out(&node.input),
+        LogicalPlan::SubqueryAlias(node) => written_out(&node.input),
+        LogicalPlan::EmptyRelation(_) => true,
+        _ => false,
+    }
+}
+
+fn fits(from: &DataType, to: &DataType, literal: bool) -> bool {
+    let text = |data_type: &DataType| matches!(data_type, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View);
+    from == to
+        || *from == DataType::Null
+        || (from.is_numeric() && to.is_numeric())
+        || (from.is_temporal() && to.is_temporal())
+        || (text(from) && text(to))
+        || (literal && arrow::compute::can_cast_types(from, to))
+        || (from.is_nested() && to.is_nested() && arrow::compute::can_cast_types(from, to))
+}
+
+fn misfit(insert: &sql::Insert, column: &str, from: &DataType, to: &DataType) -> Error {
+    let (from, to) = (type_name(from), type_name(to));
+    let message = format!("column \"{column}\" of \"{}\" is {to} and is given {from}", insert.target.value);
+    let error = StatementError::new(Code::SchemaMismatch, message).at(insert.target.place.clone());
+    error.hint(format!("Write CAST(… AS {to}).")).into()
+}

@@ -1,0 +1,480 @@
+//! From DataFusion's settled plan to [`Node`].
+
+use std::sync::Arc;
+
+use arrow::array::{RecordBatch, RecordBatchOptions};
+use arrow::compute::SortOptions;
+use arrow::datatypes::{Schema, SchemaRef};
+use datafusion_common::{DFSchema, DFSchemaRef, DataFusionError, JoinType, Result as PlanResult, ScalarValue};
+use datafusion_expr::execution_props::ExecutionProps;
+use datafusion_expr::logical_plan::{self as logical, Distinct, FetchType, LogicalPlan, SkipType};
+use datafusion_expr::physical_planning_context::PhysicalPlanningContext;
+use datafusion_expr::{ColumnarValue, Expr, ExprSchemable, SortExpr};
+use datafusion_physical_expr::create_physical_expr;
+use datafusion_physical_expr::expressions::Column;
+
+use super::aggregate;
+use super::extension::{Keyed, Machine, Marked, downcast};
+use super::provider::RelationSource;
+use crate::error::{Code, Error, StatementError};
+use crate::expr::{self, SortKey};
+use crate::plan::node::{
+    Bounded, ChangelogMode, Filter, JoinEmit, JoinSide, KeyedJoin, Limit, Logic, Node, Project, Sort, Source, Union,
+    Unnest, UnnestColumn, Values,
+};
+use crate::plan::{Context, Plan, bounds};
+use crate::sql::{Clause, EmitMode};
+
+/// Why lowering failed: with an error of ours, or one that DataFusion gave.
+#[derive(Debug)]
+pub(super) enum Failure {
+    Ours(Error),
+    Plan(DataFusionError),
+}
+
+impl<E: Into<Error>> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Failure::Ours(error.into())
+    }
+}
+
+impl From<DataFusionError> for Failure {
+    fn from(error: DataFusionError) -> Self {
+        Failure::Plan(error)
+    }
+}
+
+pub(super) type Lowering<T> = std::result::Result<T, Failure>;
+
+/// A node and what is known of its result.
+pub(super) struct Lowered {
+    pub node: Node,
+    pub mode: ChangelogMode,
+    pub bounded: Bounded,
+    /// Whether every row comes out at the end of the input.
+    pub at_end: bool,
+}
+
+/// What is asked of a part of the plan by what is above it.
+#[derive(Clone, Copy)]
+pub(super) struct Demand<'a> {
+    /// The clause that has not found its stateful node yet.
+    pub clause: Option<&'a Clause>,
+    /// Whether only the result at the end is looked at, so that an aggregate without a clause may be `FINAL`.
+    pub only_final: bool,
+}
+
+impl<'a> Demand<'a> {
+    /// The demand on the inputs of a node that has taken the clause.
+    pub fn below(only_final: bool) -> Demand<'a> {
+        Demand { clause: None, only_final }
+    }
+}
+
+/// Makes our plan of DataFusion's.
+pub(super) fn lower(plan: &LogicalPlan, text: &Arc<str>, context: &Context<'_>) -> Lowering<Plan> {
+    let lowered = Lowerer { text }.node(plan, Demand { clause: None, only_final: false })?;
+    let plan = Plan { root: lowered.node, mode: lowered.mode, bounded: lowered.bounded };
+    if context.require_bounded_state {
+        bounds::require(&plan)?;
+    }
+    Ok(plan)
+}
+
+pub(super) struct Lowerer<'a> {
+    pub text: &'a Arc<str>,
+}
+
+impl Lowerer<'_> {
+    pub fn node(&self, plan: &LogicalPlan, demand: Demand<'_>) -> Lowering<Lowered> {
+        match plan {
+            LogicalPlan::Projection(node) => self.projection(node, demand),
+            LogicalPlan::Filter(node) => self.filter(node, demand),
+            LogicalPlan::SubqueryAlias(node) => self.node(&node.input, demand),
+            LogicalPlan::Aggregate(node) => self.aggregate(node, demand),
+            LogicalPlan::Distinct(Distinct::All(input)) => self.distinct(input, demand),
+            LogicalPlan::Distinct(Distinct::On(_)) => Err(unsupported("DISTINCT ON")),
+            LogicalPlan::Sort(node) => self.sort(node, demand),
+            LogicalPlan::Limit(node) => self.limit(node, demand),
+            LogicalPlan::Union(node) => self.union(node, demand),
+            LogicalPlan::Unnest(node) => self.unnest(node, demand),
+            LogicalPlan::Values(node) => leaf(values(node)?, demand),
+            LogicalPlan::EmptyRelation(node) => leaf(empty(node)?, demand),
+            LogicalPlan::TableScan(node) => leaf(scan(node)?, demand),
+            LogicalPlan::Extension(node) => self.extension(node, demand),
+            LogicalPlan::Join(node) => Err(relational_join(node)),
+            LogicalPlan::Window(_) => Err(unsupported("OVER")),
+            LogicalPlan::Subquery(_) => Err(unsupported("a subquery here")),
+            LogicalPlan::Repartition(_)
+            | LogicalPlan::Statement(_)
+            | LogicalPlan::Explain(_)
+            | LogicalPlan::Analyze(_)
+            | LogicalPlan::Dml(_)
+            | LogicalPlan::Ddl(_)
+            | LogicalPlan::Copy(_)
+            | LogicalPlan::DescribeTable(_)
+            | LogicalPlan::RecursiveQuery(_) => Err(unsupported("this statement")),
+        }
+    }
+
+    fn projection(&self, node: &logical::Projection, demand: Demand<'_>) -> Lowering<Lowered> {
+        let input = self.node(&node.input, demand)?;
+        let exprs = compile_all(&node.expr, node.input.schema())?;
+        Ok(input.map(|input| Node::Project(Project { input: Box::new(input), exprs, schema: columns(&node.schema) })))
+    }
+
+    fn filter(&self, node: &logical::Filter, demand: Demand<'_>) -> Lowering<Lowered> {
+        let input = self.node(&node.input, demand)?;
+        let predicate = compile(&node.predicate, node.input.schema())?;
+        Ok(input.map(|input| Node::Filter(Filter { input: Box::new(input), predicate })))
+    }
+
+    fn sort(&self, node: &logical::Sort, demand: Demand<'_>) -> Lowering<Lowered> {
+        let ended = demand.clause.is_some_and(|clause| clause.emit == Some(EmitMode::Final));
+        let input = self.node(&node.input, demand)?;
+        let sorts = input.mode == ChangelogMode::AppendOnly && (ended || input.at_end || input.bounded == Bounded::Yes);
+        if !sorts {
+            let error = StatementError::new(Code::EmitMode, "ORDER BY needs a result that ends");
+            return Err(self.at_word("order", error.hint("Add EMIT FINAL at the end of the query.")).into());
+        }
+        let keys = sort_keys(&node.expr, node.input.schema())?;
+        let sorted = input.map(|input| Node::Sort(Sort { input: Box::new(input), keys, fetch: node.fetch }));
+        Ok(Lowered { at_end: true, ..sorted })
+    }
+
+    fn limit(&self, node: &logical::Limit, demand: Demand<'_>) -> Lowering<Lowered> {
+        let input = self.node(&node.input, demand)?;
+        if input.mode == ChangelogMode::Changelog {
+            let error = StatementError::new(Code::EmitMode, "LIMIT needs an append-only result");
+            return Err(self.at_word("limit", error.hint("Add EMIT FINAL at the end of the query.")).into());
+        }
+        let SkipType::Literal(skip) = node.get_skip_type()? else {
+            return Err(unsupported("an OFFSET that is computed"));
+        };
+        let FetchType::Literal(fetch) = node.get_fetch_type()? else {
+            return Err(unsupported("a LIMIT that is computed"));
+        };
+        Ok(input.map(|input| limited(input, skip, fetch)))
+    }
+
+    fn union(&self, node: &logical::Union, demand: Demand<'_>) -> Lowering<Lowered> {
+        let mut inputs = Vec::with_capacity(node.inputs.len());
+        let (mut mode, mut bounded, mut at_end) = (ChangelogMode::AppendOnly, Bounded::Yes, true);
+        for input in &node.inputs {
+            let input = self.node(input, demand)?;
+            mode = if input.mode == ChangelogMode::Changelog { input.mode } else { mode };
+            bounded = longest(bounded, input.bounded);
+            at_end &= input.at_end;
+            inputs.push(input.node);
+        }
+        Ok(Lowered { node: Node::Union(Union { inputs, schema: columns(&node.schema) }), mode, bounded, at_end })
+    }
+
+    fn unnest(&self, node: &logical::Unnest, demand: Demand<'_>) -> Lowering<Lowered> {
+        let input = self.node(&node.input, demand)?;
+        let unnested = unnest_columns(node);
+        let preserve_nulls = node.options.preserve_nulls();
+        let schema = columns(&node.schema);
+        Ok(input
+            .map(|input| Node::Unnest(Unnest { input: Box::new(input), columns: unnested, preserve_nulls, schema })))
+    }
+
+    fn extension(&self, node: &logical::Extension, demand: Demand<'_>) -> Lowering<Lowered> {
+        if let Some(marked) = downcast::<Marked>(node) {
+            return self.marked(marked, demand);
+        }
+        if let Some(keyed) = downcast::<Keyed>(node) {
+            return self.keyed(keyed, demand);
+        }
+        match downcast::<Machine>(node) {
+            Some(machine) => self.machine(machine, demand),
+            None => Err(unsupported("this node")),
+        }
+    }
+
+    /// A clause below another one: the inner governs what is below it, the outer finds nothing to govern.
+    fn marked(&self, marked: &Marked, demand: Demand<'_>) -> Lowering<Lowered> {
+        let only_final = demand.only_final || asks_final(demand.clause);
+        check_unclaimed(demand.clause)?;
+        self.node(&marked.input, Demand { clause: Some(&marked.clause), only_final })
+    }
+
+    fn keyed(&self, keyed: &Keyed, demand: Demand<'_>) -> Lowering<Lowered> {
+        check_unclaimed(demand.clause)?;
+        let at_end = keyed.emit == JoinEmit::Final;
+        let mut sides = Vec::with_capacity(keyed.sides.len());
+        let mut bounded = Bounded::Yes;
+        for (side, keys) in keyed.sides.iter().zip(&keyed.keys) {
+            let input = self.node(side, Demand::below(false))?;
+            if input.mode == ChangelogMode::Changelog {
+                let error = StatementError::new(Code::EmitMode, "a keyed join needs append-only sides");
+                let error = error.hint("A side that is updated or deleted belongs in a join without KEEP and EMIT; an aggregate becomes append-only with EMIT FINAL or EMIT RUNNING.");
+                return Err(error.into());
+            }
+            if at_end && input.bounded == Bounded::Never {
+                return Err(never_ends(&input.node).into());
+            }
+            bounded = longest(bounded, input.bounded);
+            let keys = compile_all(keys, side.schema())?;
+            sides.push(JoinSide { name: side_name(side), keys, input: input.node });
+        }
+        let node = Node::KeyedJoin(KeyedJoin {
+            sides,
+            keep: keyed.keep,
+            emit: keyed.emit,
+            required: keyed.required.clone(),
+            schema: columns(datafusion_expr::UserDefinedLogicalNodeCore::schema(keyed)),
+        });
+        Ok(Lowered { node, mode: ChangelogMode::AppendOnly, bounded, at_end })
+    }
+
+    fn machine(&self, machine: &Machine, demand: Demand<'_>) -> Lowering<Lowered> {
+        check_unclaimed(demand.clause)?;
+        let input = self.node(&machine.input, Demand::below(false))?;
+        if input.mode == ChangelogMode::Changelog {
+            let error = StatementError::new(Code::EmitMode, format!("\"{}\" needs an append-only input", machine.name));
+            return Err(error.hint("Add EMIT FINAL or EMIT RUNNING to the inner query.").into());
+        }
+        let keys = compile_all(&machine.keys, machine.input.schema())?;
+        let (name, factory, schema) = (machine.name.clone(), machine.factory.clone(), columns(&machine.output));
+        let logic = input.map(|input| Node::Logic(Logic { input: Box::new(input), name, keys, factory, schema }));
+        Ok(Lowered { at_end: false, ..logic })
+    }
+
+    fn aggregate(&self, node: &logical::Aggregate, demand: Demand<'_>) -> Lowering<Lowered> {
+        aggregate::lower(self, node, demand)
+    }
+
+    fn distinct(&self, input: &LogicalPlan, demand: Demand<'_>) -> Lowering<Lowered> {
+        aggregate::lower_distinct(self, input, demand)
+    }
+
+    /// An error at the only place where a keyword stands, if there is only one.
+    pub fn at_word(&self, word: &str, error: StatementError) -> StatementError {
+        match super::diagnose::only_place(word, self.text) {
+            Some(place) => error.at(place),
+            None => error,
+        }
+    }
+}
+
+impl Lowered {
+    /// The same result known, with another node on top.
+    pub fn map(self, on_top: impl FnOnce(Node) -> Node) -> Lowered {
+        Lowered { node: on_top(self.node), mode: self.mode, bounded: self.bounded, at_end: self.at_end }
+    }
+}
+
+/// What is asked of a leaf: a stateless query has nothing that a clause could govern.
+fn leaf(lowered: Lowered, demand: Demand<'_>) -> Lowering<Lowered> {
+    check_unclaimed(demand.clause)?;
+    if asks_final(demand.clause) && lowered.mode == ChangelogMode::Changelog {
+        let error = StatementError::new(Code::EmitMode, "the rows of a table can change, so there is no final one");
+        return Err(at_clause(error, demand.clause).hint("Aggregate them, or leave EMIT FINAL out.").into());
+    }
+    Ok(lowered)
+}
+
+/// A query without state speaks at once: `CHANGES` and `FINAL` say no more than that, the rest cannot be honoured.
+fn check_unclaimed(clause: Option<&Clause>) -> Lowering<()> {
+    let Some(Clause { emit: Some(emit), .. }) = clause else { return Ok(()) };
+    match emit {
+        EmitMode::Final | EmitMode::Changes => Ok(()),
+        EmitMode::OnWindowClose
+        | EmitMode::Running
+        | EmitMode::Complete
+        | EmitMode::Every(_)
+        | EmitMode::EveryAndFinal(_) => {
+            let error = StatementError::new(Code::EmitMode, "there is nothing here that this EMIT could govern");
+            let error = at_clause(error, clause);
+            Err(error.hint("EMIT belongs behind a GROUP BY, or behind the ON or USING of a join.").into())
+        }
+    }
+}
+
+pub(super) fn at_clause(error: StatementError, clause: Option<&Clause>) -> StatementError {
+    match clause {
+        Some(clause) => error.at(clause.place.clone()),
+        None => error,
+    }
+}
+
+pub(super) fn asks_final(clause: Option<&Clause>) -> bool {
+    clause.is_some_and(|clause| matches!(clause.emit, Some(EmitMode::Final | EmitMode::OnWindowClose)))
+}
+
+pub(super) fn unsupported(what: &str) -> Failure {
+    StatementError::new(Code::Unsupported, format!("{what} is not supported yet")).into()
+}
+
+fn relational_join(join: &logical::Join) -> Failure {
+    let kind = match join.join_type {
+        JoinType::Inner if join.on.is_empty() && join.filter.is_none() => "a CROSS JOIN",
+        JoinType::Inner => "a JOIN without KEEP or EMIT",
+        JoinType::Left => "a LEFT JOIN without KEEP or EMIT",
+        JoinType::Right => "a RIGHT JOIN without KEEP or EMIT",
+        JoinType::Full => "a FULL JOIN without KEEP or EMIT",
+        JoinType::LeftSemi | JoinType::RightSemi | JoinType::LeftMark | JoinType::RightMark => {
+            "IN or EXISTS with a subquery"
+        }
+        JoinType::LeftAnti | JoinType::RightAnti => "NOT IN or NOT EXISTS with a subquery",
+    };
+    let error = StatementError::new(Code::Unsupported, format!("{kind} is not supported yet"));
+    let hint =
+        "A keyed join takes KEEP FIRST, LAST or PRODUCT and EMIT COMPLETE, RUNNING or FINAL behind its ON or USING.";
+    error.hint(hint).into()
+}
+
+pub(super) fn never_ends(node: &Node) -> StatementError {
+    let name = endless(node).unwrap_or_else(|| "its input".into());
+    let error = StatementError::new(Code::EmitMode, format!("\"{name}\" never ends, so EMIT FINAL would never speak"));
+    error.hint("Use EMIT CHANGES, EMIT RUNNING or EMIT EVERY.")
+}
+
+fn endless(node: &Node) -> Option<String> {
+    match node {
+        Node::Source(source) if source.bounded == Bounded::Never => Some(source.relation.to_string()),
+        other => other.inputs().into_iter().find_map(endless),
+    }
+}
+
+pub(super) fn longest(a: Bounded, b: Bounded) -> Bounded {
+    match (a, b) {
+        (Bounded::Never, _) | (_, Bounded::Never) => Bounded::Never,
+        (Bounded::UntilClosed, _) | (_, Bounded::UntilClosed) => Bounded::UntilClosed,
+        (Bounded::Yes, Bounded::Yes) => Bounded::Yes,
+    }
+}
+
+fn side_name(plan: &LogicalPlan) -> Arc<str> {
+    let qualifier = plan.schema().iter().find_map(|(qualifier, _)| qualifier.map(|qualifier| qualifier.to_string()));
+    qualifier.unwrap_or_else(|| "a subquery".into()).into()
+}
+
+fn limited(input: Node, skip: usize, fetch: Option<usize>) -> Node {
+    match input {
+        // Only that many of the sorted rows need be kept apart.
+        Node::Sort(sort) => {
+            let wanted = fetch.map(|fetch| fetch.saturating_add(skip));
+            let sort = Node::Sort(Sort { fetch: wanted.into_iter().chain(sort.fetch).min(), ..sort });
+            if skip == 0 { sort } else { Node::Limit(Limit { input: Box::new(sort), skip, fetch }) }
+        }
+        input => Node::Limit(Limit { input: Box::new(input), skip, fetch }),
+    }
+}
+
+fn scan(node: &logical::TableScan) -> Lowering<Lowered> {
+    let Some(source) = node.source.downcast_ref::<RelationSource>() else { return Err(unsupported("this relation")) };
+    let all = || (0..source.schema.fields().len()).collect();
+    let projection = node.projection.clone().unwrap_or_else(all);
+    let schema = columns(&node.projected_schema);
+    let (mode, bounded) = (source.mode, source.bounded);
+    let node = Node::Source(Source { relation: source.relation.clone(), projection, schema, bounded, mode });
+    Ok(Lowered { node, mode, bounded, at_end: false })
+}
+
+fn values(node: &logical::Values) -> Lowering<Lowered> {
+    let schema = columns(&node.schema);
+    let mut arrays = Vec::with_capacity(schema.fields().len());
+    for (column, field) in schema.fields().iter().enumerate() {
+        let cells = node.values.iter().map(|row| constant(&row[column])).collect::<PlanResult<Vec<_>>>()?;
+        let array = ScalarValue::iter_to_array(cells)?;
+        arrays.push(match array.data_type() == field.data_type() {
+            true => array,
+            false => arrow::compute::cast(&array, field.data_type())?,
+        });
+    }
+    let options = RecordBatchOptions::new().with_row_count(Some(node.values.len()));
+    Ok(written(RecordBatch::try_new_with_options(schema, arrays, &options)?))
+}
+
+fn empty(node: &logical::EmptyRelation) -> Lowering<Lowered> {
+    let schema = columns(&node.schema);
+    let rows = usize::from(node.produce_one_row);
+    if !schema.fields().is_empty() {
+        return Ok(written(RecordBatch::new_empty(schema)));
+    }
+    let options = RecordBatchOptions::new().with_row_count(Some(rows));
+    Ok(written(RecordBatch::try_new_with_options(schema, vec![], &options)?))
+}
+
+fn written(rows: RecordBatch) -> Lowered {
+    let node = Node::Values(Values { rows });
+    Lowered { node, mode: ChangelogMode::AppendOnly, bounded: Bounded::Yes, at_end: false }
+}
+
+/// The value of an expression without columns.
+pub(super) fn constant(expr: &Expr) -> PlanResult<ScalarValue> {
+    match expr {
+        Expr::Literal(value, _) => Ok(value.clone()),
+        Expr::Alias(alias) => constant(&alias.expr),
+        other => {
+            let schema = DFSchema::empty();
+            let physical = physical(other, &schema)?;
+            let options = RecordBatchOptions::new().with_row_count(Some(1));
+            let row = RecordBatch::try_new_with_options(Arc::new(Schema::empty()), vec![], &options)?;
+            match physical.evaluate(&row)? {
+                ColumnarValue::Scalar(value) => Ok(value),
+                ColumnarValue::Array(array) => ScalarValue::try_from_array(&array, 0),
+            }
+        }
+    }
+}
+
+fn unnest_columns(node: &logical::Unnest) -> Vec<UnnestColumn> {
+    let mut columns = Vec::with_capacity(node.dependency_indices.len());
+    let mut taken = vec![0usize; node.input.schema().fields().len()];
+    for &input in &node.dependency_indices {
+        // The outputs of one input column come in order: its lists one after the other, or its fields.
+        let lists: Vec<usize> =
+            node.list_type_columns.iter().filter(|(column, _)| *column == input).map(|(_, list)| list.depth).collect();
+        let nth = taken[input];
+        taken[input] += 1;
+        columns.push(match lists.get(nth) {
+            Some(depth) => UnnestColumn::List(input, *depth),
+            None if node.struct_type_columns.contains(&input) => UnnestColumn::StructField(input, nth),
+            None => UnnestColumn::Repeat(input),
+        });
+    }
+    columns
+}
+
+fn physical(expr: &Expr, schema: &DFSchema) -> PlanResult<Arc<dyn datafusion_physical_expr::PhysicalExpr>> {
+    create_physical_expr(expr, schema, &ExecutionProps::new(), &PhysicalPlanningContext::default())
+}
+
+/// Compiles an expression over the columns of `schema`.
+pub(super) fn compile(expr: &Expr, schema: &DFSchema) -> PlanResult<expr::Expr> {
+    let (_, field) = expr.to_field(schema)?;
+    let text = expr.human_display().to_string();
+    Ok(expr::Expr::new(physical(expr, schema)?, plain(&field), text))
+}
+
+pub(super) fn compile_all(exprs: &[Expr], schema: &DFSchema) -> PlanResult<Vec<expr::Expr>> {
+    exprs.iter().map(|expr| compile(expr, schema)).collect()
+}
+
+pub(super) fn sort_keys(keys: &[SortExpr], schema: &DFSchema) -> PlanResult<Vec<SortKey>> {
+    let key = |key: &SortExpr| {
+        let options = SortOptions { descending: !key.asc, nulls_first: key.nulls_first };
+        Ok(SortKey { expr: compile(&key.expr, schema)?, options })
+    };
+    keys.iter().map(key).collect()
+}
+
+/// Column `index` of `schema` as an expression.
+pub(super) fn column(schema: &Schema, index: usize) -> expr::Expr {
+    let field = schema.field(index);
+    expr::Expr::new(Arc::new(Column::new(field.name(), index)), plain(&Arc::new(field.clone())), field.name().as_str())
+}
+
+/// A field that may be NULL and carries no metadata: NULLs come from outer joins and empty groups,
+/// and what DataFusion notes about them is not needed to compute.
+fn plain(field: &arrow::datatypes::FieldRef) -> arrow::datatypes::FieldRef {
+    Arc::new(arrow::datatypes::Field::new(field.name(), field.data_type().clone(), true))
+}
+
+/// The Arrow columns of a plan's result.
+pub(super) fn columns(schema: &DFSchemaRef) -> SchemaRef {
+    Arc::new(Schema::new(schema.fields().iter().map(plain).collect::<Vec<_>>()))
+}

@@ -1,0 +1,224 @@
+//! The hand-over: DataFusion settles names, types, coercions and subqueries; the result becomes [`crate::plan::Node`].
+//!
+//! 1. [`clauses`] readies the syntax tree: what DataFusion cannot plan is carried by aliases and marker functions.
+//! 2. [`bind`] has DataFusion resolve it, with [`provider`] answering its questions.
+//! 3. [`keyed`] makes keyed joins of the join chains that have a clause, before any filter could be pushed below them.
+//! 4. DataFusion's analyzer settles types; [`casts`] refuses what it cast silently.
+//! 5. A chosen list of its rewrites runs.
+//! 6. [`lower`] makes nodes of the result.
+//!
+//! With `expr.rs` this folder is the only place that names DataFusion's planning types.
+
+mod aggregate;
+mod casts;
+mod clauses;
+mod diagnose;
+mod extension;
+mod functions;
+mod insert;
+mod keyed;
+mod lower;
+mod parameters;
+mod provider;
+mod size;
+mod unnest;
+
+use std::sync::{Arc, LazyLock};
+
+use arrow::datatypes::{Schema, SchemaRef};
+use datafusion_common::config::ConfigOptions;
+use datafusion_common::{DFSchema, Result as PlanResult};
+use datafusion_expr::Expr;
+use datafusion_expr::logical_plan::{LogicalPlan, LogicalPlanBuilder};
+use datafusion_optimizer::analyzer::Analyzer;
+use datafusion_optimizer::{Optimizer, OptimizerContext, OptimizerRule};
+use datafusion_sql::planner::{PlannerContext, SqlToRel};
+use sqlparser::ast;
+
+use crate::catalog::Catalog;
+use crate::error::{Code, Result, StatementError};
+use crate::plan::{Context, Plan};
+use crate::sql;
+
+pub(super) use insert::plan_insert;
+
+/// Planning recurses with the query; it never runs on less stack than this.
+const STACK_BYTES: usize = 64 << 20;
+
+static OPTIONS: LazyLock<Arc<ConfigOptions>> = LazyLock::new(|| {
+    let mut options = ConfigOptions::default();
+    options.sql_parser.collect_spans = true;
+    options.sql_parser.enable_subquery_sort_elimination = false;
+    options.sql_parser.map_string_types_to_utf8view = false;
+    options.optimizer.filter_null_join_keys = true;
+    options.optimizer.enable_physical_uncorrelated_scalar_subquery = false;
+    options.optimizer.skip_failed_rules = false;
+    Arc::new(options)
+});
+
+/// Puts every built-in function into `catalog`.
+pub(super) fn register_builtin_functions(catalog: &mut Catalog) {
+    functions::register_builtin(catalog);
+}
+
+/// Plans a query.
+pub(super) fn plan_query(query: &sql::Query, context: &Context<'_>) -> Result<Plan> {
+    stacker::grow(STACK_BYTES, || {
+        size::check(query, context.catalog)?;
+        let plan = bind(query, context)?;
+        finish(plan, query, context)
+    })
+}
+
+/// From DataFusion's bound plan to ours.
+fn finish(plan: LogicalPlan, query: &sql::Query, context: &Context<'_>) -> Result<Plan> {
+    let settled = || -> PlanResult<LogicalPlan> { unnest::place(keyed::place(plan)?) };
+    let names = || functions::names(context.catalog);
+    let failed = |error| diagnose::diagnose(&error, &query.text, &names());
+    let plan = settled().map_err(failed)?;
+    let plan = parameters::fill(plan, context.parameters, &query.text)?;
+    let asked_for = casts::casts(&plan).map_err(failed)?;
+    let plan = analyze(plan).map_err(failed)?;
+    casts::check(&plan, &asked_for, &query.text)?;
+    let plan = optimize(plan).map_err(failed)?;
+    lower::lower(&plan, &query.text, context).map_err(|error| match error {
+        lower::Failure::Ours(error) => error,
+        lower::Failure::Plan(error) => failed(error),
+    })
+}
+
+/// Has DataFusion resolve a query, and marks its outermost clause.
+///
+/// This is the only place that names `SqlToRel`: it is generic, and costs seconds of compilation wherever it is.
+fn bind(query: &sql::Query, context: &Context<'_>) -> Result<LogicalPlan> {
+    let (ast, clause) = clauses::ready(query)?;
+    let provider = provider::Provider::new(context, &OPTIONS, &query.clauses);
+    let planner = SqlToRel::new(&provider);
+    let plan = planner
+        .sql_statement_to_plan(ast::Statement::Query(Box::new(ast)))
+        .map_err(|error| diagnose::diagnose(&error, &query.text, &functions::names(context.catalog)))?;
+    Ok(match clause.and_then(|index| query.clauses.get(index)) {
+        Some(clause) => extension::extension(extension::Marked { input: plan, clause: clause.clone() }),
+        None => plan,
+    })
+}
+
+/// Resolves a lone expression over the columns of a relation, and the types of columns.
+fn with_planner<T>(
+    context: &Context<'_>,
+    text: &Arc<str>,
+    run: impl FnOnce(&SqlToRel<'_, provider::Provider<'_>>) -> PlanResult<T>,
+) -> Result<T> {
+    stacker::grow(STACK_BYTES, || {
+        let provider = provider::Provider::new(context, &OPTIONS, &[]);
+        run(&SqlToRel::new(&provider))
+            .map_err(|error| diagnose::diagnose(&error, text, &functions::names(context.catalog)))
+    })
+}
+
+/// Compiles a condition over the columns of one relation.
+pub(super) fn plan_predicate(
+    predicate: &ast::Expr,
+    relation: &sql::Name,
+    schema: &SchemaRef,
+    context: &Context<'_>,
+) -> Result<crate::expr::Expr> {
+    let text: Arc<str> = relation.place.text().into();
+    let schema = DFSchema::try_from_qualified_schema(relation.value.as_str(), schema);
+    let schema = schema.map_err(|error| diagnose::diagnose(&error, &text, &[]))?;
+    let expr = with_planner(context, &text, |planner| {
+        planner.sql_to_expr(predicate.clone(), &schema, &mut PlannerContext::new())
+    })?;
+    // The condition is planned as a filter over no rows, so that it is settled like any other.
+    let empty = LogicalPlan::EmptyRelation(datafusion_expr::logical_plan::EmptyRelation {
+        produce_one_row: false,
+        schema: Arc::new(schema),
+    });
+    let filter = || -> PlanResult<LogicalPlan> { LogicalPlanBuilder::from(empty).filter(expr)?.build() };
+    let failed = |error| diagnose::diagnose(&error, &text, &functions::names(context.catalog));
+    let plan = parameters::fill(filter().map_err(failed)?, context.parameters, &text)?;
+    let asked_for = casts::casts(&plan).map_err(failed)?;
+    let plan = analyze(plan).map_err(failed)?;
+    casts::check(&plan, &asked_for, &text)?;
+    match &plan {
+        LogicalPlan::Filter(filter) => lower::compile(&filter.predicate, filter.input.schema()).map_err(failed),
+        _ => Err(StatementError::new(Code::InvalidArgument, "the condition is not understood").into()),
+    }
+}
+
+/// The columns that a `CREATE` declares.
+pub(super) fn declared_columns(columns: &[sql::ColumnDef], context: &Context<'_>) -> Result<SchemaRef> {
+    let mut fields = Vec::with_capacity(columns.len());
+    for column in columns {
+        let text: Arc<str> = column.place.text().into();
+        let schema = with_planner(context, &text, |planner| planner.build_schema(vec![column.ast.clone()]));
+        let schema = schema.map_err(|error| match error {
+            crate::Error::Statement(inner) => inner.at(column.place.clone()).into(),
+            other => other,
+        })?;
+        for field in schema.fields() {
+            if fields.iter().any(|other: &arrow::datatypes::FieldRef| other.name() == field.name()) {
+                let error = StatementError::new(Code::Duplicate, format!("two columns are named \"{}\"", field.name()));
+                return Err(error.at(column.place.clone()).into());
+            }
+            fields.push(field.clone());
+        }
+    }
+    Ok(Arc::new(Schema::new(fields)))
+}
+
+/// Gives the columns of a view the names it declares.
+fn rename(plan: LogicalPlan, columns: &[sql::Name]) -> PlanResult<LogicalPlan> {
+    if columns.is_empty() {
+        return Ok(plan);
+    }
+    let named = plan.schema().columns().into_iter().zip(columns);
+    let exprs: Vec<Expr> = named.map(|(column, name)| Expr::Column(column).alias(name.value.clone())).collect();
+    if exprs.len() != plan.schema().fields().len() {
+        let message =
+            format!("the view names {} columns and its query has {}", columns.len(), plan.schema().fields().len());
+        let error = StatementError::new(Code::SchemaMismatch, message).at(columns[0].place.clone());
+        return Err(diagnose::smuggle(error));
+    }
+    LogicalPlanBuilder::from(plan).project(exprs)?.build()
+}
+
+fn analyze(plan: LogicalPlan) -> PlanResult<LogicalPlan> {
+    let mut analyzer = Analyzer::new();
+    for rewrite in functions::function_rewrites() {
+        analyzer.add_function_rewrite(rewrite);
+    }
+    analyzer.execute_and_check(plan, &OPTIONS, |_, _| {})
+}
+
+/// The rewrites that are right for streams. What is left out either changes when results come out,
+/// or drops columns and rows that a changelog needs.
+fn rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
+    use datafusion_optimizer as rule;
+    vec![
+        Arc::new(rule::rewrite_set_comparison::RewriteSetComparison::new()),
+        Arc::new(rule::optimize_unions::OptimizeUnions::new()),
+        Arc::new(rule::simplify_expressions::SimplifyExpressions::new()),
+        Arc::new(rule::decorrelate_predicate_subquery::DecorrelatePredicateSubquery::new()),
+        Arc::new(rule::scalar_subquery_to_join::ScalarSubqueryToJoin::new()),
+        Arc::new(rule::decorrelate_lateral_join::DecorrelateLateralJoin::new()),
+        Arc::new(rule::extract_equijoin_predicate::ExtractEquijoinPredicate::new()),
+        Arc::new(rule::eliminate_duplicated_expr::EliminateDuplicatedExpr::new()),
+        Arc::new(rule::eliminate_filter::EliminateFilter::new()),
+        Arc::new(rule::eliminate_cross_join::EliminateCrossJoin::new()),
+        Arc::new(rule::propagate_empty_relation::PropagateEmptyRelation::new()),
+        Arc::new(rule::filter_null_join_keys::FilterNullJoinKeys::default()),
+        Arc::new(rule::eliminate_outer_join::EliminateOuterJoin::new()),
+        Arc::new(rule::push_down_filter::PushDownFilter::new()),
+        Arc::new(rule::eliminate_group_by_constant::EliminateGroupByConstant::new()),
+        Arc::new(rule::optimize_projections::OptimizeProjections::new()),
+    ]
+}
+
+fn optimize(plan: LogicalPlan) -> PlanResult<LogicalPlan> {
+    let context = OptimizerContext::new_with_config_options(OPTIONS.clone()).without_query_execution_start_time();
+    Optimizer::with_rules(rules()).optimize(plan, &context, |_, _| {})
+}
+
+#[cfg(test)]
+mod tests;

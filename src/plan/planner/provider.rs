@@ -1,0 +1,350 @@
+//! What DataFusion's SQL planner asks us: which relations and functions there are, and how ours are planned.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, SchemaRef};
+use datafusion_common::config::ConfigOptions;
+use datafusion_common::{DFSchema, DataFusionError, Result as PlanResult, TableReference};
+use datafusion_expr::logical_plan::{LogicalPlan, LogicalPlanBuilder};
+use datafusion_expr::planner::{
+    ContextProvider, ExprPlanner, PlannedRelation, RelationPlanner, RelationPlannerContext, RelationPlanning,
+};
+use datafusion_expr::{AggregateUDF, HigherOrderUDF, ScalarUDF, TableSource, WindowUDF};
+use sqlparser::ast::{self, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, TableFactor};
+
+use super::clauses::{clause_index, without_alias};
+use super::diagnose::smuggle;
+use super::extension::{Machine, Marked, extension};
+use super::functions::{self, CLOSE_REASON, COLLECT_MARKER};
+use crate::catalog::Relation;
+use crate::error::{Code, StatementError, did_you_mean};
+use crate::operators::logic::LogicRef;
+use crate::plan::node::{Bounded, ChangelogMode};
+use crate::plan::{Context, DEAD_LETTERS_PREFIX};
+use crate::sql::{Clause, TABLE_ARGUMENT};
+
+/// A relation as DataFusion sees it; the plan's leaves carry it to [`super::lower`].
+pub(super) struct RelationSource {
+    /// Its columns.
+    pub schema: SchemaRef,
+    /// Whether it ends by itself.
+    pub bounded: Bounded,
+    /// Whether its rows are only added.
+    pub mode: ChangelogMode,
+    /// What it is called in [`crate::plan::node::Source`].
+    pub relation: Arc<str>,
+}
+
+impl TableSource for RelationSource {
+    fn schema(&self) -> SchemaRef {
+        self.schema.clone()
+    }
+}
+
+/// A view: it is replaced by the plan of its query.
+struct Inlined {
+    plan: LogicalPlan,
+}
+
+impl TableSource for Inlined {
+    fn schema(&self) -> SchemaRef {
+        Arc::new(self.plan.schema().as_arrow().clone())
+    }
+
+    fn get_logical_plan(&self) -> Option<Cow<'_, LogicalPlan>> {
+        Some(Cow::Borrowed(&self.plan))
+    }
+}
+
+/// Answers DataFusion's questions about one query.
+pub(super) struct Provider<'a> {
+    context: &'a Context<'a>,
+    options: &'a ConfigOptions,
+    expression_planners: Vec<Arc<dyn ExprPlanner>>,
+    relation_planners: Vec<Arc<dyn RelationPlanner>>,
+}
+
+impl<'a> Provider<'a> {
+    /// For a query with those `KEEP` and `EMIT` clauses.
+    pub fn new(context: &'a Context<'a>, options: &'a ConfigOptions, clauses: &[Clause]) -> Self {
+        let ours = Relations { clauses: clauses.into(), logics: context.catalog.logics.clone() };
+        Provider {
+            context,
+            options,
+            expression_planners: functions::expression_planners(),
+            relation_planners: vec![Arc::new(ours)],
+        }
+    }
+
+    fn relation(&self, name: &str) -> PlanResult<Arc<dyn TableSource>> {
+        if let Some(schema) = self.context.files.get(name) {
+            return Ok(source(name, schema, Bounded::Yes, ChangelogMode::AppendOnly));
+        }
+        if let Some(stream) = name.strip_prefix(DEAD_LETTERS_PREFIX) {
+            return self.dead_letters(name, stream);
+        }
+        match self.context.catalog.relations.get(name) {
+            Some(Relation::Stream(stream)) => {
+                Ok(source(name, &stream.schema, stream.bounded, ChangelogMode::AppendOnly))
+            }
+            Some(Relation::Table(table)) => {
+                Ok(source(name, &table.schema, Bounded::UntilClosed, ChangelogMode::Changelog))
+            }
+            Some(Relation::Derived(derived)) => Ok(source(name, &derived.schema, derived.bounded, derived.mode)),
+            Some(Relation::View(view)) => {
+                let plan = super::bind(&view.query, self.context).map_err(smuggle)?;
+                Ok(Arc::new(Inlined { plan: super::rename(plan, &view.columns)? }))
+            }
+            None => Err(self.not_found(name)),
+        }
+    }
+
+    fn dead_letters(&self, name: &str, stream: &str) -> PlanResult<Arc<dyn TableSource>> {
+        match self.context.catalog.relations.get(stream) {
+            Some(Relation::Stream(_)) => {
+                Ok(source(name, &crate::types::dead_letter_schema(), Bounded::Yes, ChangelogMode::AppendOnly))
+            }
+            Some(_) | None => Err(self.not_found(stream)),
+        }
+    }
+
+    fn not_found(&self, name: &str) -> DataFusionError {
+        let catalog = self.context.catalog;
+        let error = StatementError::new(Code::UnknownRelation, format!("relation \"{name}\" not found"));
+        if catalog.sinks.contains_key(name) {
+            return smuggle(error.hint("It is a sink: it can only be written to."));
+        }
+        match did_you_mean(name, catalog.relations.keys().map(String::as_str)) {
+            Some(hint) => smuggle(error.hint(hint)),
+            None => smuggle(error.hint("SHOW ALL lists what there is; a file is named in quotes, as in FROM 'a.csv'.")),
+        }
+    }
+}
+
+fn source(name: &str, schema: &SchemaRef, bounded: Bounded, mode: ChangelogMode) -> Arc<dyn TableSource> {
+    Arc::new(RelationSource { schema: schema.clone(), bounded, mode, relation: name.into() })
+}
+
+impl ContextProvider for Provider<'_> {
+    fn get_table_source(&self, name: TableReference) -> PlanResult<Arc<dyn TableSource>> {
+        match &name {
+            TableReference::Bare { table } => self.relation(table),
+            TableReference::Partial { schema, table } => self.relation(&format!("{schema}.{table}")),
+            TableReference::Full { catalog, schema, table } => self.relation(&format!("{catalog}.{schema}.{table}")),
+        }
+    }
+
+    fn get_expr_planners(&self) -> &[Arc<dyn ExprPlanner>] {
+        &self.expression_planners
+    }
+
+    fn get_relation_planners(&self) -> &[Arc<dyn RelationPlanner>] {
+        &self.relation_planners
+    }
+
+    fn get_function_meta(&self, name: &str) -> Option<Arc<ScalarUDF>> {
+        match name {
+            COLLECT_MARKER => Some(functions::collect_marker()),
+            _ => self.context.catalog.scalars.get(name).cloned(),
+        }
+    }
+
+    fn get_higher_order_meta(&self, name: &str) -> Option<Arc<HigherOrderUDF>> {
+        datafusion_functions_nested::all_default_higher_order_functions()
+            .into_iter()
+            .find(|function| function.name() == name || function.aliases().iter().any(|alias| alias == name))
+    }
+
+    fn get_aggregate_meta(&self, name: &str) -> Option<Arc<AggregateUDF>> {
+        match name {
+            CLOSE_REASON => Some(functions::close_reason()),
+            _ => self.context.catalog.aggregates.get(name).cloned(),
+        }
+    }
+
+    fn get_window_meta(&self, name: &str) -> Option<Arc<WindowUDF>> {
+        datafusion_functions_window::all_default_window_functions()
+            .into_iter()
+            .find(|function| function.name() == name || function.aliases().iter().any(|alias| alias == name))
+    }
+
+    fn get_variable_type(&self, _: &[String]) -> Option<DataType> {
+        None
+    }
+
+    fn options(&self) -> &ConfigOptions {
+        self.options
+    }
+
+    fn udf_names(&self) -> Vec<String> {
+        self.context.catalog.scalars.keys().cloned().collect()
+    }
+
+    fn higher_order_function_names(&self) -> Vec<String> {
+        vec![]
+    }
+
+    fn udaf_names(&self) -> Vec<String> {
+        self.context.catalog.aggregates.keys().cloned().collect()
+    }
+
+    fn udwf_names(&self) -> Vec<String> {
+        vec![]
+    }
+}
+
+/// Plans the relations of a `FROM` clause that are ours.
+struct Relations {
+    clauses: Arc<[Clause]>,
+    logics: HashMap<String, LogicRef>,
+}
+
+impl std::fmt::Debug for Relations {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Relations").field("clauses", &self.clauses).finish_non_exhaustive()
+    }
+}
+
+impl RelationPlanner for Relations {
+    fn plan_relation(
+        &self,
+        relation: TableFactor,
+        context: &mut dyn RelationPlannerContext,
+    ) -> PlanResult<RelationPlanning> {
+        if let Some(clause) = clause_index(&relation).and_then(|index| self.clauses.get(index)) {
+            let input = context.plan(without_alias(relation))?;
+            let plan = extension(Marked { input, clause: clause.clone() });
+            return Ok(planned(plan, None));
+        }
+        let Some((name, args, alias)) = called_relation(&relation) else {
+            return Ok(RelationPlanning::Original(Box::new(relation)));
+        };
+        let called = context.normalize_ident(name);
+        match self.logics.get(&called) {
+            Some(logic) => self.plan_logic(&called, logic, &args, alias, context),
+            None if called == "errors" => plan_errors(&args, alias, context),
+            None => Err(self.unknown(&called)),
+        }
+    }
+}
+
+impl Relations {
+    fn unknown(&self, name: &str) -> DataFusionError {
+        let error = StatementError::new(Code::UnknownFunction, format!("table function \"{name}\" not found"));
+        match did_you_mean(name, self.logics.keys().map(String::as_str).chain(["errors"])) {
+            Some(hint) => smuggle(error.hint(hint)),
+            None => smuggle(error.hint("A table function is a logic that the host program has registered.")),
+        }
+    }
+
+    fn plan_logic(
+        &self,
+        name: &str,
+        factory: &LogicRef,
+        args: &[FunctionArg],
+        alias: Option<ast::TableAlias>,
+        context: &mut dyn RelationPlannerContext,
+    ) -> PlanResult<RelationPlanning> {
+        let [argument] = args else { return Err(bad_logic_argument(name)) };
+        let Some((input, partition_by)) = table_argument(argument) else { return Err(bad_logic_argument(name)) };
+        let input = context.plan(input)?;
+        let keys = partition_by
+            .into_iter()
+            .map(|key| context.sql_to_expr(key, input.schema()))
+            .collect::<PlanResult<Vec<_>>>()?;
+        let columns = Arc::new(input.schema().as_arrow().clone());
+        let output = factory.output_schema(&columns).map_err(smuggle)?;
+        let output = Arc::new(DFSchema::try_from(output)?);
+        let machine = Machine { input, name: name.into(), keys, factory: factory.clone(), output };
+        let plan = LogicalPlanBuilder::from(extension(machine)).alias(name)?.build()?;
+        Ok(planned(plan, alias))
+    }
+}
+
+type Called = (Ident, Vec<FunctionArg>, Option<ast::TableAlias>);
+
+/// A relation written as a call: `f(…)` or `TABLE(f(…))`.
+fn called_relation(relation: &TableFactor) -> Option<Called> {
+    let (name, args, alias) = match relation {
+        TableFactor::Table { name, args: Some(args), alias, .. } => (name, args.args.clone(), alias),
+        TableFactor::TableFunction { expr: ast::Expr::Function(call), alias } => match &call.args {
+            FunctionArguments::List(list) => (&call.name, list.args.clone(), alias),
+            FunctionArguments::None | FunctionArguments::Subquery(_) => return None,
+        },
+        _ => return None,
+    };
+    let name = name.0.last()?.as_ident()?.clone();
+    Some((name, args, alias.clone()))
+}
+
+fn planned(plan: LogicalPlan, alias: Option<ast::TableAlias>) -> RelationPlanning {
+    RelationPlanning::Planned(Box::new(PlannedRelation::new(plan, alias)))
+}
+
+fn bad_logic_argument(name: &str) -> DataFusionError {
+    let error = StatementError::new(Code::InvalidArgument, format!("\"{name}\" takes one table"));
+    smuggle(error.hint(format!("Write FROM {name}(TABLE t PARTITION BY k).")))
+}
+
+/// `ERRORS(stream)`: the rows of a stream that could not be read.
+fn plan_errors(
+    args: &[FunctionArg],
+    alias: Option<ast::TableAlias>,
+    context: &mut dyn RelationPlannerContext,
+) -> PlanResult<RelationPlanning> {
+    let name = match args {
+        [FunctionArg::Unnamed(FunctionArgExpr::Expr(ast::Expr::Identifier(name)))] => name.clone(),
+        _ => {
+            let error = StatementError::new(Code::InvalidArgument, "ERRORS takes the name of a stream");
+            return Err(smuggle(error.hint("Write FROM ERRORS(my_stream).")));
+        }
+    };
+    let relation = format!("{DEAD_LETTERS_PREFIX}{}", context.normalize_ident(name));
+    let table = table_factor(Ident::with_quote('"', relation));
+    let plan = context.plan(table)?;
+    let plan = LogicalPlanBuilder::from(plan).alias("errors")?.build()?;
+    Ok(planned(plan, alias))
+}
+
+fn table_factor(name: Ident) -> TableFactor {
+    TableFactor::Table {
+        name: ast::ObjectName::from(vec![name]),
+        alias: None,
+        args: None,
+        with_hints: vec![],
+        version: None,
+        with_ordinality: false,
+        partitions: vec![],
+        json_path: None,
+        sample: None,
+        index_hints: vec![],
+    }
+}
+
+/// Takes `TABLE t PARTITION BY k`, as the parser carries it, apart: the relation and the keys.
+fn table_argument(argument: &FunctionArg) -> Option<(TableFactor, Vec<ast::Expr>)> {
+    let (FunctionArg::Unnamed(FunctionArgExpr::Expr(ast::Expr::Function(call)))
+    | FunctionArg::Named { arg: FunctionArgExpr::Expr(ast::Expr::Function(call)), .. }) = argument
+    else {
+        return None;
+    };
+    if call.name.to_string() != TABLE_ARGUMENT {
+        return None;
+    }
+    let FunctionArguments::List(list) = &call.args else { return None };
+    let [FunctionArg::Unnamed(FunctionArgExpr::Expr(relation))] = list.args.as_slice() else { return None };
+    let relation = match relation {
+        ast::Expr::Identifier(name) => table_factor(name.clone()),
+        ast::Expr::Subquery(query) => {
+            TableFactor::Derived { lateral: false, subquery: query.clone(), alias: None, sample: None }
+        }
+        _ => return None,
+    };
+    let keys = match &call.over {
+        Some(ast::WindowType::WindowSpec(window)) => window.partition_by.clone(),
+        Some(ast::WindowType::NamedWindow(_)) | None => vec![],
+    };
+    Some((relation, keys))
+}

@@ -1,0 +1,98 @@
+//! `FROM t, UNNEST(t.list)`: DataFusion plans it as a join with a correlated subquery that it cannot take apart;
+//! it is a projection that computes the list, an unnest, and a projection that drops the list again.
+
+use std::sync::Arc;
+
+use datafusion_common::tree_node::{Transformed, TreeNode};
+use datafusion_common::{Column, JoinType, Result as PlanResult, UnnestOptions, not_impl_err};
+use datafusion_expr::expr::Alias;
+use datafusion_expr::logical_plan::{Join, LogicalPlan, LogicalPlanBuilder, Projection, Unnest};
+use datafusion_expr::{Expr, ident};
+
+/// Replaces every join with an `UNNEST` of the left side's columns.
+pub(super) fn place(plan: LogicalPlan) -> PlanResult<LogicalPlan> {
+    let placed = plan.transform_up_with_subqueries(|plan| match &plan {
+        LogicalPlan::Join(join) => match lateral(join)? {
+            Some(unnested) => Ok(Transformed::yes(unnested)),
+            None => Ok(Transformed::no(plan)),
+        },
+        _ => Ok(Transformed::no(plan)),
+    })?;
+    Ok(placed.data)
+}
+
+fn lateral(join: &Join) -> PlanResult<Option<LogicalPlan>> {
+    let mut right = join.right.as_ref();
+    let mut names: Vec<Vec<Expr>> = vec![];
+    loop {
+        match right {
+            LogicalPlan::SubqueryAlias(alias) => right = &alias.input,
+            LogicalPlan::Subquery(subquery) => right = &subquery.subquery,
+            LogicalPlan::Projection(projection) => {
+                names.push(projection.expr.clone());
+                right = &projection.input;
+            }
+            LogicalPlan::Unnest(unnest) => return replace(join, unnest).map(Some),
+            _ => return Ok(None),
+        }
+    }
+}
+
+fn replace(join: &Join, unnest: &Unnest) -> PlanResult<LogicalPlan> {
+    let LogicalPlan::Projection(lists) = unnest.input.as_ref() else {
+        return not_impl_err!("this UNNEST");
+    };
+    if !matches!(join.join_type, JoinType::Inner | JoinType::Left) {
+        return not_impl_err!("UNNEST on this side of an outer join");
+    }
+    let left = join.left.as_ref().clone();
+    let kept = left.schema().fields().len();
+    let mut exprs: Vec<Expr> = left.schema().columns().into_iter().map(Expr::Column).collect();
+    let mut names = Vec::new();
+    for (index, list) in lists.expr.iter().enumerate() {
+        let name = format!("__unnest_{index}");
+        exprs.push(strip(list.clone())?.alias(name.clone()));
+        names.push(Column::from_name(name));
+    }
+    let input = LogicalPlanBuilder::from(left).project(exprs)?.build()?;
+    let options = UnnestOptions::new().with_preserve_nulls(join.join_type == JoinType::Left);
+    let unnested = LogicalPlanBuilder::from(input).unnest_columns_with_options(names, options)?.build()?;
+    rename(join, unnested, kept)
+}
+
+/// Gives the elements the names by which the rest of the query knows them.
+fn rename(join: &Join, unnested: LogicalPlan, kept: usize) -> PlanResult<LogicalPlan> {
+    let known = join.right.schema();
+    let mut exprs: Vec<Expr> = Vec::new();
+    for (index, (qualifier, field)) in unnested.schema().iter().enumerate() {
+        let column = Expr::Column(Column::new(qualifier.cloned(), field.name()));
+        exprs.push(match index.checked_sub(kept) {
+            None => column,
+            Some(nth) if nth < known.fields().len() => {
+                let (qualifier, known) = known.qualified_field(nth);
+                Expr::Alias(Alias::new(ident(field.name()), qualifier.cloned(), known.name().clone()))
+            }
+            Some(_) => return not_impl_err!("this UNNEST"),
+        });
+    }
+    let projected = LogicalPlan::Projection(Projection::try_new(exprs, Arc::new(unnested))?);
+    match &join.filter {
+        Some(filter) if join.join_type == JoinType::Inner => {
+            LogicalPlanBuilder::from(projected).filter(filter.clone())?.build()
+        }
+        Some(Expr::Literal(..)) | None => Ok(projected),
+        Some(_) => not_impl_err!("a LEFT JOIN with UNNEST under a condition"),
+    }
+}
+
+/// The list expression as one over the left side's columns.
+fn strip(expr: Expr) -> PlanResult<Expr> {
+    let stripped = expr.transform(|expr| {
+        Ok(match expr {
+            Expr::OuterReferenceColumn(_, column) => Transformed::yes(Expr::Column(column)),
+            Expr::Alias(alias) => Transformed::yes(*alias.expr),
+            other => Transformed::no(other),
+        })
+    })?;
+    Ok(stripped.data)
+}
