@@ -307,6 +307,3 @@ impl Join {
         Ok(())
     }
 }
-
-#[cfg(test)]
-mod tests;
