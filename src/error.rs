@@ -195,6 +195,11 @@ impl StatementError {
         StatementError { code, message: message.into(), place: None, hint: None }
     }
 
+    /// Where, if it has been said.
+    pub(crate) fn place(&self) -> Option<&Place> {
+        self.place.as_ref()
+    }
+
     /// Says where.
     #[must_use]
     pub fn at(mut self, place: Place) -> Self {

@@ -9,7 +9,7 @@
 //! | not | passes | `+I` |
 //! | not | not | nothing |
 
-use arrow::array::{Array, BooleanArray};
+use arrow::array::BooleanArray;
 use arrow::compute::filter_record_batch;
 
 use crate::error::Result;

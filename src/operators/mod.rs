@@ -4,15 +4,19 @@
 //! It is told what happened and writes what follows into [`Output`].
 //! [`deliver`] is the only place an operator is called from, and [`build`] the only place one is born.
 
+pub mod aggregate;
 pub mod chain;
+pub mod collect;
 pub mod expand;
 pub mod filter;
+pub mod join;
 pub mod limit;
 pub mod logic;
 pub mod project;
 pub mod sort;
 pub mod union;
 pub mod unnest;
+pub mod upsert;
 
 mod rows;
 #[cfg(test)]
@@ -20,7 +24,8 @@ pub(crate) mod testing;
 
 use std::fmt;
 
-use crate::error::Result;
+use crate::error::{InternalError, Result};
+use crate::plan::Node;
 use crate::state::Snapshot;
 use crate::types::{Batch, Epoch, Timestamp};
 
@@ -122,6 +127,25 @@ pub struct StateSize {
     pub rows: usize,
     /// Bytes, as exactly as the operator can tell.
     pub bytes: usize,
+}
+
+/// The operator of a node, with the state that its snapshots hold, in order.
+///
+/// This is the one place where an operator is born. Sources and written rows are inputs of a dataflow and have none.
+pub fn build(node: &Node, snapshots: &[Snapshot]) -> Result<Box<dyn Operator>> {
+    match node {
+        Node::Source(_) | Node::Values(_) => Err(InternalError::new("an input has no operator").into()),
+        Node::Filter(_) | Node::Project(_) => Ok(chain::build_chain(chain::Step::of(node).into_iter().collect())),
+        Node::Unnest(node) => unnest::build(node, snapshots),
+        Node::Expand(node) => expand::build(node, snapshots),
+        Node::Union(node) => union::build(node, snapshots),
+        Node::Aggregate(node) => aggregate::build(node, snapshots),
+        Node::KeyedJoin(node) => join::build(node, snapshots),
+        Node::Collect(node) => collect::build(node, snapshots),
+        Node::Logic(node) => logic::build(node, snapshots),
+        Node::Sort(node) => sort::build(node, snapshots),
+        Node::Limit(node) => limit::build(node, snapshots),
+    }
 }
 
 /// What can happen to an operator.

@@ -120,11 +120,6 @@ pub fn register_builtin_functions(catalog: &mut Catalog) {
     planner::register_builtin_functions(catalog);
 }
 
-/// The columns of `ERRORS(stream)`.
-pub fn dead_letter_schema() -> SchemaRef {
-    planner::dead_letter_schema()
-}
-
 /// How SQL calls a type.
 pub fn type_name(data_type: &DataType) -> String {
     match data_type {

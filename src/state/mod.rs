@@ -1,7 +1,9 @@
 //! WHAT IS KEPT? Keyed state over Arrow, and its snapshots.
 
 mod group_index;
+mod row_store;
 mod snapshot;
 
 pub use group_index::GroupIndex;
-pub use snapshot::{Snapshot, StateTable};
+pub use row_store::{RowId, RowStore};
+pub use snapshot::{Snapshot, StateTable, table};

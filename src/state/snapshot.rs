@@ -1,6 +1,11 @@
 //! A snapshot: the rows of an operator's state that have changed, as Arrow record batches.
 
-use arrow::array::RecordBatch;
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, RecordBatch, RecordBatchOptions};
+use arrow::datatypes::{Field, Schema};
+
+use crate::error::Result;
 
 /// What of an operator's state has changed since its last snapshot.
 ///
@@ -26,4 +31,16 @@ impl Snapshot {
     pub fn table(&self, name: &str) -> Option<&RecordBatch> {
         self.tables.iter().find(|table| table.name == name).map(|table| &table.rows)
     }
+}
+
+/// A table of columns that need no names of their own.
+pub fn table(name: &'static str, columns: Vec<ArrayRef>, rows: usize) -> Result<StateTable> {
+    let fields: Vec<Field> = columns
+        .iter()
+        .enumerate()
+        .map(|(index, column)| Field::new(format!("c{index}"), column.data_type().clone(), true))
+        .collect();
+    let options = RecordBatchOptions::new().with_row_count(Some(rows));
+    let rows = RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), columns, &options)?;
+    Ok(StateTable { name, rows })
 }

@@ -1,12 +1,14 @@
 //! WHAT FLOWS? Batches of rows, points in time, epochs and, at the edge, single values.
 
 mod batch;
+mod dead_letter;
 mod rows;
 mod time;
 mod value;
 
 pub(crate) use batch::changelog_schema;
 pub use batch::{Batch, OP_COLUMN, RowKind, RowKinds};
+pub use dead_letter::dead_letter_schema;
 pub use rows::rows_to_batch;
 pub use time::{Epoch, Interval, Timestamp};
 pub use value::{ColumnIndex, FromValue, IntoRow, Row, Value};

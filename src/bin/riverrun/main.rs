@@ -1,1 +1,136 @@
-fn main() {}
+//! The terminal: arguments, a prompt, progress. What statements do is the console's work.
+
+mod arguments;
+mod host;
+mod progress;
+mod prompt;
+
+use std::io::{self, IsTerminal, Read, Write};
+use std::process::ExitCode;
+
+use clap::ColorChoice;
+use riverrun::console::{Colour, Console, Messages, OnError, Ran};
+use riverrun::{Code, Engine, Error};
+
+use arguments::{Arguments, Settings, Source};
+use host::Terminal;
+
+/// How the process ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Exit {
+    Done = 0,
+    StatementFailed = 1,
+    Io = 3,
+}
+
+fn main() -> ExitCode {
+    let (arguments, sources) = Arguments::of_process();
+    let exit = match run(&arguments, sources) {
+        Ok(exit) => exit,
+        // Whoever reads the output has seen enough: `riverrun … | head` is no failure.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Done,
+        Err(error) => {
+            // If standard error is closed too, there is nobody left to tell.
+            let _ = writeln!(io::stderr(), "error[io]: {error}");
+            Exit::Io
+        }
+    };
+    ExitCode::from(exit as u8)
+}
+
+fn run(arguments: &Arguments, sources: Vec<Source>) -> io::Result<Exit> {
+    let settings = &arguments.settings;
+    let engine = match engine(settings) {
+        Ok(engine) => engine,
+        Err(error) => return refuse(&error, settings),
+    };
+    let interactive = sources.is_empty() && io::stdin().is_terminal();
+    let mut console = Console::new(engine, settings.format)
+        .with_host(Terminal::new(settings.safe))
+        .with_colour(colour(settings))
+        .with_on_error(if interactive || settings.keep_going { OnError::Continue } else { OnError::Stop })
+        .with_messages(if interactive { Messages::Show } else { Messages::Hide });
+    if interactive {
+        return prompt::run(&mut console);
+    }
+    let sources = if sources.is_empty() { vec![Source::StandardInput] } else { sources };
+    run_sources(&mut console, sources)
+}
+
+fn run_sources(console: &mut Console, sources: Vec<Source>) -> io::Result<Exit> {
+    let mut exit = Exit::Done;
+    for source in sources {
+        let (text, origin) = match source {
+            Source::Text(text) => (text, None),
+            Source::StandardInput => (standard_input()?, None),
+            Source::File(path) => {
+                let origin = path.display().to_string();
+                let read = std::fs::read_to_string(&path);
+                (read.map_err(|error| io::Error::new(error.kind(), format!("{origin}: {error}")))?, Some(origin))
+            }
+        };
+        match run_text(console, &text, origin.as_deref())? {
+            Ran::Completed => {}
+            Ran::Failed(error) => return Ok(exit_of(&error)),
+            Ran::Quit => return Ok(exit),
+        }
+        exit = Exit::Done;
+    }
+    Ok(exit)
+}
+
+/// Runs a text with results to standard output and errors to standard error.
+fn run_text(console: &mut Console, text: &str, origin: Option<&str>) -> io::Result<Ran> {
+    console.set_width(width());
+    let mut out = io::BufWriter::new(io::stdout().lock());
+    let ran = console.run_text(text, origin, &mut out, &mut io::stderr())?;
+    out.flush()?;
+    Ok(ran)
+}
+
+fn standard_input() -> io::Result<String> {
+    let mut text = String::new();
+    io::stdin().read_to_string(&mut text)?;
+    Ok(text)
+}
+
+/// How wide a table may be: as the terminal, if it goes to one.
+fn width() -> Option<u16> {
+    io::stdout().is_terminal().then(|| indicatif::TermLike::width(&console_term())).filter(|width| *width > 0)
+}
+
+fn engine(settings: &Settings) -> riverrun::Result<Engine> {
+    let builder = Engine::builder();
+    let builder = match (settings.safe, settings.allow_all, settings.allow.is_empty()) {
+        (true, _, _) => builder,
+        (false, true, _) => builder.allow_all_files(),
+        (false, false, true) => builder.allow_directory("."),
+        (false, false, false) => settings.allow.iter().fold(builder, |builder, path| builder.allow_directory(path)),
+    };
+    builder.build()
+}
+
+fn refuse(error: &Error, settings: &Settings) -> io::Result<Exit> {
+    writeln!(io::stderr(), "{}", riverrun::console::render_error(error, None, colour(settings)))?;
+    Ok(exit_of(error))
+}
+
+fn exit_of(error: &Error) -> Exit {
+    match error.code() {
+        Code::Io | Code::AccessDenied => Exit::Io,
+        _ => Exit::StatementFailed,
+    }
+}
+
+/// Colours are for terminals, unless something else is asked for; `NO_COLOR` asks for none (<https://no-color.org>).
+fn colour(settings: &Settings) -> Colour {
+    let wanted = match settings.color {
+        ColorChoice::Always => true,
+        ColorChoice::Never => false,
+        ColorChoice::Auto => {
+            let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+            io::stderr().is_terminal() && !refused
+        }
+    };
+    if wanted { Colour::On } else { Colour::Off }
+}

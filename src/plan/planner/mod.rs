@@ -41,7 +41,6 @@ use crate::plan::{Context, Plan};
 use crate::sql;
 
 pub(super) use insert::plan_insert;
-pub use provider::dead_letter_schema;
 
 /// Planning recurses with the query; it never runs on less stack than this.
 const STACK_BYTES: usize = 64 << 20;

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::datatypes::{DataType, SchemaRef};
 use datafusion_common::config::ConfigOptions;
 use datafusion_common::{DFSchema, DataFusionError, Result as PlanResult, TableReference};
 use datafusion_expr::logical_plan::{LogicalPlan, LogicalPlanBuilder};
@@ -104,7 +104,7 @@ impl<'a> Provider<'a> {
     fn dead_letters(&self, name: &str, stream: &str) -> PlanResult<Arc<dyn TableSource>> {
         match self.context.catalog.relations.get(stream) {
             Some(Relation::Stream(_)) => {
-                Ok(source(name, &dead_letter_schema(), Bounded::Yes, ChangelogMode::AppendOnly))
+                Ok(source(name, &crate::types::dead_letter_schema(), Bounded::Yes, ChangelogMode::AppendOnly))
             }
             Some(_) | None => Err(self.not_found(stream)),
         }
@@ -125,13 +125,6 @@ impl<'a> Provider<'a> {
 
 fn source(name: &str, schema: &SchemaRef, bounded: Bounded, mode: ChangelogMode) -> Arc<dyn TableSource> {
     Arc::new(RelationSource { schema: schema.clone(), bounded, mode, relation: name.into() })
-}
-
-/// The columns of `ERRORS(stream)`: where a bad row came from, what it was, and why it was refused.
-pub fn dead_letter_schema() -> SchemaRef {
-    let text = |name: &str| Field::new(name, DataType::Utf8, true);
-    let line = Field::new("line", DataType::Int64, true);
-    Arc::new(Schema::new(vec![text("source"), line, text("raw"), text("reason"), text("column")]))
 }
 
 impl ContextProvider for Provider<'_> {

@@ -1,0 +1,196 @@
+//! Feeding a stream or table from the host program.
+
+use std::sync::Arc;
+
+use arrow::array::{RecordBatch, RecordBatchOptions};
+use arrow::datatypes::SchemaRef;
+
+use crate::catalog::Relation;
+use crate::error::{Code, DataError, Error, InternalError, Result, StatementError, did_you_mean};
+use crate::plan::type_name;
+use crate::types::{Batch, IntoRow, RowKind, rows_to_batch};
+
+use super::Engine;
+use super::core::Core;
+
+/// Feeds one stream or table. Running an append has run all that follows from it.
+#[derive(Debug)]
+pub struct Appender {
+    engine: Engine,
+    name: Arc<str>,
+    schema: SchemaRef,
+}
+
+impl Appender {
+    pub(super) fn new(engine: Engine, name: &str) -> Result<Appender> {
+        let schema = engine.with_core(|core| core.fed_relation(name).map(|relation| relation.schema().clone()))?;
+        Ok(Appender { engine, name: name.into(), schema })
+    }
+
+    /// The columns that a batch must have.
+    pub fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    /// Appends rows to a stream; puts them into a table, where each replaces the row of its key.
+    ///
+    /// # Errors
+    /// If the columns are not those of the stream, naming the first that differs, or if the stream is closed.
+    pub fn append(&mut self, rows: RecordBatch) -> Result<()> {
+        let rows = conform(&self.name, &self.schema, &rows)?;
+        self.engine.with_core(|core| {
+            core.tick()?;
+            core.append(&self.name, rows, RowKind::Insert)
+        })
+    }
+
+    /// Appends one row: a tuple or a vector of values.
+    pub fn append_row(&mut self, row: impl IntoRow) -> Result<()> {
+        self.append(rows_to_batch(&self.schema, &[row.into_row()])?)
+    }
+
+    /// Puts rows into a table, where each replaces the row of its key. The same as [`Appender::append`].
+    pub fn upsert(&mut self, rows: RecordBatch) -> Result<()> {
+        self.append(rows)
+    }
+
+    /// Deletes rows from a table by their key.
+    ///
+    /// `keys` has the columns of the primary key, by name; other columns are not looked at. A key that is not there
+    /// changes nothing.
+    pub fn delete(&mut self, keys: &RecordBatch) -> Result<()> {
+        self.engine.with_core(|core| {
+            core.tick()?;
+            core.delete_keys(&self.name, keys).map(drop)
+        })
+    }
+
+    /// Ends the stream or table: no row will come any more, through any appender.
+    pub fn close(&mut self) -> Result<()> {
+        self.engine.with_core(|core| {
+            core.tick()?;
+            core.close_relation(&self.name)
+        })
+    }
+}
+
+impl Core {
+    /// The stream or table `name`, if it is fed by the host.
+    pub(super) fn fed_relation(&self, name: &str) -> Result<&Relation> {
+        let refused = |what: &str| {
+            let message = format!("\"{name}\" is {what}: rows cannot be put into it");
+            Err(StatementError::new(Code::InvalidArgument, message)
+                .hint("Only streams that were created without WITH and without AS, and tables, are fed.")
+                .into())
+        };
+        match self.catalog.relations.get(name) {
+            Some(Relation::Stream(stream)) if !stream.options.is_empty() => refused("read from a file"),
+            Some(Relation::View(_)) => refused("a view"),
+            Some(Relation::Derived(_)) => refused("defined by a query"),
+            Some(relation @ (Relation::Stream(_) | Relation::Table(_))) => Ok(relation),
+            None if self.catalog.sinks.contains_key(name) => refused("a sink"),
+            None => {
+                let error = StatementError::new(Code::UnknownRelation, format!("relation \"{name}\" not found"));
+                let hint = did_you_mean(name, self.catalog.relations.keys().map(String::as_str));
+                Err(hint.into_iter().fold(error, StatementError::hint).into())
+            }
+        }
+    }
+
+    /// Puts rows that have the relation's columns into it.
+    pub(super) fn append(&mut self, name: &Arc<str>, rows: RecordBatch, kind: RowKind) -> Result<()> {
+        let table = matches!(self.fed_relation(name)?, Relation::Table(_));
+        self.check_open(name)?;
+        if rows.num_rows() == 0 {
+            return Ok(());
+        }
+        if !table {
+            return self.graph.push(name, &Batch::append_only(rows), &self.settings);
+        }
+        let kinds = (0..rows.num_rows()).map(|_| kind).collect();
+        self.graph.push_table(name, &Batch::changelog(rows, kinds), &self.settings)
+    }
+
+    /// Deletes the rows of a table that have the keys in `keys`; gives how many keys there were.
+    pub(super) fn delete_keys(&mut self, name: &Arc<str>, keys: &RecordBatch) -> Result<usize> {
+        let Relation::Table(table) = self.fed_relation(name)? else {
+            return Err(StatementError::new(Code::InvalidArgument, format!("\"{name}\" is a stream: rows stay in it"))
+                .hint("Only rows of a table can be deleted.")
+                .into());
+        };
+        let columns = (table.schema.fields().iter().enumerate()).map(|(index, field)| {
+            if !table.primary_key.contains(&index) {
+                return Ok(arrow::array::new_null_array(field.data_type(), keys.num_rows()));
+            }
+            match keys.column_by_name(field.name()) {
+                Some(column) if column.data_type() == field.data_type() => Ok(column.clone()),
+                Some(column) => Err(mistyped(name, field.name(), field.data_type(), column.data_type())),
+                None => Err(DataError::new(Code::SchemaMismatch, "a column of the primary key is missing")
+                    .origin(&**name)
+                    .column(field.name())
+                    .into()),
+            }
+        });
+        let columns = columns.collect::<Result<Vec<_>>>()?;
+        // Only the keys of rows to be deleted are looked at, so the other columns may be NULL even if they are declared not to be.
+        let fields: Vec<_> = table.schema.fields().iter().map(|field| field.as_ref().clone().with_nullable(true)).collect();
+        let schema = Arc::new(arrow::datatypes::Schema::new(fields));
+        let options = RecordBatchOptions::new().with_row_count(Some(keys.num_rows()));
+        let rows = RecordBatch::try_new_with_options(schema, columns, &options)?;
+        self.append(name, rows, RowKind::Delete)?;
+        Ok(keys.num_rows())
+    }
+
+    /// Ends a stream or table that the host feeds.
+    pub(super) fn close_relation(&mut self, name: &Arc<str>) -> Result<()> {
+        self.fed_relation(name)?;
+        self.check_open(name)?;
+        self.graph.close(name)
+    }
+
+    fn check_open(&self, name: &str) -> Result<()> {
+        if self.graph.closed.contains(name) {
+            return Err(StatementError::new(Code::Closed, format!("\"{name}\" is closed")).into());
+        }
+        Ok(())
+    }
+}
+
+/// The rows with exactly the columns of `schema`, or an error that names the first column that does not fit.
+pub(super) fn conform(name: &str, schema: &SchemaRef, rows: &RecordBatch) -> Result<RecordBatch> {
+    if rows.num_columns() != schema.fields().len() {
+        let names: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
+        let message = format!("the batch has {} columns, but there are {}", rows.num_columns(), names.len());
+        let hint = format!("The columns are {}.", names.join(", "));
+        return Err(DataError::new(Code::SchemaMismatch, message).origin(name).hint(hint).into());
+    }
+    for ((field, column), given) in schema.fields().iter().zip(rows.columns()).zip(rows.schema_ref().fields()) {
+        if given.name() != field.name() {
+            let message = format!("the batch has \"{}\" in its place", given.name());
+            return Err(mismatch(name, field.name(), message).hint("Columns are taken in order.").into());
+        }
+        if column.data_type() != field.data_type() {
+            return Err(mistyped(name, field.name(), field.data_type(), column.data_type()));
+        }
+        if !field.is_nullable() && column.null_count() > 0 {
+            return Err(mismatch(name, field.name(), "a value is NULL, but the column is NOT NULL".into()).into());
+        }
+    }
+    let options = RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
+    RecordBatch::try_new_with_options(schema.clone(), rows.columns().to_vec(), &options)
+        .map_err(|error| InternalError::new(error.to_string()).into())
+}
+
+fn mismatch(name: &str, column: &str, message: String) -> DataError {
+    DataError::new(Code::SchemaMismatch, message).origin(name).column(column)
+}
+
+fn mistyped(
+    name: &str,
+    column: &str,
+    expected: &arrow::datatypes::DataType,
+    given: &arrow::datatypes::DataType,
+) -> Error {
+    let message = format!("expected {} ({expected}), the batch has {} ({given})", type_name(expected), type_name(given));
+    mismatch(name, column, message).hint("Cast the column first, with arrow::compute::cast.").into()
+}

@@ -1,0 +1,44 @@
+//! What a query refers to.
+
+use std::collections::BTreeSet;
+use std::ops::ControlFlow;
+
+use sqlparser::ast;
+
+use crate::plan::node::Node;
+use crate::plan::{DEAD_LETTERS_PREFIX, Plan};
+use crate::sql;
+
+/// The relations that a query names, and those that its plan reads.
+///
+/// A view leaves no trace in a plan and a logic's input none in the query's `FROM`, so both are looked at.
+pub(super) fn references(query: &sql::Query, plan: &Plan) -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    let _: ControlFlow<()> = ast::visit_relations(query.ast.as_ref(), |relation| {
+        if let Some(ast::ObjectNamePart::Identifier(name)) = relation.0.last() {
+            let folded = if name.quote_style.is_some() { name.value.clone() } else { name.value.to_lowercase() };
+            names.insert(folded);
+        }
+        ControlFlow::Continue(())
+    });
+    for leaf in leaves(&plan.root) {
+        if let Node::Source(source) = leaf {
+            names.insert(source.relation.strip_prefix(DEAD_LETTERS_PREFIX).unwrap_or(&source.relation).to_owned());
+        }
+    }
+    names
+}
+
+/// The leaves of a plan, from left to right: the order of the inputs of its dataflow.
+pub(super) fn leaves(root: &Node) -> Vec<&Node> {
+    let mut leaves = vec![];
+    let mut stack = vec![root];
+    while let Some(node) = stack.pop() {
+        let inputs = node.inputs();
+        if inputs.is_empty() {
+            leaves.push(node);
+        }
+        stack.extend(inputs.into_iter().rev());
+    }
+    leaves
+}

@@ -1,0 +1,378 @@
+//! A pipeline: one planned query that runs, what it still has to read by itself, and where its answer goes.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
+use std::task::Waker;
+
+use arrow::datatypes::SchemaRef;
+
+use crate::error::{Error, LimitError, Result};
+use crate::io;
+use crate::plan::{ChangelogMode, Plan};
+use crate::recovery::{FeedPosition, PipelineSnapshot};
+use crate::runtime::{Dataflow, Inline, single_rows};
+use crate::types::{Batch, Epoch, RowKind, RowKinds, Timestamp};
+
+use super::settings::Settings;
+
+/// After how many batches the state of a dataflow is measured again.
+const BATCHES_BETWEEN_MEASUREMENTS: u64 = 16;
+
+/// One planned query that runs.
+pub(super) struct Pipeline {
+    pub(super) plan: Plan,
+    pub(super) dataflow: Dataflow,
+    pub(super) destination: Destination,
+    /// What it reads by itself, in the order of the plan.
+    pub(super) feeds: Vec<Feed>,
+    /// The first feed that has not ended.
+    pub(super) next_feed: usize,
+    /// Which inputs each live relation feeds.
+    pub(super) live: BTreeMap<Arc<str>, Vec<LeafTarget>>,
+    /// The relations whose rows must come one by one.
+    pub(super) by_row: BTreeSet<Arc<str>>,
+    /// What has stopped it.
+    pub(super) error: Option<Error>,
+    pub(super) batches: u64,
+    /// The columns of the files it reads by their path.
+    pub(super) files: Arc<HashMap<String, SchemaRef>>,
+    /// The relations it was planned with.
+    pub(super) depends_on: BTreeSet<String>,
+    /// How messages call it.
+    pub(super) label: String,
+}
+
+/// Where the answer goes.
+pub(super) enum Destination {
+    /// It waits to be polled or fetched.
+    Pending(Pending),
+    /// It feeds the readers of a derived stream.
+    Relation(Arc<str>),
+    /// It is written.
+    Sink(Arc<str>),
+    /// It is counted and thrown away (`EXPLAIN ANALYZE`).
+    Discard,
+}
+
+/// What has been emitted and not yet been asked for.
+#[derive(Default)]
+pub(super) struct Pending {
+    pub(super) batches: VecDeque<Batch>,
+    pub(super) rows: usize,
+    pub(super) waker: Option<Waker>,
+}
+
+/// An input of the dataflow, and which columns of the relation it reads; all if there is nothing to choose.
+#[derive(Debug, Clone)]
+pub(super) struct LeafTarget {
+    pub(super) input: usize,
+    pub(super) projection: Option<Vec<usize>>,
+}
+
+/// Something a pipeline reads by itself, to its end.
+pub(super) struct Feed {
+    /// The relation it is; empty for rows written in the statement.
+    pub(super) relation: Arc<str>,
+    pub(super) rows: FeedRows,
+    pub(super) targets: Vec<LeafTarget>,
+    pub(super) mode: ChangelogMode,
+    /// Whether the relation has ended once this is read. A table goes on with its changes.
+    pub(super) ends: bool,
+}
+
+/// Where the rows of a feed come from.
+pub(super) enum FeedRows {
+    /// Rows that are there already: those of a `VALUES`, or the rows of a table when the pipeline started.
+    Ready { rows: Batch, read: bool },
+    /// A file.
+    File(Box<dyn io::Source>),
+    /// The bad rows of a file.
+    DeadLetters(Box<dyn io::Source>),
+}
+
+/// What reading one batch of a feed has brought.
+pub(super) enum Reading {
+    /// Everything has been read before.
+    Nothing,
+    /// These answers; perhaps none.
+    Read(Vec<Batch>),
+}
+
+impl Pipeline {
+    /// Whether there is something left that it reads by itself.
+    pub(super) fn has_unread(&self) -> bool {
+        self.error.is_none() && !self.dataflow.ended() && self.next_feed < self.feeds.len()
+    }
+
+    /// Whether nothing more can come, not even what waits to be polled.
+    pub(super) fn is_finished(&self) -> bool {
+        let waiting = matches!(&self.destination, Destination::Pending(pending) if pending.rows > 0);
+        self.error.is_some() || (self.dataflow.ended() && !waiting)
+    }
+
+    /// Whether it still has to read the rows that `relation` had when it started.
+    pub(super) fn awaits(&self, relation: &str) -> bool {
+        self.feeds.iter().skip(self.next_feed).any(|feed| &*feed.relation == relation)
+    }
+
+    /// Rows of the live relation `relation` have come in.
+    pub(super) fn push(&mut self, driver: &mut Inline, relation: &str, batch: &Batch, now: Timestamp) -> Result<Vec<Batch>> {
+        let Pipeline { live, dataflow, .. } = self;
+        let Some(targets) = live.get(relation) else { return Ok(vec![]) };
+        push_targets(dataflow, driver, targets, batch, now)
+    }
+
+    /// The live relation `relation` has ended.
+    pub(super) fn end(&mut self, driver: &mut Inline, relation: &str, now: Timestamp) -> Result<Vec<Batch>> {
+        let Pipeline { live, dataflow, .. } = self;
+        let Some(targets) = live.get(relation) else { return Ok(vec![]) };
+        end_targets(dataflow, driver, targets, now)
+    }
+
+    /// No row of the live relation `relation` before `watermark` will come.
+    pub(super) fn advance(
+        &mut self,
+        driver: &mut Inline,
+        relation: &str,
+        watermark: Timestamp,
+        now: Timestamp,
+    ) -> Result<Vec<Batch>> {
+        let mut emitted = vec![];
+        for target in self.live.get(relation).into_iter().flatten() {
+            emitted.extend(driver.advance(&mut self.dataflow, target.input, watermark, now)?);
+        }
+        Ok(emitted)
+    }
+
+    /// Reads the next batch of what it reads by itself, at most `batch_rows` rows at once if that is not 0.
+    pub(super) fn read(&mut self, driver: &mut Inline, batch_rows: usize, now: Timestamp) -> Result<Reading> {
+        while self.has_unread() {
+            let Pipeline { feeds, next_feed, dataflow, by_row, .. } = self;
+            let feed = &mut feeds[*next_feed];
+            if feed.targets.iter().all(|target| dataflow.input_ended(target.input)) {
+                *next_feed += 1;
+                continue;
+            }
+            let Some(batch) = feed.next()? else {
+                *next_feed += 1;
+                if !feed.ends {
+                    continue;
+                }
+                let emitted = end_targets(dataflow, driver, &feed.targets, now)?;
+                return Ok(Reading::Read(emitted));
+            };
+            let mut emitted = vec![];
+            if by_row.contains(&feed.relation) {
+                for row in single_rows(&batch) {
+                    emitted.extend(push_targets(dataflow, driver, &feed.targets, &row, now)?);
+                }
+            } else {
+                for part in cut(&batch, batch_rows) {
+                    emitted.extend(push_targets(dataflow, driver, &feed.targets, &part, now)?);
+                }
+            }
+            return Ok(Reading::Read(emitted));
+        }
+        Ok(Reading::Nothing)
+    }
+
+    /// Fails if it keeps more than it may. Measured every few batches: measuring has a cost of its own.
+    pub(super) fn check_state(&mut self, settings: &Settings) -> Result<()> {
+        let due = self.batches % BATCHES_BETWEEN_MEASUREMENTS == 0;
+        self.batches += 1;
+        if settings.max_state_bytes == 0 || !due {
+            return Ok(());
+        }
+        let (size, operator) = self.dataflow.state_size();
+        if size.bytes <= settings.max_state_bytes {
+            return Ok(());
+        }
+        let message = format!(
+            "the query keeps {} bytes, more than the {} it may; most of it in {operator}",
+            size.bytes, settings.max_state_bytes
+        );
+        Err(LimitError::new("max_state_bytes", message).into())
+    }
+
+    /// Writes into `snapshot` what is needed to go on from here.
+    pub(super) fn snapshot(&mut self, since: Epoch, snapshot: &mut PipelineSnapshot) -> Result<()> {
+        self.dataflow.snapshot(since, &mut snapshot.dataflow)?;
+        snapshot.feeds = self.feeds.iter().map(Feed::position).collect();
+        snapshot.next_feed = self.next_feed;
+        snapshot.error.clone_from(&self.error);
+        snapshot.pending = match &self.destination {
+            Destination::Pending(pending) => pending.batches.iter().cloned().collect(),
+            Destination::Relation(_) | Destination::Sink(_) | Destination::Discard => vec![],
+        };
+        Ok(())
+    }
+
+    /// Goes on from where `snapshot` was taken. The dataflow has been built from it already.
+    pub(super) fn resume(&mut self, snapshot: &PipelineSnapshot) -> Result<()> {
+        for (feed, position) in self.feeds.iter_mut().zip(&snapshot.feeds) {
+            feed.seek(position)?;
+        }
+        self.next_feed = snapshot.next_feed;
+        self.error.clone_from(&snapshot.error);
+        if let Destination::Pending(pending) = &mut self.destination {
+            pending.rows = snapshot.pending.iter().map(Batch::num_rows).sum();
+            pending.batches = snapshot.pending.iter().cloned().collect();
+        }
+        Ok(())
+    }
+}
+
+impl Pending {
+    pub(super) fn push(&mut self, batch: Batch) {
+        self.rows += batch.num_rows();
+        self.batches.push_back(batch);
+    }
+
+    /// The oldest `rows` rows, or all; the rest stays.
+    pub(super) fn take(&mut self, rows: Option<usize>) -> Vec<Batch> {
+        let mut wanted = rows.unwrap_or(usize::MAX);
+        let mut taken = vec![];
+        while wanted > 0 && let Some(batch) = self.batches.pop_front() {
+            let rows = batch.num_rows();
+            if rows > wanted {
+                taken.push(batch.slice(0, wanted));
+                self.batches.push_front(batch.slice(wanted, rows - wanted));
+                self.rows -= wanted;
+                break;
+            }
+            wanted -= rows;
+            self.rows -= rows;
+            taken.push(batch);
+        }
+        taken
+    }
+}
+
+impl Feed {
+    fn next(&mut self) -> Result<Option<Batch>> {
+        let rows = match &mut self.rows {
+            FeedRows::Ready { read: true, .. } => return Ok(None),
+            FeedRows::Ready { rows, read } => {
+                *read = true;
+                return Ok(Some(rows.clone()));
+            }
+            FeedRows::File(source) => source.next_batch()?,
+            FeedRows::DeadLetters(source) => next_dead_letters(source.as_mut())?,
+        };
+        Ok(rows.map(|rows| match self.mode {
+            ChangelogMode::AppendOnly => Batch::append_only(rows),
+            ChangelogMode::Changelog => all_inserted(rows),
+        }))
+    }
+
+    /// What has been read of the file, if it is one.
+    pub(super) fn counts(&self) -> Option<io::SourceCounts> {
+        match &self.rows {
+            FeedRows::File(source) => Some(source.counts()),
+            FeedRows::Ready { .. } | FeedRows::DeadLetters(_) => None,
+        }
+    }
+
+    fn position(&self) -> FeedPosition {
+        match &self.rows {
+            FeedRows::Ready { rows, read } => FeedPosition::Ready { rows: rows.clone(), read: *read },
+            FeedRows::File(source) | FeedRows::DeadLetters(source) => FeedPosition::File(source.position()),
+        }
+    }
+
+    fn seek(&mut self, position: &FeedPosition) -> Result<()> {
+        match (&mut self.rows, position) {
+            (FeedRows::File(source) | FeedRows::DeadLetters(source), FeedPosition::File(position)) => source.seek(position),
+            (FeedRows::Ready { rows, read }, FeedPosition::Ready { rows: were, read: was }) => {
+                *rows = were.clone();
+                *read = *was;
+                Ok(())
+            }
+            (FeedRows::Ready { .. } | FeedRows::File(_) | FeedRows::DeadLetters(_), _) => Ok(()),
+        }
+    }
+}
+
+/// Rows as the beginning of a changelog.
+pub(super) fn all_inserted(rows: arrow::array::RecordBatch) -> Batch {
+    let kinds: RowKinds = (0..rows.num_rows()).map(|_| RowKind::Insert).collect();
+    Batch::changelog(rows, kinds)
+}
+
+/// The batch in parts of at most `rows` rows; whole for 0.
+pub(super) fn cut(batch: &Batch, rows: usize) -> impl Iterator<Item = Batch> + '_ {
+    let size = if rows == 0 { batch.num_rows().max(1) } else { rows };
+    (0..batch.num_rows()).step_by(size).map(move |from| batch.slice(from, size.min(batch.num_rows() - from)))
+}
+
+fn next_dead_letters(source: &mut dyn io::Source) -> Result<Option<arrow::array::RecordBatch>> {
+    loop {
+        let more = source.next_batch()?.is_some();
+        if let Some(letters) = source.take_dead_letters()? {
+            return Ok(Some(letters));
+        }
+        if !more {
+            return Ok(None);
+        }
+    }
+}
+
+fn push_targets(
+    dataflow: &mut Dataflow,
+    driver: &mut Inline,
+    targets: &[LeafTarget],
+    batch: &Batch,
+    now: Timestamp,
+) -> Result<Vec<Batch>> {
+    let mut emitted = vec![];
+    for target in targets {
+        let rows = match &target.projection {
+            Some(columns) => batch.with_rows(batch.rows().project(columns)?),
+            None => batch.clone(),
+        };
+        emitted.extend(driver.push(dataflow, target.input, rows, now)?);
+    }
+    Ok(emitted)
+}
+
+fn end_targets(
+    dataflow: &mut Dataflow,
+    driver: &mut Inline,
+    targets: &[LeafTarget],
+    now: Timestamp,
+) -> Result<Vec<Batch>> {
+    let mut emitted = vec![];
+    for target in targets {
+        emitted.extend(driver.end(dataflow, target.input, now)?);
+    }
+    Ok(emitted)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use arrow::array::{Int64Array, RecordBatch};
+
+    fn numbers(from: i64, to: i64) -> Batch {
+        let column: arrow::array::ArrayRef = Arc::new(Int64Array::from_iter_values(from..to));
+        Batch::append_only(RecordBatch::try_from_iter([("n", column)]).unwrap())
+    }
+
+    #[test]
+    fn pending_rows_are_taken_in_order_across_batches() {
+        let mut pending = Pending::default();
+        pending.push(numbers(0, 3));
+        pending.push(numbers(3, 6));
+        let sizes: Vec<usize> = pending.take(Some(4)).iter().map(Batch::num_rows).collect();
+        assert_eq!((sizes, pending.rows), (vec![3, 1], 2));
+        assert_eq!(pending.take(None).iter().map(Batch::num_rows).sum::<usize>(), 2);
+        assert_eq!(pending.rows, 0);
+    }
+
+    #[test]
+    fn cutting_gives_every_row_once() {
+        let sizes: Vec<usize> = cut(&numbers(0, 5), 2).map(|part| part.num_rows()).collect();
+        assert_eq!(sizes, [2, 2, 1]);
+        assert_eq!(cut(&numbers(0, 5), 0).count(), 1);
+    }
+}

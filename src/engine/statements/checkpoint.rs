@@ -1,0 +1,92 @@
+//! `CHECKPOINT` and `RESTART`.
+
+use std::collections::BTreeMap;
+
+use crate::catalog::Relation;
+use crate::error::Result;
+use crate::operators::Operator;
+use crate::operators::upsert::Upsert;
+use crate::recovery::{Checkpoint, PipelineId, PipelineSnapshot};
+use crate::types::Epoch;
+
+use super::super::core::{Core, Done};
+use super::super::pipeline::{Destination, Pending, Pipeline};
+
+impl Core {
+    /// Keeps everything as it is now, or nothing: until it is complete the last checkpoint stands.
+    pub(super) fn checkpoint(&mut self) -> Result<Done> {
+        self.graph.flush()?;
+        let since = self.store.since();
+        let mut next = self.store.begin();
+        next.now = self.graph.now;
+        next.closed.clone_from(&self.graph.closed);
+        self.checkpoint_pipelines(since, &mut next)?;
+        self.checkpoint_tables(since, &mut next)?;
+        let epoch = next.epoch;
+        self.store.keep(next, since);
+        Ok(Done::Message(format!("checkpoint {epoch}")))
+    }
+
+    fn checkpoint_pipelines(&mut self, since: Epoch, next: &mut Checkpoint) -> Result<()> {
+        let mut pipelines = std::mem::take(&mut next.pipelines);
+        for (id, pipeline) in &mut self.graph.pipelines {
+            let known = pipelines.remove(id);
+            // A pipeline that is new since the last checkpoint has no chain to add to.
+            let since = if known.is_some() { since } else { Epoch::ZERO };
+            let mut snapshot = known.unwrap_or_default();
+            pipeline.snapshot(since, &mut snapshot)?;
+            next.pipelines.insert(*id, snapshot);
+        }
+        Ok(())
+    }
+
+    fn checkpoint_tables(&mut self, since: Epoch, next: &mut Checkpoint) -> Result<()> {
+        let mut tables = std::mem::take(&mut next.tables);
+        for (name, table) in &mut self.graph.tables {
+            let known = tables.remove(name);
+            let since = if known.is_some() { since } else { Epoch::ZERO };
+            let mut chain = known.filter(|_| since != Epoch::ZERO).unwrap_or_default();
+            chain.extend(table.snapshot(since)?);
+            next.tables.insert(name.clone(), chain);
+        }
+        Ok(())
+    }
+
+    /// Drops every operator and builds each anew from the last checkpoint.
+    /// What was created since then starts empty; what was dropped since then stays so.
+    pub(super) fn restart(&mut self) -> Result<Done> {
+        let last = self.store.last().cloned();
+        let last = last.unwrap_or_else(|| Checkpoint { now: self.graph.now, ..Checkpoint::default() });
+        let running = self.graph.clear();
+        self.graph.now = last.now;
+        self.graph.closed.clone_from(&last.closed);
+        for (name, relation) in &self.catalog.relations {
+            if let Relation::Table(table) = relation {
+                let chain = last.tables.get(name.as_str()).map_or(&[][..], Vec::as_slice);
+                let rows = Upsert::new(table.schema.clone(), table.primary_key.clone(), chain)?;
+                self.graph.tables.insert(name.as_str().into(), rows);
+            }
+        }
+        self.restart_pipelines(running, &last.pipelines)?;
+        Ok(Done::Message(format!("resumed from checkpoint {}", last.epoch)))
+    }
+
+    fn restart_pipelines(
+        &mut self,
+        running: BTreeMap<PipelineId, Pipeline>,
+        snapshots: &BTreeMap<PipelineId, PipelineSnapshot>,
+    ) -> Result<()> {
+        for (id, pipeline) in running {
+            let Pipeline { plan, destination, files, depends_on, label, .. } = pipeline;
+            let destination = match destination {
+                Destination::Pending(old) => Destination::Pending(Pending { waker: old.waker, ..Pending::default() }),
+                Destination::Relation(_) | Destination::Sink(_) | Destination::Discard => destination,
+            };
+            let mut rebuilt = self.build(plan, &files, destination, snapshots.get(&id))?;
+            rebuilt.depends_on = depends_on;
+            rebuilt.label = label;
+            self.graph.add(id, rebuilt)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,269 @@
+//! `CREATE STREAM`, `TABLE`, `VIEW` and `SINK`.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Schema, SchemaRef};
+
+use crate::catalog::{Derived, Relation, SinkDef, Stream, Table, View};
+use crate::error::{Code, Result, StatementError, did_you_mean};
+use crate::io::{self, FileOptions};
+use crate::operators::upsert::Upsert;
+use crate::plan::{self, Bounded, ChangelogMode, Parameters, type_name};
+use crate::sql::{CreateSink, CreateStream, CreateTable, CreateView, IfExists, Name, ObjectKind, Query, Watermark};
+
+use super::super::core::{Core, Done, Planned, ViewInfo};
+use super::super::pipeline::Destination;
+use super::{at, kind_name, rows};
+
+/// Whether a name can be given to something new.
+enum Claim {
+    /// It is free, or will be once the old one is dropped.
+    Free,
+    /// It is taken, and `IF NOT EXISTS` leaves it so.
+    Kept,
+}
+
+impl Core {
+    pub(super) fn create_stream(&mut self, create: &CreateStream, parameters: &Parameters) -> Result<Done> {
+        let Claim::Free = self.claim(&create.name, create.if_exists)? else { return Ok(kept(&create.name)) };
+        if let Some(query) = &create.query {
+            return self.create_derived(create, query, parameters);
+        }
+        let mut schema = plan::declared_columns(&create.columns, &self.context(&Default::default(), parameters))?;
+        let mut bounded = Bounded::UntilClosed;
+        if !create.options.is_empty() {
+            let options = FileOptions::parse(&create.options)?;
+            bounded = Bounded::Yes;
+            if create.columns.is_empty() {
+                schema = io::infer_schema(&options, &self.access)?;
+            }
+        } else if create.columns.is_empty() {
+            return Err(at(&create.name, Code::Syntax, format!("stream \"{}\" has no columns", create.name.value))
+                .hint("Declare them in parentheses, name a file WITH (path = '…'), or write AS SELECT ….")
+                .into());
+        }
+        if let Some(watermark) = &create.watermark {
+            check_watermark(watermark, &schema)?;
+        }
+        self.drop_replaced(&create.name, create.if_exists)?;
+        if create.watermark.is_some() {
+            self.watermarks.insert(create.name.value.clone());
+        }
+        let stream = Stream { schema, options: create.options.clone(), bounded };
+        self.catalog.relations.insert(create.name.value.clone(), Relation::Stream(stream));
+        Ok(created(&create.name, ObjectKind::Stream))
+    }
+
+    /// A stream that is defined by a query. Over files alone it is read anew by each reader, like a view.
+    fn create_derived(&mut self, create: &CreateStream, query: &Query, parameters: &Parameters) -> Result<Done> {
+        for (given, what) in [
+            (!create.options.is_empty(), "options"),
+            (!create.columns.is_empty(), "declared columns"),
+            (create.watermark.is_some(), "a watermark"),
+        ] {
+            if given {
+                let message = format!("a stream that is defined by a query cannot have {what}");
+                return Err(at(&create.name, Code::Unsupported, message).into());
+            }
+        }
+        let mut planned = self.plan_definition(&create.name, query, parameters)?;
+        let (schema, mode, bounded) = (planned.plan.root.schema(), planned.plan.mode, planned.plan.bounded);
+        self.drop_replaced(&create.name, create.if_exists)?;
+        let name = create.name.value.clone();
+        if bounded == Bounded::Yes {
+            self.add_view(name, View { columns: vec![], query: query.clone(), schema }, planned, ObjectKind::Stream);
+        } else {
+            let shared: Arc<str> = name.as_str().into();
+            planned.label = format!("stream \"{name}\"");
+            self.start(planned, Destination::Relation(shared))?;
+            self.catalog.relations.insert(name, Relation::Derived(Derived { schema, mode, bounded }));
+        }
+        Ok(created(&create.name, ObjectKind::Stream))
+    }
+
+    pub(super) fn create_table(&mut self, create: &CreateTable, parameters: &Parameters) -> Result<Done> {
+        let Claim::Free = self.claim(&create.name, create.if_exists)? else { return Ok(kept(&create.name)) };
+        if !create.options.is_empty() {
+            return Err(at(&create.name, Code::Unsupported, "a table cannot be read from a file")
+                .hint("Create a stream WITH the file, and INSERT INTO the table what it holds.")
+                .into());
+        }
+        let schema = plan::declared_columns(&create.columns, &self.context(&Default::default(), parameters))?;
+        let primary_key = create.primary_key.iter().map(|name| column(&schema, name)).collect::<Result<Vec<_>>>()?;
+        if let Some(watermark) = &create.watermark {
+            check_watermark(watermark, &schema)?;
+        }
+        let rows = Upsert::new(schema.clone(), primary_key.clone(), &[])?;
+        self.drop_replaced(&create.name, create.if_exists)?;
+        self.graph.tables.insert(create.name.value.as_str().into(), rows);
+        self.catalog.relations.insert(create.name.value.clone(), Relation::Table(Table { schema, primary_key }));
+        Ok(created(&create.name, ObjectKind::Table))
+    }
+
+    pub(super) fn create_view(&mut self, create: &CreateView, parameters: &Parameters) -> Result<Done> {
+        if create.materialized {
+            return Err(at(&create.name, Code::Unsupported, "materialized views are not built yet")
+                .hint("CREATE VIEW names a query, and CREATE STREAM … AS computes it once for all its readers.")
+                .into());
+        }
+        let Claim::Free = self.claim(&create.name, create.if_exists)? else { return Ok(kept(&create.name)) };
+        let planned = self.plan_definition(&create.name, &create.query, parameters)?;
+        let schema = renamed(&planned.plan.root.schema(), &create.columns)?;
+        self.drop_replaced(&create.name, create.if_exists)?;
+        let view = View { columns: create.columns.clone(), query: create.query.clone(), schema };
+        self.add_view(create.name.value.clone(), view, planned, ObjectKind::View);
+        Ok(created(&create.name, ObjectKind::View))
+    }
+
+    fn add_view(&mut self, name: String, view: View, planned: Planned, kind: ObjectKind) {
+        let files = planned.files.as_ref().clone();
+        self.views.insert(name.clone(), ViewInfo { depends_on: planned.depends_on, files, kind });
+        self.catalog.relations.insert(name, Relation::View(view));
+    }
+
+    pub(super) fn create_sink(&mut self, create: &CreateSink, parameters: &Parameters) -> Result<Done> {
+        let Claim::Free = self.claim(&create.name, create.if_exists)? else { return Ok(kept(&create.name)) };
+        FileOptions::parse(&create.options)?;
+        let declared = match create.columns.is_empty() {
+            true => None,
+            false => Some(plan::declared_columns(&create.columns, &self.context(&Default::default(), parameters))?),
+        };
+        let planned = match (&create.query, &declared) {
+            (None, _) => None,
+            (Some(query), None) => Some(self.plan(query, parameters)?),
+            (Some(query), Some(schema)) => {
+                let insert =
+                    crate::sql::Insert { target: create.name.clone(), columns: vec![], query: query.clone() };
+                Some(self.plan_insert(&insert, schema, parameters)?)
+            }
+        };
+        self.drop_replaced(&create.name, create.if_exists)?;
+        let schema = planned.as_ref().map(Planned::visible_schema).or(declared);
+        let name = create.name.value.clone();
+        self.catalog.sinks.insert(name.clone(), SinkDef { schema, options: create.options.clone() });
+        self.graph.sinks.create(name.as_str().into());
+        let Some(planned) = planned else { return Ok(created(&create.name, ObjectKind::Sink)) };
+        match self.write_sink(&name, planned) {
+            Ok(written) => Ok(Done::Message(match written {
+                Some(count) => format!("created sink \"{name}\" with {}", rows(count)),
+                None => format!("created sink \"{name}\": it is written while its input goes on"),
+            })),
+            Err(error) => {
+                self.forget(&name)?;
+                Err(error)
+            }
+        }
+    }
+
+    /// Writes a query into a sink: to its end if it ends by itself, and how many rows that were; else as rows come.
+    pub(super) fn write_sink(&mut self, name: &str, mut planned: Planned) -> Result<Option<usize>> {
+        let Some(sink) = self.catalog.sinks.get(name) else {
+            return Err(StatementError::new(Code::UnknownRelation, format!("sink \"{name}\" not found")).into());
+        };
+        let (options, access) = (sink.options.clone(), self.access.clone());
+        let schema = planned.visible_schema();
+        self.graph.sinks.writer_starts(name, &schema, || {
+            io::open_sink(&FileOptions::parse(&options)?, schema.clone(), &access)
+        })?;
+        planned.label = format!("sink \"{name}\"");
+        let before = self.graph.sinks.rows(name);
+        self.tick()?;
+        let id = self.start(planned, Destination::Sink(name.into()))?;
+        let read = self.graph.read_to_end(id, &self.settings);
+        if !self.ends_by_itself(id) && read.is_ok() {
+            return Ok(None);
+        }
+        if let Err(error) = &read {
+            self.graph.sinks.writer_failed(name, error);
+        }
+        self.stop(id);
+        read.map(|()| Some((self.graph.sinks.rows(name) - before) as usize))
+    }
+
+    /// Plans a query that will have a name. It cannot refer to that name.
+    fn plan_definition(&self, name: &Name, query: &Query, parameters: &Parameters) -> Result<Planned> {
+        let planned = self.plan(query, parameters)?;
+        if planned.depends_on.contains(&name.value) {
+            let message = format!("\"{}\" cannot be defined by itself", name.value);
+            return Err(at(name, Code::InvalidArgument, message).into());
+        }
+        Ok(planned)
+    }
+
+    fn claim(&self, name: &Name, if_exists: IfExists) -> Result<Claim> {
+        let Some(kind) = self.kind_of(&name.value) else { return Ok(Claim::Free) };
+        match if_exists {
+            IfExists::Keep => Ok(Claim::Kept),
+            IfExists::Replace => Ok(Claim::Free),
+            IfExists::Fail => {
+                let message = format!("there is already a {} \"{}\"", kind_name(kind), name.value);
+                Err(at(name, Code::Duplicate, message)
+                    .hint("CREATE OR REPLACE replaces it, CREATE … IF NOT EXISTS leaves it.")
+                    .into())
+            }
+        }
+    }
+
+    /// Drops what `OR REPLACE` replaces, once the new one is known to be right.
+    fn drop_replaced(&mut self, name: &Name, if_exists: IfExists) -> Result<()> {
+        if if_exists != IfExists::Replace || self.kind_of(&name.value).is_none() {
+            return Ok(());
+        }
+        self.refuse_if_depended_on(name)?;
+        self.forget(&name.value)
+    }
+}
+
+fn check_watermark(watermark: &Watermark, schema: &SchemaRef) -> Result<()> {
+    let index = column(schema, &watermark.column)?;
+    let data_type = schema.field(index).data_type();
+    if matches!(data_type, DataType::Timestamp(_, _)) {
+        return Ok(());
+    }
+    let message = format!("event time is a TIMESTAMP, but \"{}\" is {}", watermark.column.value, type_name(data_type));
+    Err(at(&watermark.column, Code::Type, message).into())
+}
+
+fn column(schema: &SchemaRef, name: &Name) -> Result<usize> {
+    schema.index_of(&name.value).map_err(|_| {
+        let error = at(name, Code::UnknownColumn, format!("column \"{}\" not found", name.value));
+        let known = schema.fields().iter().map(|field| field.name().as_str());
+        did_you_mean(&name.value, known).into_iter().fold(error, StatementError::hint).into()
+    })
+}
+
+/// The columns of a view with the names that it gives them.
+fn renamed(schema: &SchemaRef, names: &[Name]) -> Result<SchemaRef> {
+    let Some(first) = names.first() else { return Ok(schema.clone()) };
+    let (given, there) = (names.len(), schema.fields().len());
+    if given != there {
+        let message = format!("{given} names are given for {there} columns");
+        return Err(at(first, Code::InvalidArgument, message).into());
+    }
+    let mut seen = BTreeSet::new();
+    if let Some(twice) = names.iter().find(|name| !seen.insert(&name.value)) {
+        return Err(at(twice, Code::Duplicate, format!("column \"{}\" is named twice", twice.value)).into());
+    }
+    let fields = schema.fields().iter().zip(names).map(|(field, name)| field.as_ref().clone().with_name(&name.value));
+    Ok(Arc::new(Schema::new(fields.collect::<Vec<_>>())))
+}
+
+fn created(name: &Name, kind: ObjectKind) -> Done {
+    Done::Message(format!("created {} \"{}\"", kind_name(kind), name.value))
+}
+
+fn kept(name: &Name) -> Done {
+    Done::Message(format!("\"{}\" is there already", name.value))
+}
+
+/// Whether a result can be written into a relation that only grows.
+pub(super) fn check_append_only(planned: &Planned, target: &Name) -> Result<()> {
+    match planned.plan.mode {
+        ChangelogMode::AppendOnly => Ok(()),
+        ChangelogMode::Changelog => {
+            let message = format!("the query gives a changelog, and \"{}\" only takes rows", target.value);
+            Err(at(target, Code::EmitMode, message).hint("Add EMIT FINAL to the query.").into())
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! `INSERT` and `DELETE`. One statement is one batch.
+
+use std::sync::Arc;
+
+use arrow::compute::filter_record_batch;
+use arrow::datatypes::SchemaRef;
+
+use crate::catalog::Relation;
+use crate::error::{Code, Result};
+use crate::plan::{self, Parameters};
+use crate::sql::{Delete, Insert, Name};
+use crate::types::{Batch, RowKind};
+
+use super::super::appender::conform;
+use super::super::core::{Collected, Core, Done, Planned};
+use super::create::check_append_only;
+use super::{at, placed, rows};
+
+impl Core {
+    pub(super) fn insert(&mut self, insert: &Insert, parameters: &Parameters) -> Result<Done> {
+        if self.catalog.sinks.contains_key(&insert.target.value) {
+            return self.insert_into_sink(insert, parameters);
+        }
+        let schema = self.fed(&insert.target)?;
+        self.tick()?;
+        let planned = self.plan_insert(insert, &schema, parameters)?;
+        check_append_only(&planned, &insert.target)?;
+        let batches = self.collect_inserted(planned, &insert.target)?;
+        let name: Arc<str> = insert.target.value.as_str().into();
+        let Some(first) = batches.first() else { return Ok(inserted(0)) };
+        let batch = Batch::concat(&first.rows().schema(), &batches)?;
+        let batch = conform(&name, &schema, batch.rows())?;
+        let count = batch.num_rows();
+        self.append(&name, batch, RowKind::Insert).map_err(|error| placed(error, &insert.target))?;
+        self.graph.flush()?;
+        Ok(inserted(count))
+    }
+
+    fn collect_inserted(&mut self, planned: Planned, target: &Name) -> Result<Vec<Batch>> {
+        match self.collect(planned)? {
+            Collected::All(batches) => Ok(batches),
+            Collected::Open(id) => {
+                self.stop(id);
+                let message = format!("the query reads what is not closed, so its rows for \"{}\" never end", target.value);
+                Err(at(target, Code::Unsupported, message)
+                    .hint("CREATE STREAM … AS names the rows of a query that goes on.")
+                    .into())
+            }
+        }
+    }
+
+    /// A query that ends is written whole; another goes on writing.
+    fn insert_into_sink(&mut self, insert: &Insert, parameters: &Parameters) -> Result<Done> {
+        let name = &insert.target.value;
+        let declared = self.catalog.sinks.get(name).and_then(|sink| sink.schema.clone());
+        let planned = match declared {
+            Some(schema) => {
+                let planned = self.plan_insert(insert, &schema, parameters)?;
+                check_append_only(&planned, &insert.target)?;
+                planned
+            }
+            None => self.plan(&insert.query, parameters)?,
+        };
+        let written = self.write_sink(name, planned).map_err(|error| placed(error, &insert.target))?;
+        Ok(match written {
+            Some(count) => inserted(count),
+            None => Done::Message(format!("writing into \"{name}\" while the input goes on")),
+        })
+    }
+
+    pub(super) fn delete(&mut self, delete: &Delete, parameters: &Parameters) -> Result<Done> {
+        let schema = self.fed(&delete.target)?;
+        if !matches!(self.catalog.relations.get(&delete.target.value), Some(Relation::Table(_))) {
+            let message = format!("\"{}\" is a stream: its rows stay in it", delete.target.value);
+            return Err(at(&delete.target, Code::InvalidArgument, message)
+                .hint("Only rows of a table can be deleted.")
+                .into());
+        }
+        self.tick()?;
+        let name: Arc<str> = delete.target.value.as_str().into();
+        let mut doomed = self.table_rows(&name)?;
+        if let Some(predicate) = &delete.predicate {
+            let files = Default::default();
+            let context = self.context(&files, parameters);
+            let condition = plan::plan_predicate(predicate, &delete.target, &schema, &context)?;
+            doomed = filter_record_batch(&doomed, &condition.evaluate_predicate(&doomed)?)?;
+        }
+        let count = doomed.num_rows();
+        self.append(&name, doomed, RowKind::Delete).map_err(|error| placed(error, &delete.target))?;
+        self.graph.flush()?;
+        Ok(Done::Message(format!("deleted {}", rows(count))))
+    }
+
+    /// The columns of a relation that takes rows.
+    fn fed(&self, target: &Name) -> Result<SchemaRef> {
+        match self.kind_of(&target.value) {
+            None => Err(self.not_found("relation", target)),
+            Some(_) => self
+                .fed_relation(&target.value)
+                .map(|relation| relation.schema().clone())
+                .map_err(|error| placed(error, target)),
+        }
+    }
+}
+
+fn inserted(count: usize) -> Done {
+    Done::Message(format!("inserted {}", rows(count)))
+}

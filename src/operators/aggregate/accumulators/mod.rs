@@ -1,0 +1,106 @@
+//! The aggregate functions that have a columnar form of their own, a file each, and the adapter for the rest.
+
+mod adapter;
+mod average;
+mod boolean;
+mod count;
+mod distinct;
+mod extreme;
+mod lists;
+mod ordered;
+mod strings;
+mod sum;
+mod variance;
+
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, PrimitiveArray};
+use arrow::datatypes::{ArrowPrimitiveType, DataType, Int64Type};
+
+use super::accumulator::GroupAccumulator;
+use crate::error::{InternalError, Result};
+use crate::expr::AggregateCall;
+
+/// The accumulator for a call: our own where there is one for its types, else DataFusion's, one a group.
+pub fn create(call: &AggregateCall) -> Result<Box<dyn GroupAccumulator>> {
+    match own(call)? {
+        Some(accumulator) => Ok(accumulator),
+        None => Ok(Box::new(adapter::Adapter::new(call.clone()))),
+    }
+}
+
+fn own(call: &AggregateCall) -> Result<Option<Box<dyn GroupAccumulator>>> {
+    let ordered = !call.order_by.is_empty();
+    Ok(match call.function.as_ref() {
+        "count" if call.distinct => distinct::create(call)?,
+        "count" if call.arguments.len() <= 1 => Some(Box::new(count::Count::default())),
+        "array_agg" if !call.distinct => Some(Box::new(lists::Lists::new(call)?)),
+        "first_value" => Some(Box::new(ordered::Picked::new(call, ordered::Pick::First)?)),
+        "last_value" => Some(Box::new(ordered::Picked::new(call, ordered::Pick::Last)?)),
+        // The order in which rows come in does not change what these give, and DISTINCT not what min and max do.
+        "min" => extreme::create(call, extreme::Extreme::Min)?,
+        "max" => extreme::create(call, extreme::Extreme::Max)?,
+        "bool_and" => Some(Box::new(boolean::Both::new(boolean::Connective::And))),
+        "bool_or" => Some(Box::new(boolean::Both::new(boolean::Connective::Or))),
+        "sum" if !call.distinct => sum::create(call),
+        "avg" if !call.distinct => average::create(call),
+        "var" | "var_pop" | "stddev" | "stddev_pop" if !call.distinct => variance::create(call),
+        "string_agg" if !call.distinct && !ordered => strings::create(call)?,
+        _ => None,
+    })
+}
+
+/// The first argument's type.
+fn argument_type(call: &AggregateCall) -> DataType {
+    call.arguments.first().map_or(DataType::Null, |argument| argument.data_type().clone())
+}
+
+/// The values of a column of numbers of type `T`.
+fn values<T: ArrowPrimitiveType>(array: &dyn Array) -> Result<&[T::Native]> {
+    match array.as_primitive_opt::<T>() {
+        Some(array) => Ok(array.values()),
+        None => {
+            Err(InternalError::new(format!("an aggregate of {} was given {}", T::DATA_TYPE, array.data_type())).into())
+        }
+    }
+}
+
+/// A column of numbers as an array of the type that is asked for.
+fn numbers<T: ArrowPrimitiveType>(values: impl Iterator<Item = Option<T::Native>>, data_type: &DataType) -> ArrayRef {
+    let array: PrimitiveArray<T> = values.collect();
+    Arc::new(array.with_data_type(data_type.clone()))
+}
+
+fn integers(values: impl Iterator<Item = i64>) -> ArrayRef {
+    Arc::new(PrimitiveArray::<Int64Type>::from_iter_values(values))
+}
+
+/// Column `index` of a saved state.
+fn saved(columns: &[ArrayRef], index: usize) -> Result<&ArrayRef> {
+    columns.get(index).ok_or_else(|| InternalError::new("a saved aggregate misses a column").into())
+}
+
+/// Reads group after group: the default way to answer row by row where a value cannot be told cheaply.
+fn running_by_reading(
+    accumulator: &mut dyn GroupAccumulator,
+    input: &super::accumulator::Input<'_>,
+) -> Result<ArrayRef> {
+    let mut said = Vec::with_capacity(input.groups.len());
+    for row in 0..input.groups.len() {
+        let arguments: Vec<ArrayRef> = input.arguments.iter().map(|argument| argument.slice(row, 1)).collect();
+        let selection = input.selection.map(|selection| selection.slice(row, 1));
+        let one = super::accumulator::Input {
+            groups: &input.groups[row..=row],
+            arguments: &arguments,
+            selection: selection.as_ref(),
+            kinds: None,
+        };
+        accumulator.update(&one)?;
+        said.push(accumulator.read(one.groups)?);
+    }
+    if said.is_empty() {
+        return accumulator.read(&[]);
+    }
+    let said: Vec<&dyn Array> = said.iter().map(|array| array.as_ref()).collect();
+    Ok(arrow::compute::concat(&said)?)
+}

@@ -1,0 +1,229 @@
+//! `GROUP BY`, `DISTINCT` and aggregates without keys.
+//!
+//! ```text
+//! rows in:   (a, 1) (b, 2) | (a, 3)        keys (k), sum(v)
+//! FINAL:                                   at the end  a 4, b 2
+//! RUNNING:   a 1, b 2      | a 4           a row out for a row in
+//! CHANGES:   +I a 1, +I b 2 | -U a 1, +U a 4
+//! ```
+//!
+//! A key becomes a dense group number, and everything else is columns by group number.
+
+pub mod accumulator;
+mod accumulators;
+mod changes;
+mod saved;
+
+use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
+use arrow::datatypes::SchemaRef;
+
+use crate::error::{InternalError, Result};
+use crate::expr::Expr;
+use crate::operators::{Operator, Output, Port, StateSize};
+use crate::plan::node::{Aggregate, AggregateEmit, ChangelogMode};
+use crate::state::{GroupIndex, Snapshot};
+use crate::types::{Batch, Epoch, RowKind, RowKinds, Timestamp};
+
+pub use accumulator::{Accumulators, accumulators};
+
+use changes::Changes;
+
+/// Results come out in batches of at most so many rows.
+const BATCH_ROWS: usize = 8_192;
+
+/// Builds the operator of an aggregate.
+pub fn build(node: &Aggregate, snapshots: &[Snapshot]) -> Result<Box<dyn Operator>> {
+    let types: Vec<_> = node.keys.iter().map(|key| key.data_type().clone()).collect();
+    let mut groups = Groups {
+        keys: node.keys.clone(),
+        schema: node.schema.clone(),
+        index: GroupIndex::new(&types)?,
+        accumulators: accumulators(&node.aggregates)?,
+        rows: vec![],
+        dirty: saved::Dirty::default(),
+        appends: node.aggregates.is_empty() && node.input_mode == ChangelogMode::AppendOnly,
+    };
+    groups.restore(snapshots)?;
+    Ok(match node.emit {
+        AggregateEmit::Final => Box::new(Final { groups }),
+        AggregateEmit::Running => Box::new(Running { groups }),
+        AggregateEmit::Changes => Box::new(Changes::new(groups, None, snapshots)?),
+        AggregateEmit::Every(interval) => Box::new(Changes::new(groups, Some(interval), snapshots)?),
+    })
+}
+
+/// The groups and what is computed for them: what all emit modes share.
+struct Groups {
+    keys: Vec<Expr>,
+    schema: SchemaRef,
+    index: GroupIndex,
+    accumulators: Accumulators,
+    /// For each group how many rows it has, less those taken back.
+    rows: Vec<i64>,
+    dirty: saved::Dirty,
+    /// Whether changes can only be new rows.
+    appends: bool,
+}
+
+impl Groups {
+    /// The group of each row, all of them grown to.
+    fn number(&mut self, batch: &Batch) -> Result<(Vec<ArrayRef>, Vec<u32>)> {
+        let keys = self.keys.iter().map(|key| key.evaluate(batch.rows())).collect::<Result<Vec<_>>>()?;
+        let mut groups = Vec::with_capacity(batch.num_rows());
+        self.index.intern(&keys, batch.num_rows(), &mut groups)?;
+        self.grow();
+        Ok((keys, groups))
+    }
+
+    fn grow(&mut self) {
+        let slots = self.index.slots();
+        if slots > self.rows.len() {
+            self.rows.resize(slots, 0);
+            self.accumulators.grow(slots);
+        }
+    }
+
+    fn update(&mut self, batch: &Batch, groups: &[u32]) -> Result<()> {
+        self.accumulators.update(batch.rows(), groups, batch.kinds())?;
+        self.count(batch, groups);
+        Ok(())
+    }
+
+    fn count(&mut self, batch: &Batch, groups: &[u32]) {
+        match batch.kinds() {
+            None => groups.iter().for_each(|group| self.rows[*group as usize] += 1),
+            Some(kinds) => {
+                for (group, kind) in groups.iter().zip(kinds.iter()) {
+                    let rows = &mut self.rows[*group as usize];
+                    *rows += kind.weight();
+                    // A group that had no row left is new, wherever the batches were cut.
+                    if *rows == 1 && kind.weight() == 1 {
+                        self.index.move_to_end(*group);
+                    }
+                }
+            }
+        }
+        self.dirty.mark(groups);
+    }
+
+    /// The only group of an aggregate without keys, made if it is not there yet.
+    fn only(&mut self) -> Result<u32> {
+        let mut groups = vec![];
+        self.index.intern(&[], 1, &mut groups)?;
+        self.grow();
+        groups.first().copied().ok_or_else(|| InternalError::new("a global aggregate has no group").into())
+    }
+
+    fn is_global(&self) -> bool {
+        self.keys.is_empty()
+    }
+
+    /// Whether a group is part of the answer: a global aggregate always is, a group while it has rows.
+    fn is_there(&self, group: u32) -> bool {
+        self.is_global() || self.rows[group as usize] > 0
+    }
+
+    fn columns(&mut self, groups: &[u32]) -> Result<Vec<ArrayRef>> {
+        let mut columns = self.index.keys(groups)?;
+        columns.extend(self.accumulators.read(groups)?);
+        Ok(columns)
+    }
+
+    fn batch(&self, columns: Vec<ArrayRef>, rows: usize) -> Result<RecordBatch> {
+        let options = RecordBatchOptions::new().with_row_count(Some(rows));
+        Ok(RecordBatch::try_new_with_options(self.schema.clone(), columns, &options)?)
+    }
+
+    /// Says all groups that are there, in the order in which they first appeared.
+    fn say_all(&mut self, kind: Option<RowKind>, out: &mut Output) -> Result<()> {
+        if self.is_global() {
+            self.only()?;
+        }
+        let groups: Vec<u32> = self.index.groups_in_order().into_iter().filter(|group| self.is_there(*group)).collect();
+        for groups in groups.chunks(BATCH_ROWS) {
+            let columns = self.columns(groups)?;
+            let rows = self.batch(columns, groups.len())?;
+            out.push(match kind {
+                Some(kind) => Batch::changelog(rows, RowKinds::all(kind, groups.len())),
+                None => Batch::append_only(rows),
+            });
+        }
+        Ok(())
+    }
+
+    fn forget_all(&mut self) {
+        let groups = self.index.groups_in_order();
+        self.accumulators.reset(&groups);
+        self.dirty.mark(&groups);
+        self.forget(&groups);
+    }
+
+    /// Frees groups that have no rows any more.
+    fn forget(&mut self, groups: &[u32]) {
+        self.dirty.bury(&self.index, groups);
+        self.accumulators.reset(groups);
+        for group in groups {
+            self.rows[*group as usize] = 0;
+        }
+        self.index.remove(groups);
+    }
+
+    fn size(&self) -> StateSize {
+        let bytes = self.index.bytes() + self.accumulators.bytes() + self.rows.capacity() * size_of::<i64>();
+        StateSize { rows: self.index.len(), bytes }
+    }
+}
+
+/// `EMIT FINAL`: each group once, at the end.
+struct Final {
+    groups: Groups,
+}
+
+impl Operator for Final {
+    fn on_batch(&mut self, _: Port, batch: Batch, _: &mut Output) -> Result<()> {
+        let (_, groups) = self.groups.number(&batch)?;
+        self.groups.update(&batch, &groups)
+    }
+
+    fn on_eof(&mut self, out: &mut Output) -> Result<()> {
+        self.groups.say_all(None, out)?;
+        self.groups.forget_all();
+        Ok(())
+    }
+
+    fn snapshot(&mut self, since: Epoch) -> Result<Option<Snapshot>> {
+        self.groups.save(since).map(Some)
+    }
+
+    fn state_size(&self) -> StateSize {
+        self.groups.size()
+    }
+}
+
+/// `EMIT RUNNING`: a row out for every row in.
+struct Running {
+    groups: Groups,
+}
+
+impl Operator for Running {
+    fn on_batch(&mut self, _: Port, batch: Batch, out: &mut Output) -> Result<()> {
+        let (mut columns, groups) = self.groups.number(&batch)?;
+        columns.extend(self.groups.accumulators.update_running(batch.rows(), &groups)?);
+        self.groups.count(&batch, &groups);
+        out.push(Batch::append_only(self.groups.batch(columns, groups.len())?));
+        Ok(())
+    }
+
+    fn on_watermark(&mut self, watermark: Timestamp, out: &mut Output) -> Result<()> {
+        out.advance(watermark);
+        Ok(())
+    }
+
+    fn snapshot(&mut self, since: Epoch) -> Result<Option<Snapshot>> {
+        self.groups.save(since).map(Some)
+    }
+
+    fn state_size(&self) -> StateSize {
+        self.groups.size()
+    }
+}

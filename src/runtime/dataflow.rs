@@ -1,0 +1,294 @@
+//! A dataflow: the operators of one plan and the edges between them.
+//!
+//! A plan is a tree, so every operator has one reader, and the last one's reader is the result.
+//! Operators stand in topological order: what feeds an operator stands before it.
+//! A filter or projection over another one is fused into the same [`Stage`]: rows pass from step to step
+//! without going through the driver's queue.
+
+use std::ops::Range;
+
+use crate::error::Result;
+use crate::operators::{self, Operator, Port, StateSize};
+use crate::plan::node::{Limit, Node};
+use crate::plan::NodeMetrics;
+use crate::state::Snapshot;
+use crate::types::{Epoch, Timestamp};
+
+/// Below so much stack a deep plan is built on a new piece of it.
+const STACK_RED_ZONE_BYTES: usize = 128 * 1024;
+const STACK_GROWTH_BYTES: usize = 4 * 1024 * 1024;
+
+/// The operators of one plan and the edges between them.
+pub struct Dataflow {
+    pub(super) stages: Vec<Stage>,
+    pub(super) inputs: Vec<Input>,
+    /// By node, in the tree's order from the root.
+    pub(super) metrics: Vec<NodeMetrics>,
+    pub(super) ended: bool,
+}
+
+/// One or more operators that pass their rows on directly.
+pub(super) struct Stage {
+    pub(super) steps: Vec<Step>,
+    pub(super) target: Target,
+    pub(super) ports: Vec<PortState>,
+    /// The combined watermark the operator has been told last.
+    pub(super) watermark: Timestamp,
+    /// When the operator wants to be notified, asked after its last call.
+    pub(super) due: Option<Timestamp>,
+    /// After how many rows out nothing more can come: the rest of its input need not be read.
+    pub(super) stop_after: Option<u64>,
+    /// Whether it has been told that every input has ended.
+    pub(super) done: bool,
+    /// Whether more filters and projections may be fused behind it.
+    fusible: bool,
+    /// What feeds it: stages and inputs, all of them below it in the tree.
+    pub(super) upstream_stages: Range<usize>,
+    pub(super) upstream_inputs: Range<usize>,
+}
+
+pub(super) struct Step {
+    pub(super) operator: Box<dyn Operator>,
+    /// Its node's number in the tree's order.
+    pub(super) node: usize,
+    pub(super) name: &'static str,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(super) struct PortState {
+    pub(super) watermark: Timestamp,
+    pub(super) ended: bool,
+}
+
+/// Where rows go.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Target {
+    Stage(usize, Port),
+    Result,
+}
+
+/// A leaf of the tree: rows come in here.
+pub(super) struct Input {
+    pub(super) target: Target,
+    pub(super) node: usize,
+    pub(super) ended: bool,
+}
+
+/// What a dataflow needs to go on from where it was.
+#[derive(Clone, Debug, Default)]
+pub struct DataflowSnapshot {
+    /// For each node, in the tree's order: its snapshots, the oldest first.
+    pub operators: Vec<Vec<Snapshot>>,
+    metrics: Vec<NodeMetrics>,
+    inputs_ended: Vec<bool>,
+    stages: Vec<StageSnapshot>,
+    ended: bool,
+}
+
+#[derive(Clone, Debug)]
+struct StageSnapshot {
+    ports: Vec<PortState>,
+    watermark: Timestamp,
+    done: bool,
+}
+
+/// What feeds a node: a leaf or a stage.
+#[derive(Clone, Copy)]
+enum Feeder {
+    Input(usize),
+    Stage(usize),
+}
+
+impl Dataflow {
+    /// The dataflow of `root`. Its leaves become inputs, numbered from left to right.
+    /// With a snapshot the operators are born with the state they had.
+    pub fn new(root: &Node, snapshot: Option<&DataflowSnapshot>) -> Result<Dataflow> {
+        let mut dataflow = Dataflow { stages: vec![], inputs: vec![], metrics: vec![], ended: false };
+        let operators = snapshot.map_or(&[][..], |snapshot| &snapshot.operators);
+        dataflow.add(root, operators)?;
+        if let Some(snapshot) = snapshot {
+            dataflow.resume(snapshot);
+        }
+        Ok(dataflow)
+    }
+
+    /// How many inputs there are.
+    pub fn inputs(&self) -> usize {
+        self.inputs.len()
+    }
+
+    /// Whether input `input` has ended, or can no longer change the result.
+    pub fn input_ended(&self, input: usize) -> bool {
+        self.inputs.get(input).is_none_or(|input| input.ended)
+    }
+
+    /// Whether the result has ended.
+    pub fn ended(&self) -> bool {
+        self.ended
+    }
+
+    /// What each node has done, in the tree's order from the root.
+    pub fn metrics(&self) -> Vec<NodeMetrics> {
+        let mut metrics = self.metrics.clone();
+        for step in self.steps() {
+            metrics[step.node].state = step.operator.state_size();
+        }
+        metrics
+    }
+
+    /// How much is kept in all, and the name of the operator that keeps most.
+    pub fn state_size(&self) -> (StateSize, &'static str) {
+        let mut total = StateSize::default();
+        let mut largest = (0, "");
+        for step in self.steps() {
+            let size = step.operator.state_size();
+            total.rows += size.rows;
+            total.bytes += size.bytes;
+            if size.bytes >= largest.0 {
+                largest = (size.bytes, step.name);
+            }
+        }
+        (total, largest.1)
+    }
+
+    /// The earliest time at which an operator wants to be notified, and its number; of several the first.
+    pub fn next_due(&self) -> Option<(Timestamp, usize)> {
+        self.stages.iter().enumerate().filter_map(|(number, stage)| stage.due.map(|due| (due, number))).min()
+    }
+
+    /// Adds to `snapshot` what has changed since epoch `since`; all of it for [`Epoch::ZERO`], which replaces it.
+    pub fn snapshot(&mut self, since: Epoch, snapshot: &mut DataflowSnapshot) -> Result<()> {
+        if since == Epoch::ZERO {
+            snapshot.operators.clear();
+        }
+        snapshot.operators.resize_with(self.metrics.len(), Vec::new);
+        for step in self.stages.iter_mut().flat_map(|stage| &mut stage.steps) {
+            snapshot.operators[step.node].extend(step.operator.snapshot(since)?);
+        }
+        snapshot.metrics.clone_from(&self.metrics);
+        snapshot.inputs_ended = self.inputs.iter().map(|input| input.ended).collect();
+        snapshot.ended = self.ended;
+        snapshot.stages = self
+            .stages
+            .iter()
+            .map(|stage| StageSnapshot { ports: stage.ports.clone(), watermark: stage.watermark, done: stage.done })
+            .collect();
+        Ok(())
+    }
+
+    fn resume(&mut self, snapshot: &DataflowSnapshot) {
+        self.ended = snapshot.ended;
+        if snapshot.metrics.len() == self.metrics.len() {
+            self.metrics.clone_from(&snapshot.metrics);
+        }
+        for (input, ended) in self.inputs.iter_mut().zip(&snapshot.inputs_ended) {
+            input.ended = *ended;
+        }
+        for (stage, snapshot) in self.stages.iter_mut().zip(&snapshot.stages) {
+            stage.ports.clone_from(&snapshot.ports);
+            stage.watermark = snapshot.watermark;
+            stage.done = snapshot.done;
+            stage.ask_due();
+        }
+    }
+
+    fn steps(&self) -> impl Iterator<Item = &Step> {
+        self.stages.iter().flat_map(|stage| &stage.steps)
+    }
+
+    fn add(&mut self, node: &Node, snapshots: &[Vec<Snapshot>]) -> Result<Feeder> {
+        stacker::maybe_grow(STACK_RED_ZONE_BYTES, STACK_GROWTH_BYTES, || self.add_node(node, snapshots))
+    }
+
+    fn add_node(&mut self, node: &Node, snapshots: &[Vec<Snapshot>]) -> Result<Feeder> {
+        let number = self.metrics.len();
+        self.metrics.push(NodeMetrics::default());
+        if is_leaf(node) {
+            self.inputs.push(Input { target: Target::Result, node: number, ended: false });
+            return Ok(Feeder::Input(self.inputs.len() - 1));
+        }
+        let upstream = (self.stages.len(), self.inputs.len());
+        let feeders = node.inputs().into_iter().map(|input| self.add(input, snapshots)).collect::<Result<Vec<_>>>()?;
+        let operator = operators::build(node, snapshots.get(number).map_or(&[][..], Vec::as_slice))?;
+        let step = Step { operator, node: number, name: node_name(node) };
+        if let ([Feeder::Stage(below)], true) = (feeders.as_slice(), is_row_wise(node))
+            && self.stages[*below].fusible
+        {
+            self.stages[*below].steps.push(step);
+            return Ok(Feeder::Stage(*below));
+        }
+        let stage = Stage::new(node, step, feeders.len(), upstream.0..self.stages.len(), upstream.1..self.inputs.len());
+        self.stages.push(stage);
+        let reader = self.stages.len() - 1;
+        for (port, feeder) in feeders.into_iter().enumerate() {
+            self.connect(feeder, Target::Stage(reader, Port(port)));
+        }
+        Ok(Feeder::Stage(reader))
+    }
+
+    fn connect(&mut self, feeder: Feeder, target: Target) {
+        match feeder {
+            Feeder::Input(input) => self.inputs[input].target = target,
+            Feeder::Stage(stage) => self.stages[stage].target = target,
+        }
+    }
+}
+
+impl Stage {
+    fn new(node: &Node, step: Step, ports: usize, stages: Range<usize>, inputs: Range<usize>) -> Stage {
+        let mut stage = Stage {
+            steps: vec![step],
+            target: Target::Result,
+            ports: vec![PortState { watermark: Timestamp::MIN, ended: false }; ports],
+            watermark: Timestamp::MIN,
+            due: None,
+            stop_after: stop_after(node),
+            done: false,
+            fusible: is_row_wise(node),
+            upstream_stages: stages,
+            upstream_inputs: inputs,
+        };
+        stage.ask_due();
+        stage
+    }
+
+    /// Asks its operators when they want to be notified.
+    pub(super) fn ask_due(&mut self) {
+        self.due = if self.done { None } else { self.steps.iter().filter_map(|step| step.operator.notify_at()).min() };
+    }
+}
+
+fn stop_after(node: &Node) -> Option<u64> {
+    match node {
+        Node::Limit(Limit { fetch, .. }) => fetch.map(|fetch| fetch as u64),
+        Node::Source(_) | Node::Values(_) | Node::Filter(_) | Node::Project(_) | Node::Unnest(_) | Node::Expand(_) => None,
+        Node::Union(_) | Node::Aggregate(_) | Node::KeyedJoin(_) | Node::Collect(_) | Node::Logic(_) | Node::Sort(_) => None,
+    }
+}
+
+fn is_leaf(node: &Node) -> bool {
+    matches!(node, Node::Source(_) | Node::Values(_))
+}
+
+/// Whether a node gives the same answer for a row whatever came before it, so that it can be fused.
+fn is_row_wise(node: &Node) -> bool {
+    matches!(node, Node::Filter(_) | Node::Project(_))
+}
+
+fn node_name(node: &Node) -> &'static str {
+    match node {
+        Node::Source(_) => "Source",
+        Node::Values(_) => "Values",
+        Node::Filter(_) => "Filter",
+        Node::Project(_) => "Project",
+        Node::Unnest(_) => "Unnest",
+        Node::Expand(_) => "Expand",
+        Node::Union(_) => "Union",
+        Node::Aggregate(_) => "Aggregate",
+        Node::KeyedJoin(_) => "KeyedJoin",
+        Node::Collect(_) => "Collect",
+        Node::Logic(_) => "Logic",
+        Node::Sort(_) => "Sort",
+        Node::Limit(_) => "Limit",
+    }
+}

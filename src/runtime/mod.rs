@@ -1,0 +1,11 @@
+//! WHO CALLS WHOM? Dataflows of operators, and the driver that runs them on the caller's thread.
+
+pub mod clock;
+mod dataflow;
+mod diamond;
+mod inline;
+
+pub use dataflow::{Dataflow, DataflowSnapshot};
+pub(crate) use diamond::{bases, diamonds, single_rows};
+pub use inline::Inline;
+pub(crate) use inline::panic_message;
