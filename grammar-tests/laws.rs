@@ -133,7 +133,7 @@ fn law_1_cutting_the_rows_into_other_batches_changes_nothing_under_running() {
 #[test]
 fn law_2_final_is_batch_sql() {
     holds(case(queries::query()), |case| {
-        let expected = oracle::answer(&case.query, &plain(&case.rows));
+        let Some(expected) = oracle::answer(&case.query, &plain(&case.rows)) else { return Ok(()) };
         let answered = answer(&case.query, Emit::Final, &without_restarts(&case.rows))?;
         expect_multiset("EMIT FINAL", &expected, &answered)
     });
@@ -157,7 +157,7 @@ fn law_3_changes_fold_to_the_batch_answer_after_every_step() {
             if answered.is_empty() && case.query.answers_emptiness() && !matches!(step, Step::Close(_)) {
                 continue;
             }
-            let expected = oracle::answer(&case.query, &plain(&rows[..seen]));
+            let Some(expected) = oracle::answer(&case.query, &plain(&rows[..seen])) else { continue };
             expect_multiset(&format!("EMIT CHANGES, folded after {seen} rows"), &expected, &answered)?;
         }
         Ok(())

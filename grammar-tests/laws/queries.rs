@@ -82,7 +82,7 @@ const KEYS: [&str; 15] = [
     "x",
     "k IS NULL",
     "CASE WHEN k > 1 THEN 'high' WHEN k IS NULL THEN NULL ELSE 'low' END",
-    "CAST(k AS VARCHAR)",
+    "CAST(k * 2 AS VARCHAR)",
     "coalesce(s, 'none')",
     "date_trunc('day', at)",
 ];
@@ -200,8 +200,8 @@ fn aggregate() -> impl Strategy<Value = String> {
         select(ANYTHING.to_vec()).prop_map(|c| format!("count(DISTINCT {c})")),
         select(vec!["k", "i", "k + i"]).prop_map(|c| format!("sum(DISTINCT {c})")),
         (select(vec!["first_value", "last_value", "array_agg"]), select(ANYTHING.to_vec()), select(vec!["", " DESC"]))
-            .prop_map(|(f, c, way)| format!("{f}({c} ORDER BY rank{way})")),
-        Just("string_agg(s, ',' ORDER BY rank)".to_owned()),
+            .prop_map(|(f, c, way)| format!("{f}({c} ORDER BY rank{way}, k)")),
+        Just("string_agg(s, ',' ORDER BY rank, k)".to_owned()),
         select(vec!["bool_and(b)", "bool_or(b)", "bit_and(k)", "bit_or(k)", "bit_xor(k)"]).prop_map(str::to_owned),
         select(vec!["corr(x, i)", "covar_pop(x, i)", "approx_distinct(k)", "regr_count(x, i)"]).prop_map(str::to_owned),
     ];
