@@ -136,7 +136,7 @@ impl Case {
 
     /// Closes what is due by `now`, in the order of due times, then of first rows.
     fn close_due(&self, windows: &mut Vec<Window>, now: i64, out: &mut Answer) {
-        windows.sort_by_key(|window| (self.due(window), window.ids[0]));
+        windows.sort_by_key(|window| (self.due(window).map(|(due, _)| due), window.ids[0]));
         windows.retain(|window| match self.due(window) {
             Some((due, why)) if due <= now => {
                 out.push(closed(window, why));

@@ -82,6 +82,12 @@ pub fn case() -> impl Strategy<Value = Case> {
         let arrivals = arrivals.into_iter().enumerate().map(arrive).collect();
         // Only combinations of all sides can be complete.
         let kind = if speak == Speak::Complete { Kind::Inner } else { kind };
+        // The planner takes USING over four sides as ambiguous, unless the join is FULL.
+        let key = match key {
+            Key::OneByUsing if sides > 3 && kind != Kind::Full => Key::OneByOn,
+            Key::TwoByUsing if sides > 3 && kind != Kind::Full => Key::TwoByOn,
+            Key::OneByOn | Key::OneByUsing | Key::TwoByOn | Key::TwoByUsing => key,
+        };
         Case { sides, key, keep, speak, kind, feed, filter: filter.filter(|side| *side < sides), arrivals }
     })
 }

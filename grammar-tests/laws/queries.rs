@@ -84,7 +84,7 @@ const KEYS: [&str; 15] = [
     "CASE WHEN k > 1 THEN 'high' WHEN k IS NULL THEN NULL ELSE 'low' END",
     "CAST(k * 2 AS VARCHAR)",
     "coalesce(s, 'none')",
-    "date_trunc('day', at)",
+    "date_trunc('day', at + INTERVAL '30 minutes')",
 ];
 
 const PREDICATES: [&str; 10] = [
