@@ -122,9 +122,7 @@ impl Console {
             ".format" | ".mode" => argument.parse().map(|format: Format| self.format = format).map_err(wrong),
             ".width" => self.parse_width(argument),
             ".timer" => switch(argument).map(|on| self.timed = on),
-            ".bail" => {
-                switch(argument).map(|on| self.on_error = if on { OnError::Stop } else { OnError::Continue })
-            }
+            ".bail" => switch(argument).map(|on| self.on_error = if on { OnError::Stop } else { OnError::Continue }),
             ".output" => self.redirect(argument),
             ".stop" => self.stop(argument),
             unknown => Err(unknown_command(unknown)),

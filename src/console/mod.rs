@@ -241,12 +241,7 @@ impl Console {
         })
     }
 
-    fn show(
-        &mut self,
-        outcome: Outcome,
-        statement: &sql::Statement,
-        streams: &mut Streams<'_>,
-    ) -> io::Result<Ran> {
+    fn show(&mut self, outcome: Outcome, statement: &sql::Statement, streams: &mut Streams<'_>) -> io::Result<Ran> {
         match outcome {
             Outcome::Done(message) => self.say(&message, streams)?,
             Outcome::Rows { schema, batches, .. } => self.write_rows(self.statements, &schema, &batches, streams)?,
@@ -254,7 +249,10 @@ impl Console {
             Outcome::Started(query) => {
                 let text = statement.text.get(statement.bytes.clone()).unwrap_or_default();
                 let number = self.live.add(self.statements, text, query);
-                self.say(&format!("live query {number}: its rows appear as they come; .stop {number} ends it"), streams)?;
+                self.say(
+                    &format!("live query {number}: its rows appear as they come; .stop {number} ends it"),
+                    streams,
+                )?;
             }
         }
         Ok(Ran::Completed)

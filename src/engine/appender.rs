@@ -133,7 +133,8 @@ impl Core {
         });
         let columns = columns.collect::<Result<Vec<_>>>()?;
         // Only the keys of rows to be deleted are looked at, so the other columns may be NULL even if they are declared not to be.
-        let fields: Vec<_> = table.schema.fields().iter().map(|field| field.as_ref().clone().with_nullable(true)).collect();
+        let fields: Vec<_> =
+            table.schema.fields().iter().map(|field| field.as_ref().clone().with_nullable(true)).collect();
         let schema = Arc::new(arrow::datatypes::Schema::new(fields));
         let options = RecordBatchOptions::new().with_row_count(Some(keys.num_rows()));
         let rows = RecordBatch::try_new_with_options(schema, columns, &options)?;
@@ -191,6 +192,7 @@ fn mistyped(
     expected: &arrow::datatypes::DataType,
     given: &arrow::datatypes::DataType,
 ) -> Error {
-    let message = format!("expected {} ({expected}), the batch has {} ({given})", type_name(expected), type_name(given));
+    let message =
+        format!("expected {} ({expected}), the batch has {} ({given})", type_name(expected), type_name(given));
     mismatch(name, column, message).hint("Cast the column first, with arrow::compute::cast.").into()
 }

@@ -159,8 +159,7 @@ impl Core {
 
     /// The columns of the files that a query reads by their path, itself or through a view.
     fn files_of(&self, query: &sql::Query) -> Result<HashMap<String, SchemaRef>> {
-        let mut files: HashMap<String, SchemaRef> =
-            self.views.values().flat_map(|view| view.files.clone()).collect();
+        let mut files: HashMap<String, SchemaRef> = self.views.values().flat_map(|view| view.files.clone()).collect();
         for name in plan::file_names(query) {
             let options = FileOptions::for_path(&name.value)?;
             let schema = io::infer_schema(&options, &self.access)?;
@@ -281,7 +280,8 @@ impl Core {
         if self.is_live(relation) {
             return Ok(None);
         }
-        let wanted: BTreeSet<usize> = readers.iter().flat_map(|(_, source)| source.projection.iter().copied()).collect();
+        let wanted: BTreeSet<usize> =
+            readers.iter().flat_map(|(_, source)| source.projection.iter().copied()).collect();
         let wanted: Vec<usize> = wanted.into_iter().collect();
         let targets = readers.iter().map(|(input, source)| narrowed_target(*input, source, &wanted)).collect();
         let file = FeedRows::File(self.open(relation, files, Some(&wanted))?);

@@ -230,7 +230,8 @@ impl Graph {
 
     fn push_part(&mut self, relation: &Arc<str>, batch: &Batch) {
         let readers = self.readers.get(relation).cloned().unwrap_or_default();
-        let by_row = |id: &PipelineId| self.pipelines.get(id).is_some_and(|pipeline| pipeline.by_row.contains(relation));
+        let by_row =
+            |id: &PipelineId| self.pipelines.get(id).is_some_and(|pipeline| pipeline.by_row.contains(relation));
         let (single, whole): (Vec<_>, Vec<_>) = readers.into_iter().partition(by_row);
         self.push_to(&whole, relation, batch);
         if !single.is_empty() {
@@ -385,9 +386,8 @@ impl Graph {
 
     fn next_due(&self) -> Option<(Timestamp, PipelineId, usize)> {
         let running = self.pipelines.iter().filter(|(_, pipeline)| pipeline.error.is_none());
-        let due = running.filter_map(|(id, pipeline)| {
-            pipeline.dataflow.next_due().map(|(due, stage)| Reverse((due, *id, stage)))
-        });
+        let due = running
+            .filter_map(|(id, pipeline)| pipeline.dataflow.next_due().map(|(due, stage)| Reverse((due, *id, stage))));
         due.max().map(|Reverse(first)| first)
     }
 
@@ -400,7 +400,8 @@ impl Graph {
                 Destination::Relation(_) | Destination::Sink(_) | Destination::Discard => 0,
             };
             if settings.max_output_rows != 0 && waiting > settings.max_output_rows {
-                let message = format!("{waiting} rows wait to be fetched, more than the {} that may", settings.max_output_rows);
+                let message =
+                    format!("{waiting} rows wait to be fetched, more than the {} that may", settings.max_output_rows);
                 over.push((*id, LimitError::new("max_output_rows", message).into()));
             } else if let Err(error) = pipeline.check_state(settings) {
                 over.push((*id, error));

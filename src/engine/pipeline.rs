@@ -116,7 +116,13 @@ impl Pipeline {
     }
 
     /// Rows of the live relation `relation` have come in.
-    pub(super) fn push(&mut self, driver: &mut Inline, relation: &str, batch: &Batch, now: Timestamp) -> Result<Vec<Batch>> {
+    pub(super) fn push(
+        &mut self,
+        driver: &mut Inline,
+        relation: &str,
+        batch: &Batch,
+        now: Timestamp,
+    ) -> Result<Vec<Batch>> {
         let Pipeline { live, dataflow, .. } = self;
         let Some(targets) = live.get(relation) else { return Ok(vec![]) };
         push_targets(dataflow, driver, targets, batch, now)
@@ -232,7 +238,9 @@ impl Pending {
     pub(super) fn take(&mut self, rows: Option<usize>) -> Vec<Batch> {
         let mut wanted = rows.unwrap_or(usize::MAX);
         let mut taken = vec![];
-        while wanted > 0 && let Some(batch) = self.batches.pop_front() {
+        while wanted > 0
+            && let Some(batch) = self.batches.pop_front()
+        {
             let rows = batch.num_rows();
             if rows > wanted {
                 taken.push(batch.slice(0, wanted));
@@ -282,7 +290,9 @@ impl Feed {
 
     fn seek(&mut self, position: &FeedPosition) -> Result<()> {
         match (&mut self.rows, position) {
-            (FeedRows::File(source) | FeedRows::DeadLetters(source), FeedPosition::File(position)) => source.seek(position),
+            (FeedRows::File(source) | FeedRows::DeadLetters(source), FeedPosition::File(position)) => {
+                source.seek(position)
+            }
             (FeedRows::Ready { rows, read }, FeedPosition::Ready { rows: were, read: was }) => {
                 *rows = were.clone();
                 *read = *was;

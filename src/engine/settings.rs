@@ -3,7 +3,6 @@
 use crate::error::{Code, OutsideError, Result, StatementError, did_you_mean};
 use crate::sql;
 
-
 /// The settings of an engine. 0 stands for no limit.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Settings {

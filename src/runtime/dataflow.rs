@@ -9,8 +9,8 @@ use std::ops::Range;
 
 use crate::error::Result;
 use crate::operators::{self, Operator, Port, StateSize};
-use crate::plan::node::{Limit, Node};
 use crate::plan::NodeMetrics;
+use crate::plan::node::{Limit, Node};
 use crate::state::Snapshot;
 use crate::types::{Epoch, Timestamp};
 
@@ -261,8 +261,15 @@ impl Stage {
 fn stop_after(node: &Node) -> Option<u64> {
     match node {
         Node::Limit(Limit { fetch, .. }) => fetch.map(|fetch| fetch as u64),
-        Node::Source(_) | Node::Values(_) | Node::Filter(_) | Node::Project(_) | Node::Unnest(_) | Node::Expand(_) => None,
-        Node::Union(_) | Node::Aggregate(_) | Node::KeyedJoin(_) | Node::Collect(_) | Node::Logic(_) | Node::Sort(_) => None,
+        Node::Source(_) | Node::Values(_) | Node::Filter(_) | Node::Project(_) | Node::Unnest(_) | Node::Expand(_) => {
+            None
+        }
+        Node::Union(_)
+        | Node::Aggregate(_)
+        | Node::KeyedJoin(_)
+        | Node::Collect(_)
+        | Node::Logic(_)
+        | Node::Sort(_) => None,
     }
 }
 

@@ -133,8 +133,7 @@ impl Core {
             (None, _) => None,
             (Some(query), None) => Some(self.plan(query, parameters)?),
             (Some(query), Some(schema)) => {
-                let insert =
-                    crate::sql::Insert { target: create.name.clone(), columns: vec![], query: query.clone() };
+                let insert = crate::sql::Insert { target: create.name.clone(), columns: vec![], query: query.clone() };
                 Some(self.plan_insert(&insert, schema, parameters)?)
             }
         };
@@ -163,9 +162,9 @@ impl Core {
         };
         let (options, access) = (sink.options.clone(), self.access.clone());
         let schema = planned.visible_schema();
-        self.graph.sinks.writer_starts(name, &schema, || {
-            io::open_sink(&FileOptions::parse(&options)?, schema.clone(), &access)
-        })?;
+        self.graph
+            .sinks
+            .writer_starts(name, &schema, || io::open_sink(&FileOptions::parse(&options)?, schema.clone(), &access))?;
         planned.label = format!("sink \"{name}\"");
         let before = self.graph.sinks.rows(name);
         self.tick()?;
