@@ -370,3 +370,6 @@ impl Windows {
         self.accumulators.load(&slots, state)
     }
 }
+
+#[cfg(test)]
+mod tests;
