@@ -3,6 +3,7 @@
 pub mod catalog;
 pub mod error;
 pub mod expr;
+pub mod io;
 pub mod operators;
 pub mod plan;
 pub mod sql;

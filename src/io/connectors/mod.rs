@@ -1,0 +1,4 @@
+//! Where rows come from and go to.
+
+pub(super) mod file;
+pub mod memory;

@@ -1,0 +1,114 @@
+//! WHAT IS OUTSIDE? Sources that rows are read from, sinks that they are written to, and the one gate to both.
+//!
+//! A [`Source`] is pulled: it reads when it is asked for a batch and never before. How rows are cut into batches never
+//! changes which rows there are, which are bad, or where an error is met.
+//! [`access`] is the only file of the crate that opens files.
+
+pub mod access;
+pub mod connectors;
+mod formats;
+mod input;
+pub mod options;
+mod output;
+mod rejects;
+mod schema;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+
+pub use access::Access;
+pub use connectors::memory::MemorySource;
+pub use options::FileOptions;
+pub use rejects::dead_letter_schema;
+
+use crate::error::Result;
+use connectors::file::{FileSink, FileSource};
+
+/// Where a source stands: in which of its files, and after how many rows of it, bad ones included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Position {
+    /// The file, counted from 0 in the sorted order of their names.
+    pub file: u64,
+    /// The rows of that file that were read.
+    pub row: u64,
+}
+
+/// What a source has read since it was opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct SourceCounts {
+    /// Rows that were handed out.
+    pub rows: u64,
+    /// Bad rows that were left out.
+    pub skipped: u64,
+    /// Bad rows that were kept as dead letters.
+    pub dead_lettered: u64,
+    /// Bytes that were read, before decompression. Parquet counts none: it reads parts of a file as it needs them.
+    pub bytes_read: u64,
+}
+
+/// Something that rows are read from.
+pub trait Source: Send {
+    /// The columns of its batches.
+    fn schema(&self) -> SchemaRef;
+
+    /// The next rows, in order; none at the end. A batch may be empty: then there may be dead letters.
+    fn next_batch(&mut self) -> Result<Option<RecordBatch>>;
+
+    /// Where the next batch begins.
+    fn position(&self) -> Position;
+
+    /// Goes to a position that [`Source::position`] gave. The rows before it are not reported again.
+    fn seek(&mut self, position: &Position) -> Result<()>;
+
+    /// What was read since it was opened.
+    fn counts(&self) -> SourceCounts;
+
+    /// How much of it has been read, from 0 to 1, if that is known.
+    fn progress(&self) -> Option<f64>;
+
+    /// The bad rows since the last call, with [`dead_letter_schema`]; none unless `on_error` is `dead_letter`.
+    fn take_dead_letters(&mut self) -> Result<Option<RecordBatch>>;
+}
+
+/// Something that rows are written to.
+///
+/// A file appears, or is replaced, when it is finished. Without that it is left as it was.
+pub trait Sink: Send {
+    /// Writes rows. Their columns must be the sink's.
+    fn write(&mut self, batch: &RecordBatch) -> Result<()>;
+
+    /// Passes on what is buffered, as far as the format allows.
+    fn flush(&mut self) -> Result<()>;
+
+    /// Writes what a file ends with and gives it its name. Nothing may be written after it.
+    fn finish(&mut self) -> Result<()>;
+}
+
+/// The columns of what `options` names, as far as its first rows tell.
+///
+/// Text is looked at for `infer_rows` rows of the first file. A column without a value is text.
+/// The process's input is only looked into: what was looked at is still read.
+pub fn infer_schema(options: &FileOptions, access: &Access) -> Result<SchemaRef> {
+    connectors::file::infer(options, access)
+}
+
+/// Opens what `options` names, to read the columns `projection` of `schema`.
+///
+/// Without a schema it is inferred. Values of columns that are not read are not checked.
+pub fn open_source(
+    options: &FileOptions,
+    schema: Option<SchemaRef>,
+    projection: Option<&[usize]>,
+    access: &Access,
+) -> Result<Box<dyn Source>> {
+    let schema = match schema {
+        Some(schema) => schema,
+        None => infer_schema(options, access)?,
+    };
+    Ok(Box::new(FileSource::open(options, schema, projection, access)?))
+}
+
+/// Begins to write rows of `schema` to what `options` names.
+pub fn open_sink(options: &FileOptions, schema: SchemaRef, access: &Access) -> Result<Box<dyn Sink>> {
+    Ok(Box::new(FileSink::open(options, schema, access)?))
+}
