@@ -24,6 +24,7 @@ use crate::io::schema::{Mapping, Wanted, plain_schema};
 
 /// What a file begins with; a stream does not.
 const FILE_MARK: &[u8; 8] = b"ARROW1\0\0";
+const MAX_PADDING_BYTES: usize = 64;
 const CONTINUATION: [u8; 4] = [0xFF; 4];
 
 /// The largest message, and the largest buffer that is unpacked from one.
@@ -37,13 +38,6 @@ struct Messages {
     compressed: bool,
     /// The bytes before the first message that were read to look for the mark.
     head: Option<[u8; 8]>,
-    kind: Kind,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    File,
-    Stream,
 }
 
 /// One message: its eight bytes of prefix and its header, and what follows it.
@@ -56,16 +50,20 @@ impl Messages {
     fn open(input: Input, options: &FileOptions) -> Result<Messages> {
         let origin = input.origin.clone();
         let compressed = options.compression != Compression::None;
-        let mut messages = Messages { input: input.into_reader()?, origin, compressed, head: None, kind: Kind::Stream };
+        let mut messages = Messages { input: input.into_reader()?, origin, compressed, head: None };
         let mut head = [0; 8];
         if !messages.fill(&mut head)? {
             return Err(broken(&messages.origin, "it is empty").into());
         }
         if head == *FILE_MARK {
-            messages.kind = Kind::File;
-        } else {
-            messages.head = Some(head);
+            // The mark is filled up with zeros, to the alignment that the writer chose.
+            head = [0; 8];
+            let mut padding = 0;
+            while head == [0; 8] && padding <= MAX_PADDING_BYTES && messages.fill(&mut head)? {
+                padding += head.len();
+            }
         }
+        messages.head = Some(head);
         Ok(messages)
     }
 

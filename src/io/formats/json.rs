@@ -296,10 +296,12 @@ pub(super) fn infer(input: Input, options: &FileOptions) -> Result<SchemaRef> {
             break;
         }
         for line in &found.lines {
-            let Ok(row) = infer_json_schema_from_iterator(ValueIter::new(&text.rest()[line.clone()], Some(1))) else {
-                continue;
-            };
-            for field in row.fields() {
+            let line = &text.rest()[line.clone()];
+            let Ok(row) = infer_json_schema_from_iterator(ValueIter::new(line, Some(1))) else { continue };
+            let keys = keys(line);
+            let mut new: Vec<&FieldRef> = row.fields().iter().collect();
+            new.sort_by_key(|field| keys.iter().position(|key| *key == field.name().as_bytes()).unwrap_or(keys.len()));
+            for field in new {
                 merge_field(&mut fields, field, &origin)?;
             }
         }
@@ -312,6 +314,30 @@ pub(super) fn infer(input: Input, options: &FileOptions) -> Result<SchemaRef> {
     }
     let named = fields.into_iter().map(|field| Field::new(field.name(), known_type(field.data_type()), true));
     Ok(Arc::new(Schema::new(named.collect::<Vec<_>>())))
+}
+
+/// The keys of an object, in order and as they are written; the parser sorts them.
+fn keys(object: &[u8]) -> Vec<&[u8]> {
+    let (mut keys, mut depth, mut at) = (Vec::new(), 0_usize, 0);
+    let mut string: &[u8] = &[];
+    while let Some(byte) = object.get(at) {
+        at += 1;
+        match byte {
+            b'{' | b'[' => depth += 1,
+            b'}' | b']' => depth = depth.saturating_sub(1),
+            b':' if depth == 1 => keys.push(string),
+            b'"' => {
+                let start = at;
+                while object.get(at).is_some_and(|byte| *byte != b'"') {
+                    at += if object[at] == b'\\' { 2 } else { 1 };
+                }
+                string = object.get(start..at).unwrap_or_default();
+                at += 1;
+            }
+            _ => {}
+        }
+    }
+    keys
 }
 
 fn merge_field(fields: &mut Vec<FieldRef>, new: &FieldRef, origin: &str) -> Result<()> {
