@@ -147,6 +147,9 @@ fn a_semicolon_in_quotes_or_a_comment_ends_nothing() {
 #[test]
 fn an_insert_is_cut_into_its_rows() {
     let cut = rows_as_inserts("INSERT INTO t VALUES (1, '(a'), (2, array[3]), (4, f(5));");
-    assert_eq!(cut, ["INSERT INTO t VALUES (1, '(a');", "INSERT INTO t VALUES (2, array[3]);", "INSERT INTO t VALUES (4, f(5));"]);
+    assert_eq!(
+        cut,
+        ["INSERT INTO t VALUES (1, '(a');", "INSERT INTO t VALUES (2, array[3]);", "INSERT INTO t VALUES (4, f(5));"]
+    );
     assert_eq!(rows_as_inserts("INSERT INTO t SELECT 1"), ["INSERT INTO t SELECT 1"]);
 }
