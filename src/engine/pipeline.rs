@@ -99,15 +99,38 @@ pub(super) enum Reading {
 }
 
 impl Pipeline {
+    /// A pipeline that reads nothing and leads nowhere yet.
+    pub(super) fn new(plan: Plan, dataflow: Dataflow) -> Pipeline {
+        Pipeline {
+            plan,
+            dataflow,
+            destination: Destination::Discard,
+            feeds: vec![],
+            next_feed: 0,
+            live: BTreeMap::new(),
+            by_row: BTreeSet::new(),
+            error: None,
+            batches: 0,
+            files: Arc::default(),
+            depends_on: BTreeSet::new(),
+            label: String::new(),
+        }
+    }
+
+    /// A pipeline that could not be built: all it says is why.
+    pub(super) fn failed(plan: Plan, error: Error) -> Pipeline {
+        Pipeline { error: Some(error), ..Pipeline::new(plan, Dataflow::empty()) }
+    }
+
     /// Whether there is something left that it reads by itself.
     pub(super) fn has_unread(&self) -> bool {
         self.error.is_none() && !self.dataflow.ended() && self.next_feed < self.feeds.len()
     }
 
-    /// Whether nothing more can come, not even what waits to be polled.
+    /// Whether nothing more can come: no row that waits to be polled, and no error.
     pub(super) fn is_finished(&self) -> bool {
         let waiting = matches!(&self.destination, Destination::Pending(pending) if pending.rows > 0);
-        self.error.is_some() || (self.dataflow.ended() && !waiting)
+        self.error.is_none() && self.dataflow.ended() && !waiting
     }
 
     /// Whether it still has to read the rows that `relation` had when it started.
@@ -213,17 +236,13 @@ impl Pipeline {
         Ok(())
     }
 
-    /// Goes on from where `snapshot` was taken. The dataflow has been built from it already.
+    /// Goes on reading where `snapshot` was taken. The dataflow has been built from it already.
     pub(super) fn resume(&mut self, snapshot: &PipelineSnapshot) -> Result<()> {
         for (feed, position) in self.feeds.iter_mut().zip(&snapshot.feeds) {
             feed.seek(position)?;
         }
         self.next_feed = snapshot.next_feed;
         self.error.clone_from(&snapshot.error);
-        if let Destination::Pending(pending) = &mut self.destination {
-            pending.rows = snapshot.pending.iter().map(Batch::num_rows).sum();
-            pending.batches = snapshot.pending.iter().cloned().collect();
-        }
         Ok(())
     }
 }

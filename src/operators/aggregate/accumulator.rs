@@ -3,7 +3,7 @@
 use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch};
 use arrow::buffer::NullBuffer;
 
-use crate::error::Result;
+use crate::error::{InternalError, Result};
 use crate::expr::{AggregateCall, Expr};
 use crate::types::RowKinds;
 
@@ -88,6 +88,11 @@ pub trait GroupAccumulator: Send {
     /// Makes groups as new.
     fn reset(&mut self, groups: &[u32]);
 
+    /// Whether rows can be taken back.
+    fn retracts(&self) -> bool {
+        false
+    }
+
     /// The state of groups as columns, for a snapshot.
     fn save(&mut self, groups: &[u32]) -> Result<Vec<ArrayRef>>;
 
@@ -134,7 +139,11 @@ impl Accumulators {
 
     /// Takes the rows of a batch in; `groups` has the group of each.
     pub fn update(&mut self, rows: &RecordBatch, groups: &[u32], kinds: Option<&RowKinds>) -> Result<()> {
+        let taken_back = kinds.is_some_and(|kinds| kinds.iter().any(|kind| kind.weight() < 0));
         for call in &mut self.calls {
+            if taken_back && !call.accumulator.retracts() {
+                return Err(InternalError::new("an aggregate that cannot take rows back was asked to").into());
+            }
             let (arguments, selection) = call.evaluate(rows)?;
             let input = Input { groups, arguments: &arguments, selection: selection.as_ref(), kinds };
             call.accumulator.update(&input)?;

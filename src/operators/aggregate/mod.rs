@@ -227,3 +227,6 @@ impl Operator for Running {
         self.groups.size()
     }
 }
+
+#[cfg(test)]
+mod tests;

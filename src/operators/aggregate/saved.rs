@@ -18,8 +18,11 @@ const GROUPS: &str = "groups";
 const GONE: &str = "gone";
 
 /// Which groups have changed since the last snapshot.
+///
+/// Before the first, which holds everything, nothing is noted: where no snapshots are taken, none of this may grow.
 #[derive(Default)]
 pub(super) struct Dirty {
+    noting: bool,
     groups: Vec<u32>,
     marked: Vec<bool>,
     /// The keys of groups that were freed, column by column.
@@ -28,6 +31,9 @@ pub(super) struct Dirty {
 
 impl Dirty {
     pub fn mark(&mut self, groups: &[u32]) {
+        if !self.noting {
+            return;
+        }
         for group in groups {
             let at = *group as usize;
             if at >= self.marked.len() {
@@ -41,7 +47,7 @@ impl Dirty {
 
     /// Remembers the keys of groups that are about to be freed.
     pub fn bury(&mut self, index: &GroupIndex, groups: &[u32]) {
-        if groups.is_empty() {
+        if groups.is_empty() || !self.noting {
             return;
         }
         // Keys that cannot be read were never numbered.
@@ -53,12 +59,14 @@ impl Dirty {
                 *marked = false;
             }
         }
-        let marked = &self.marked;
-        self.groups.retain(|group| marked.get(*group as usize).copied().unwrap_or(false));
     }
 
+    /// What has changed and what is gone; from now on changes are noted.
     fn take(&mut self) -> (Vec<u32>, Vec<Vec<ArrayRef>>) {
-        self.marked.clear();
+        self.noting = true;
+        let marked = &mut self.marked;
+        // A group that was freed is no longer marked, and one that came again in its place is there twice.
+        self.groups.retain(|group| marked.get_mut(*group as usize).is_some_and(std::mem::take));
         (std::mem::take(&mut self.groups), std::mem::take(&mut self.gone))
     }
 }
@@ -90,6 +98,7 @@ impl Groups {
 
     /// Merges snapshots into empty groups, in order: a later one replaces what an earlier one says of a key.
     pub(super) fn restore(&mut self, snapshots: &[Snapshot]) -> Result<()> {
+        self.dirty.noting = !snapshots.is_empty();
         for snapshot in snapshots {
             if let Some(gone) = snapshot.table(GONE) {
                 let mut groups = vec![];

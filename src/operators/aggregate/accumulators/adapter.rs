@@ -17,12 +17,26 @@ use crate::operators::aggregate::accumulator::{GroupAccumulator, Input};
 
 pub struct Adapter {
     call: AggregateCall,
+    feed: Feed,
     accumulators: Vec<Option<Box<dyn Accumulator>>>,
+}
+
+/// How rows are handed on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Feed {
+    /// A group's rows of a batch at once.
+    Together,
+    /// Row by row: for sketches whose answer depends on how rows were cut into batches.
+    Apart,
 }
 
 impl Adapter {
     pub fn new(call: AggregateCall) -> Adapter {
-        Adapter { call, accumulators: vec![] }
+        let feed = match call.function.as_ref() {
+            "approx_median" | "approx_percentile_cont" | "approx_percentile_cont_with_weight" => Feed::Apart,
+            _ => Feed::Together,
+        };
+        Adapter { call, feed, accumulators: vec![] }
     }
 
     fn accumulator(&mut self, group: u32) -> Result<&mut Box<dyn Accumulator>> {
@@ -52,10 +66,7 @@ impl GroupAccumulator for Adapter {
 
     fn update(&mut self, input: &Input<'_>) -> Result<()> {
         let mut rows: Vec<u32> = Vec::with_capacity(input.groups.len());
-        input.each(None, |row, _, weight| {
-            if weight < 0 {
-                return Err(InternalError::new("an aggregate that cannot take rows back was asked to").into());
-            }
+        input.each(None, |row, _, _| {
             rows.push(row as u32);
             Ok(())
         })?;
@@ -69,7 +80,7 @@ impl GroupAccumulator for Adapter {
         while start < indices.len() {
             let group = group_at(start);
             let mut end = start + 1;
-            while end < indices.len() && group_at(end) == group {
+            while self.feed == Feed::Together && end < indices.len() && group_at(end) == group {
                 end += 1;
             }
             let own: Vec<ArrayRef> = sorted.iter().map(|column| column.slice(start, end - start)).collect();

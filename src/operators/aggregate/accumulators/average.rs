@@ -3,7 +3,7 @@
 use arrow::array::ArrayRef;
 use arrow::datatypes::{DataType, Decimal128Type, Float64Type, Int64Type};
 
-use super::sum::Float;
+use super::sum::{Exact, Float};
 use super::{argument_type, integers, numbers, saved, values};
 use crate::error::{Code, DataError, Result};
 use crate::expr::AggregateCall;
@@ -25,11 +25,10 @@ pub fn create(call: &AggregateCall) -> Option<Box<dyn GroupAccumulator>> {
 #[derive(Default)]
 struct FloatAverage {
     states: Vec<Float>,
-    retracts: bool,
 }
 
-fn mean(state: &Float, retracts: bool) -> Option<f64> {
-    state.value(retracts).map(|sum| sum / state.count() as f64)
+fn mean(state: &Float) -> Option<f64> {
+    state.value().map(|sum| sum / state.count() as f64)
 }
 
 impl GroupAccumulator for FloatAverage {
@@ -38,11 +37,11 @@ impl GroupAccumulator for FloatAverage {
     }
 
     fn update(&mut self, input: &Input<'_>) -> Result<()> {
-        self.retracts |= input.kinds.is_some();
+        let exact = Exact::of(input);
         let given = values::<Float64Type>(&input.arguments[0])?;
         let states = &mut self.states;
         input.each(argument_nulls(input), |row, group, weight| {
-            states[group].add(given[row], weight);
+            states[group].add(given[row], weight, exact);
             Ok(())
         })
     }
@@ -51,16 +50,16 @@ impl GroupAccumulator for FloatAverage {
         let given = values::<Float64Type>(&input.arguments[0])?;
         let mut said = Vec::with_capacity(input.groups.len());
         let step = |states: &mut Vec<Float>, row: usize, group: usize, weight| {
-            states[group].add(given[row], weight);
+            states[group].add(given[row], weight, Exact::Plain);
             Ok(())
         };
-        let say = |states: &Vec<Float>, group: usize| said.push(mean(&states[group], false));
+        let say = |states: &Vec<Float>, group: usize| said.push(mean(&states[group]));
         input.each_running(argument_nulls(input), &mut self.states, step, say)?;
         Ok(numbers::<Float64Type>(said.into_iter(), &DataType::Float64))
     }
 
     fn read(&mut self, groups: &[u32]) -> Result<ArrayRef> {
-        let value = |group: &u32| mean(&self.states[*group as usize], self.retracts);
+        let value = |group: &u32| mean(&self.states[*group as usize]);
         Ok(numbers::<Float64Type>(groups.iter().map(value), &DataType::Float64))
     }
 
@@ -68,6 +67,10 @@ impl GroupAccumulator for FloatAverage {
         for group in groups {
             self.states[*group as usize] = Float::default();
         }
+    }
+
+    fn retracts(&self) -> bool {
+        true
     }
 
     fn save(&mut self, groups: &[u32]) -> Result<Vec<ArrayRef>> {
@@ -146,6 +149,10 @@ impl GroupAccumulator for DecimalAverage {
             self.sums[*group as usize] = 0;
             self.counts[*group as usize] = 0;
         }
+    }
+
+    fn retracts(&self) -> bool {
+        true
     }
 
     fn save(&mut self, groups: &[u32]) -> Result<Vec<ArrayRef>> {

@@ -48,6 +48,10 @@ impl GroupAccumulator for Count {
         }
     }
 
+    fn retracts(&self) -> bool {
+        true
+    }
+
     fn save(&mut self, groups: &[u32]) -> Result<Vec<ArrayRef>> {
         Ok(vec![self.read(groups)?])
     }

@@ -1,29 +1,21 @@
-//! `count(DISTINCT x)`: one index of (group, value) for all groups.
+//! `DISTINCT` within a call: one index of (group, value) for all groups, before any other accumulator.
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, ListArray, UInt32Array};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, ListArray, UInt32Array};
 use arrow::buffer::OffsetBuffer;
 use arrow::compute::filter;
 use arrow::datatypes::{DataType, Field};
 
-use super::{argument_type, integers, running_by_reading, saved};
+use super::{argument_type, saved};
 use crate::error::{InternalError, Result};
 use crate::expr::AggregateCall;
 use crate::operators::aggregate::accumulator::{GroupAccumulator, Input};
 use crate::state::GroupIndex;
 
-pub fn create(call: &AggregateCall) -> Result<Option<Box<dyn GroupAccumulator>>> {
-    if call.arguments.len() != 1 {
-        return Ok(None);
-    }
-    let data_type = argument_type(call);
-    let index = GroupIndex::new(&[DataType::UInt32, data_type.clone()])?;
-    Ok(Some(Box::new(Distinct { index, entries: vec![], known: vec![], data_type })))
-}
-
-/// The distinct values of each group.
-struct Distinct {
+/// Lets each value of a group through once, when it first appears: so what is said is in order of appearance.
+pub struct Distinct {
+    inner: Box<dyn GroupAccumulator>,
     index: GroupIndex,
     /// For each group its entries in the index, in the order in which they came.
     entries: Vec<Vec<u32>>,
@@ -33,47 +25,61 @@ struct Distinct {
 }
 
 impl Distinct {
-    fn insert(&mut self, groups: &UInt32Array, values: &ArrayRef) -> Result<()> {
+    /// What `inner` computes, over the distinct values of the call's first argument.
+    pub fn new(call: &AggregateCall, inner: Box<dyn GroupAccumulator>) -> Result<Distinct> {
+        let data_type = argument_type(call);
+        let index = GroupIndex::new(&[DataType::UInt32, data_type.clone()])?;
+        Ok(Distinct { inner, index, entries: vec![], known: vec![], data_type })
+    }
+
+    /// Which rows bring a value that their group has not had.
+    fn insert(&mut self, groups: ArrayRef, values: ArrayRef) -> Result<Vec<bool>> {
         let mut entries = Vec::new();
-        self.index.intern(&[Arc::new(groups.clone()), values.clone()], groups.len(), &mut entries)?;
+        let rows = groups.len();
+        self.index.intern(&[groups.clone(), values], rows, &mut entries)?;
         self.known.resize(self.index.slots().max(self.known.len()), false);
-        for (group, entry) in groups.values().iter().zip(entries) {
+        let groups = groups.as_primitive::<arrow::datatypes::UInt32Type>().values();
+        let mut new = vec![false; rows];
+        for (row, (group, entry)) in groups.iter().zip(entries).enumerate() {
             if !std::mem::replace(&mut self.known[entry as usize], true) {
                 self.entries[*group as usize].push(entry);
+                new[row] = true;
             }
         }
-        Ok(())
+        Ok(new)
+    }
+
+    /// The rows that the filter lets through and that bring a new value.
+    fn selection(&mut self, input: &Input<'_>) -> Result<BooleanArray> {
+        let groups: ArrayRef = Arc::new(UInt32Array::from(input.groups.to_vec()));
+        let Some(selection) = input.selection else {
+            return Ok(self.insert(groups, input.arguments[0].clone())?.into());
+        };
+        let new = self.insert(filter(&groups, selection)?, filter(&input.arguments[0], selection)?)?;
+        let mut new = new.into_iter();
+        let bits = (0..selection.len()).map(|row| selection.value(row) && new.next().unwrap_or(false));
+        Ok(bits.collect::<Vec<_>>().into())
     }
 }
 
 impl GroupAccumulator for Distinct {
     fn grow(&mut self, slots: usize) {
         self.entries.resize(slots.max(self.entries.len()), vec![]);
+        self.inner.grow(slots);
     }
 
     fn update(&mut self, input: &Input<'_>) -> Result<()> {
-        let nulls = input.arguments[0].logical_nulls();
-        let mut counted = vec![false; input.groups.len()];
-        input.each(nulls.as_ref(), |row, _, _| {
-            counted[row] = true;
-            Ok(())
-        })?;
-        let counted = counted.into();
-        let groups = UInt32Array::from(input.groups.to_vec());
-        let groups = filter(&groups, &counted)?;
-        let values = filter(&input.arguments[0], &counted)?;
-        let Some(groups) = groups.as_primitive_opt::<arrow::datatypes::UInt32Type>() else {
-            return Err(InternalError::new("group numbers are not numbers").into());
-        };
-        self.insert(groups, &values)
+        let selection = self.selection(input)?;
+        self.inner.update(&Input { selection: Some(&selection), ..*input })
     }
 
     fn update_running(&mut self, input: &Input<'_>) -> Result<ArrayRef> {
-        running_by_reading(self, input)
+        let selection = self.selection(input)?;
+        self.inner.update_running(&Input { selection: Some(&selection), ..*input })
     }
 
     fn read(&mut self, groups: &[u32]) -> Result<ArrayRef> {
-        Ok(integers(groups.iter().map(|group| self.entries[*group as usize].len() as i64)))
+        self.inner.read(groups)
     }
 
     fn reset(&mut self, groups: &[u32]) {
@@ -84,6 +90,7 @@ impl GroupAccumulator for Distinct {
             }
             self.index.remove(&entries);
         }
+        self.inner.reset(groups);
     }
 
     fn save(&mut self, groups: &[u32]) -> Result<Vec<ArrayRef>> {
@@ -92,7 +99,10 @@ impl GroupAccumulator for Distinct {
         let values = keys.pop().ok_or_else(|| InternalError::new("an index of values has no values"))?;
         let lengths = groups.iter().map(|group| self.entries[*group as usize].len());
         let field = Arc::new(Field::new_list_field(self.data_type.clone(), true));
-        Ok(vec![Arc::new(ListArray::try_new(field, OffsetBuffer::from_lengths(lengths), values, None)?)])
+        let values = ListArray::try_new(field, OffsetBuffer::from_lengths(lengths), values, None)?;
+        let mut columns: Vec<ArrayRef> = vec![Arc::new(values)];
+        columns.extend(self.inner.save(groups)?);
+        Ok(columns)
     }
 
     fn load(&mut self, groups: &[u32], columns: &[ArrayRef]) -> Result<()> {
@@ -100,13 +110,14 @@ impl GroupAccumulator for Distinct {
         let lists = saved(columns, 0)?.as_list_opt::<i32>().ok_or_else(missing)?;
         for (row, group) in groups.iter().enumerate() {
             let values = lists.value(row);
-            self.insert(&UInt32Array::from(vec![*group; values.len()]), &values)?;
+            self.insert(Arc::new(UInt32Array::from(vec![*group; values.len()])), values)?;
         }
-        Ok(())
+        self.inner.load(groups, &columns[1..])
     }
 
     fn bytes(&self) -> usize {
         let entries: usize = self.entries.iter().map(|entries| entries.capacity() * size_of::<u32>()).sum();
-        self.index.bytes() + self.entries.capacity() * size_of::<Vec<u32>>() + entries
+        let entries = entries + self.entries.capacity() * size_of::<Vec<u32>>();
+        self.inner.bytes() + self.index.bytes() + entries + self.known.capacity()
     }
 }

@@ -30,22 +30,34 @@ pub fn create(call: &AggregateCall) -> Result<Box<dyn GroupAccumulator>> {
 }
 
 fn own(call: &AggregateCall) -> Result<Option<Box<dyn GroupAccumulator>>> {
-    let ordered = !call.order_by.is_empty();
+    let Some(plain) = plain(call)? else { return Ok(None) };
+    let repeats_matter = match call.function.as_ref() {
+        "first_value" | "last_value" | "min" | "max" | "bool_and" | "bool_or" => false,
+        _ => call.distinct,
+    };
+    match (repeats_matter, call.order_by.is_empty()) {
+        (false, _) => Ok(Some(plain)),
+        (true, true) => Ok(Some(Box::new(distinct::Distinct::new(call, plain)?))),
+        // DataFusion says which orders go with DISTINCT, and sorts by them.
+        (true, false) => Ok(None),
+    }
+}
+
+/// The columnar form of a call without its DISTINCT.
+fn plain(call: &AggregateCall) -> Result<Option<Box<dyn GroupAccumulator>>> {
     Ok(match call.function.as_ref() {
-        "count" if call.distinct => distinct::create(call)?,
         "count" if call.arguments.len() <= 1 => Some(Box::new(count::Count::default())),
-        "array_agg" if !call.distinct => Some(Box::new(lists::Lists::new(call)?)),
+        "array_agg" => Some(Box::new(lists::Lists::new(call)?)),
         "first_value" => Some(Box::new(ordered::Picked::new(call, ordered::Pick::First)?)),
         "last_value" => Some(Box::new(ordered::Picked::new(call, ordered::Pick::Last)?)),
-        // The order in which rows come in does not change what these give, and DISTINCT not what min and max do.
         "min" => extreme::create(call, extreme::Extreme::Min)?,
         "max" => extreme::create(call, extreme::Extreme::Max)?,
         "bool_and" => Some(Box::new(boolean::Both::new(boolean::Connective::And))),
         "bool_or" => Some(Box::new(boolean::Both::new(boolean::Connective::Or))),
-        "sum" if !call.distinct => sum::create(call),
-        "avg" if !call.distinct => average::create(call),
-        "var" | "var_pop" | "stddev" | "stddev_pop" if !call.distinct => variance::create(call),
-        "string_agg" if !call.distinct && !ordered => strings::create(call)?,
+        "sum" => sum::create(call),
+        "avg" => average::create(call),
+        "var" | "var_pop" | "stddev" | "stddev_pop" => variance::create(call),
+        "string_agg" if call.order_by.is_empty() => strings::create(call)?,
         _ => None,
     })
 }

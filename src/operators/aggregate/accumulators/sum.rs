@@ -88,6 +88,10 @@ impl<T: ArrowPrimitiveType> GroupAccumulator for Sum<T> {
         }
     }
 
+    fn retracts(&self) -> bool {
+        true
+    }
+
     fn save(&mut self, groups: &[u32]) -> Result<Vec<ArrayRef>> {
         let sums = groups.iter().map(|group| Some(self.sums[*group as usize]));
         let counts = groups.iter().map(|group| self.counts[*group as usize]);
@@ -110,9 +114,9 @@ impl<T: ArrowPrimitiveType> GroupAccumulator for Sum<T> {
 
 /// A sum of floating-point numbers from which numbers can be taken back.
 ///
-/// What is not finite is counted apart, or it would never leave the sum again. What rounding has cut off is kept
-/// in `lost` (Neumaier's summation), once numbers are taken back: before, the sum is the plain one in order of
-/// arrival, as a batch database gives it.
+/// What is not finite is counted apart, or it would never leave the sum again. Where numbers may be taken back, what
+/// rounding has cut off is kept in `lost` (Neumaier's summation); elsewhere that is nothing, and the sum is the plain
+/// one in order of arrival, as a batch database gives it. Without a number left it is exactly as new.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Float {
     sum: f64,
@@ -123,32 +127,53 @@ pub struct Float {
     minus_infinity: i64,
 }
 
+/// Whether what rounding cuts off is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exact {
+    /// It is lost.
+    Plain,
+    /// It is kept apart.
+    Compensated,
+}
+
+impl Exact {
+    /// Kept if numbers may be taken back.
+    pub fn of(input: &Input<'_>) -> Exact {
+        if input.kinds.is_some() { Exact::Compensated } else { Exact::Plain }
+    }
+}
+
 impl Float {
-    pub fn add(&mut self, value: f64, weight: i64) {
+    /// Adds a number, or takes one back. Where that may happen, every number is added with `Exact::Compensated`.
+    pub fn add(&mut self, value: f64, weight: i64, exact: Exact) {
         self.count += weight;
-        if value.is_nan() {
+        if self.count == 0 {
+            *self = Float::default();
+        } else if value.is_nan() {
             self.nan += weight;
         } else if value == f64::INFINITY {
             self.plus_infinity += weight;
         } else if value == f64::NEG_INFINITY {
             self.minus_infinity += weight;
         } else {
-            self.add_finite(if weight > 0 { value } else { -value });
+            self.add_finite(if weight > 0 { value } else { -value }, exact);
         }
     }
 
-    fn add_finite(&mut self, value: f64) {
+    fn add_finite(&mut self, value: f64, exact: Exact) {
         let sum = self.sum + value;
-        let larger_first = self.sum.abs() >= value.abs();
-        let cut = if larger_first { (self.sum - sum) + value } else { (value - sum) + self.sum };
-        if cut.is_finite() {
-            self.lost += cut;
+        if exact == Exact::Compensated {
+            let larger_first = self.sum.abs() >= value.abs();
+            let cut = if larger_first { (self.sum - sum) + value } else { (value - sum) + self.sum };
+            if cut.is_finite() {
+                self.lost += cut;
+            }
         }
         self.sum = sum;
     }
 
-    /// The sum; `retracts` says whether numbers are ever taken back.
-    pub fn value(&self, retracts: bool) -> Option<f64> {
+    /// The sum.
+    pub fn value(&self) -> Option<f64> {
         if self.count <= 0 {
             return None;
         }
@@ -156,8 +181,9 @@ impl Float {
             (true, _, _) | (_, true, true) => f64::NAN,
             (_, true, _) => f64::INFINITY,
             (_, _, true) => f64::NEG_INFINITY,
-            (false, false, false) if retracts => self.sum + self.lost,
-            (false, false, false) => self.sum,
+            // Adding a zero would turn -0.0 into 0.0.
+            (false, false, false) if self.lost == 0.0 => self.sum,
+            (false, false, false) => self.sum + self.lost,
         })
     }
 
@@ -203,7 +229,6 @@ impl Float {
 #[derive(Default)]
 struct FloatSum {
     states: Vec<Float>,
-    retracts: bool,
 }
 
 impl GroupAccumulator for FloatSum {
@@ -212,11 +237,11 @@ impl GroupAccumulator for FloatSum {
     }
 
     fn update(&mut self, input: &Input<'_>) -> Result<()> {
-        self.retracts |= input.kinds.is_some();
+        let exact = Exact::of(input);
         let given = values::<Float64Type>(&input.arguments[0])?;
         let states = &mut self.states;
         input.each(argument_nulls(input), |row, group, weight| {
-            states[group].add(given[row], weight);
+            states[group].add(given[row], weight, exact);
             Ok(())
         })
     }
@@ -225,16 +250,16 @@ impl GroupAccumulator for FloatSum {
         let given = values::<Float64Type>(&input.arguments[0])?;
         let mut said = Vec::with_capacity(input.groups.len());
         let step = |states: &mut Vec<Float>, row: usize, group: usize, weight| {
-            states[group].add(given[row], weight);
+            states[group].add(given[row], weight, Exact::Plain);
             Ok(())
         };
-        let say = |states: &Vec<Float>, group: usize| said.push(states[group].value(false));
+        let say = |states: &Vec<Float>, group: usize| said.push(states[group].value());
         input.each_running(argument_nulls(input), &mut self.states, step, say)?;
         Ok(numbers::<Float64Type>(said.into_iter(), &DataType::Float64))
     }
 
     fn read(&mut self, groups: &[u32]) -> Result<ArrayRef> {
-        let value = |group: &u32| self.states[*group as usize].value(self.retracts);
+        let value = |group: &u32| self.states[*group as usize].value();
         Ok(numbers::<Float64Type>(groups.iter().map(value), &DataType::Float64))
     }
 
@@ -242,6 +267,10 @@ impl GroupAccumulator for FloatSum {
         for group in groups {
             self.states[*group as usize] = Float::default();
         }
+    }
+
+    fn retracts(&self) -> bool {
+        true
     }
 
     fn save(&mut self, groups: &[u32]) -> Result<Vec<ArrayRef>> {
