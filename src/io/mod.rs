@@ -111,3 +111,6 @@ pub fn open_source(
 pub fn open_sink(options: &FileOptions, schema: SchemaRef, access: &Access) -> Result<Box<dyn Sink>> {
     Ok(Box::new(FileSink::open(options, schema, access)?))
 }
+
+#[cfg(test)]
+mod tests;
