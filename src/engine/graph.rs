@@ -85,8 +85,11 @@ impl Graph {
         }
         let closed: Vec<Arc<str>> = pipeline.live.keys().filter(|name| self.closed.contains(*name)).cloned().collect();
         let failed = pipeline.live.keys().find_map(|name| self.derived_error(name));
+        let diamonds = diamonds(&pipeline.plan.root, &self.ancestry);
         self.pipelines.insert(id, pipeline);
-        self.mark_row_by_row();
+        for base in &diamonds {
+            self.mark_path(id, base);
+        }
         let mut signals = Signals::new();
         if let Some(error) = failed {
             self.poison(id, error, &mut signals);
@@ -111,7 +114,9 @@ impl Graph {
             self.derived.remove(name);
             self.ancestry.remove(name);
         }
-        self.mark_row_by_row();
+        if !pipeline.by_row.is_empty() {
+            self.mark_row_by_row();
+        }
         Some(pipeline)
     }
 
@@ -218,11 +223,6 @@ impl Graph {
         self.propagate(signals);
     }
 
-    /// The pipelines that read the live relation `name`.
-    pub(super) fn readers(&self, name: &str) -> &[PipelineId] {
-        self.readers.get(name).map_or(&[], Vec::as_slice)
-    }
-
     /// Writes what continuous queries have put into sinks.
     pub(super) fn flush(&mut self) -> Result<()> {
         self.sinks.flush()
@@ -313,6 +313,7 @@ impl Graph {
             return;
         }
         self.now_function.store(self.now.nanos(), Ordering::Relaxed);
+        pipeline.activations += 1;
         let ended_before = pipeline.dataflow.ended();
         let answered = work(pipeline, &mut self.driver, self.now);
         let ends = !ended_before && pipeline.dataflow.ended();
@@ -393,6 +394,9 @@ impl Graph {
 
     /// Stops the pipelines that keep more than they may.
     fn check_limits(&mut self, settings: &Settings) {
+        if settings.max_output_rows == 0 && settings.max_state_bytes == 0 {
+            return;
+        }
         let mut over = vec![];
         for (id, pipeline) in &mut self.pipelines {
             let waiting = match &pipeline.destination {
@@ -412,7 +416,7 @@ impl Graph {
         }
     }
 
-    /// Works out which relations must come row by row, and to which readers.
+    /// Works out anew which relations must come row by row, and to which readers.
     fn mark_row_by_row(&mut self) {
         let found: Vec<(PipelineId, BTreeSet<Arc<str>>)> =
             self.pipelines.iter().map(|(id, pipeline)| (*id, diamonds(&pipeline.plan.root, &self.ancestry))).collect();
