@@ -67,7 +67,7 @@ enum Operation {
     Close(Vec<String>),
     AdvanceWatermark(BTreeMap<String, String>),
     AdvanceClock(String),
-    Restart(bool),
+    Restart(#[expect(dead_code, reason = "it is always true")] bool),
 }
 
 #[derive(Deserialize)]

@@ -3,7 +3,7 @@
 use std::io;
 
 use super::{Console, DEPTH_MAX, Format, OnError, Ran, Streams};
-use crate::error::{Code, Error, OutsideError, Result, StatementError};
+use crate::error::{Code, Error, Result, StatementError};
 
 /// Every command, its arguments, and what it does.
 pub const COMMANDS: [(&str, &str, &str); 13] = [
@@ -159,7 +159,7 @@ impl Console {
                 self.depth -= 1;
                 ran
             }
-            Err(error) => self.fail(OutsideError::io(path, &error).into(), streams),
+            Err(error) => self.fail(error, streams),
         }
     }
 
@@ -174,7 +174,7 @@ impl Console {
     fn redirect(&mut self, path: &str) -> Result<()> {
         self.output = match path {
             "stdout" | "" => None,
-            path => Some(self.host.create(path).map_err(|error| OutsideError::io(path, &error))?),
+            path => Some(self.host.create(path)?),
         };
         Ok(())
     }

@@ -1,0 +1,76 @@
+//! The oracle: DataFusion, over the same rows as a batch.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::{self, Thread};
+
+use arrow::array::RecordBatch;
+use datafusion::datasource::MemTable;
+use datafusion::error::Result;
+use datafusion::prelude::{SessionConfig, SessionContext};
+
+use crate::answers::{self, Answer};
+use crate::data::{self, Row};
+use crate::queries::{Query, Reader};
+
+/// What DataFusion answers to the query over these rows of `t`.
+///
+/// `None` if it panics: with checked arithmetic it does over some inputs without rows, and then it has no opinion.
+pub fn answer(query: &Query, rows: &[Row]) -> Option<Answer> {
+    let text = query.sql(None, Reader::Oracle);
+    let answer = catch_unwind(AssertUnwindSafe(|| block_on(ask(query, &text, rows)))).ok()?;
+    Some(answer.unwrap_or_else(|error| panic!("the oracle refuses {text}: {error}")))
+}
+
+async fn ask(query: &Query, text: &str, rows: &[Row]) -> Result<Answer> {
+    // One partition: nothing is spawned, so no runtime is needed.
+    let context = SessionContext::new_with_config(SessionConfig::new().with_target_partitions(1));
+    register(&context, "t", vec![data::batch(&data::columns(), rows)])?;
+    if query.source.branches.len() > 1 {
+        // A union has several partitions, so its branches are asked for one by one.
+        let mut united = vec![];
+        for branch in &query.source.branches {
+            united.extend(context.sql(branch).await?.collect().await?);
+        }
+        let schema = data::schema(&data::columns());
+        let united = united.iter().map(|batch| RecordBatch::try_new(schema.clone(), cast(batch)));
+        register(&context, "united", united.collect::<std::result::Result<_, _>>()?)?;
+    }
+    let batches = context.sql(text).await?.collect().await?;
+    Ok(answers::rows(&batches))
+}
+
+fn cast(batch: &RecordBatch) -> Vec<arrow::array::ArrayRef> {
+    let to = data::columns();
+    let columns = batch.columns().iter().zip(&to);
+    columns.map(|(column, (_, _, to))| arrow::compute::cast(column, to).expect("the types are close")).collect()
+}
+
+fn register(context: &SessionContext, name: &str, batches: Vec<RecordBatch>) -> Result<()> {
+    let table = MemTable::try_new(data::schema(&data::columns()), vec![batches])?;
+    context.register_table(name, Arc::new(table))?;
+    Ok(())
+}
+
+/// Runs a future that waits for nothing outside.
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    let waker = Waker::from(Arc::new(Unpark(thread::current())));
+    let mut context = Context::from_waker(&waker);
+    let mut future = pin!(future);
+    loop {
+        match future.as_mut().poll(&mut context) {
+            Poll::Ready(value) => return value,
+            Poll::Pending => thread::park(),
+        }
+    }
+}
+
+struct Unpark(Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+}
