@@ -313,6 +313,7 @@ impl Graph {
             return;
         }
         self.now_function.store(self.now.nanos(), Ordering::Relaxed);
+        pipeline.activations += 1;
         let ended_before = pipeline.dataflow.ended();
         let answered = work(pipeline, &mut self.driver, self.now);
         let ends = !ended_before && pipeline.dataflow.ended();

@@ -15,8 +15,8 @@ use crate::types::{Batch, Epoch, RowKind, RowKinds, Timestamp};
 
 use super::settings::Settings;
 
-/// After how many batches the state of a dataflow is measured again.
-const BATCHES_BETWEEN_MEASUREMENTS: u64 = 16;
+/// After how many activations the state of a dataflow is measured again.
+const ACTIVATIONS_BETWEEN_MEASUREMENTS: u64 = 16;
 
 /// One planned query that runs.
 pub(super) struct Pipeline {
@@ -33,7 +33,10 @@ pub(super) struct Pipeline {
     pub(super) by_row: BTreeSet<Arc<str>>,
     /// What has stopped it.
     pub(super) error: Option<Error>,
-    pub(super) batches: u64,
+    /// How often something has happened to it.
+    pub(super) activations: u64,
+    /// How often that was when its state was measured last.
+    measured: u64,
     /// The columns of the files it reads by their path.
     pub(super) files: Arc<HashMap<String, SchemaRef>>,
     /// The relations it was planned with.
@@ -110,7 +113,8 @@ impl Pipeline {
             live: BTreeMap::new(),
             by_row: BTreeSet::new(),
             error: None,
-            batches: 0,
+            activations: 0,
+            measured: 0,
             files: Arc::default(),
             depends_on: BTreeSet::new(),
             label: String::new(),
@@ -207,11 +211,12 @@ impl Pipeline {
 
     /// Fails if it keeps more than it may. Measured every few batches: measuring has a cost of its own.
     pub(super) fn check_state(&mut self, settings: &Settings) -> Result<()> {
-        let due = self.batches % BATCHES_BETWEEN_MEASUREMENTS == 0;
-        self.batches += 1;
+        let since = self.activations - self.measured;
+        let due = since >= ACTIVATIONS_BETWEEN_MEASUREMENTS || (self.measured == 0 && since > 0);
         if settings.max_state_bytes == 0 || !due {
             return Ok(());
         }
+        self.measured = self.activations;
         let (size, operator) = self.dataflow.state_size();
         if size.bytes <= settings.max_state_bytes {
             return Ok(());

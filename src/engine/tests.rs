@@ -466,3 +466,68 @@ fn an_engine_is_shared_between_threads() {
     sent::<super::Query>();
     sent::<super::Appender>();
 }
+
+#[test]
+fn a_timer_runs_at_its_time_and_before_later_rows() {
+    let engine = engine("CREATE STREAM e (k VARCHAR, v BIGINT)");
+    let query = "SELECT k, array_agg(v) AS vs, close_reason() AS why FROM e GROUP BY k, COLLECT(max_rows => 9, timeout => INTERVAL '5 seconds')";
+    engine.execute(&format!("DECLARE c CURSOR FOR {query}")).unwrap();
+    engine
+        .execute("INSERT INTO e VALUES ('a', 1); CHECKPOINT; RESTART; ADVANCE CLOCK BY INTERVAL '5 seconds'")
+        .unwrap();
+    engine.execute("INSERT INTO e VALUES ('a', 2); CLOSE STREAM e").unwrap();
+    assert_eq!(answer(&engine, "FETCH ALL FROM c"), ["a [1] timeout", "a [2] end"]);
+}
+
+#[test]
+fn a_diamond_joins_row_by_row_however_the_rows_are_cut() {
+    let mut answers = vec![];
+    for batch_rows in [0, 1, 2] {
+        let engine = engine(&format!("SET batch_rows = {batch_rows}; CREATE STREAM s (k BIGINT, v BIGINT)"));
+        engine.execute("DECLARE c CURSOR FOR SELECT a.v AS l, b.v AS r FROM s a JOIN s b ON a.k = b.k KEEP PRODUCT EMIT RUNNING").unwrap();
+        engine.execute("INSERT INTO s VALUES (1, 10), (1, 11), (2, 20), (1, 12)").unwrap();
+        answers.push(answer(&engine, "FETCH ALL FROM c"));
+    }
+    assert_eq!(answers[0], answers[1]);
+    assert_eq!(answers[0], answers[2]);
+    assert!(answers[0].contains(&"12 10".to_owned()), "{answers:?}");
+}
+
+#[test]
+fn state_beyond_its_limit_stops_the_query_that_keeps_it() {
+    let settings = Settings { max_state_bytes: 1, ..Settings::default() };
+    let engine = Engine::builder().settings(settings).build().unwrap();
+    engine
+        .execute("CREATE STREAM s (n BIGINT); DECLARE c CURSOR FOR SELECT n, count(*) FROM s GROUP BY n EMIT RUNNING")
+        .unwrap();
+    engine.execute("INSERT INTO s VALUES (1), (2)").unwrap();
+    let stopped = error(&engine, "FETCH ALL FROM c");
+    assert_eq!(stopped.code(), Code::Limit);
+    assert!(stopped.to_string().contains("Aggregate"), "{stopped}");
+}
+
+#[test]
+fn many_checkpoints_and_restarts_keep_every_state() {
+    let engine = engine("CREATE STREAM s (k BIGINT, v BIGINT)");
+    engine.execute("DECLARE c CURSOR FOR SELECT k, sum(v) AS total FROM s GROUP BY k EMIT RUNNING").unwrap();
+    let mut expected = vec![];
+    let mut totals = [0; 3];
+    for v in 1..=25 {
+        let k = v % 3;
+        totals[k] += v;
+        expected.push(format!("{k} {}", totals[k]));
+        engine.execute(&format!("INSERT INTO s VALUES ({k}, {v}); CHECKPOINT; RESTART")).unwrap();
+    }
+    assert_eq!(answer(&engine, "FETCH ALL FROM c"), expected);
+}
+
+#[test]
+fn bad_rows_are_counted_and_can_be_read() {
+    let (engine, directory) = engine_with_files();
+    let file = path(directory.path(), "bad.csv");
+    std::fs::write(&file, "n\n1\nx\n3\n").unwrap();
+    engine.execute(&format!("CREATE STREAM f (n BIGINT) WITH (path = '{file}', on_error = 'dead_letter')")).unwrap();
+    assert_eq!(answer(&engine, "SELECT n FROM f"), ["1", "3"]);
+    assert_eq!(answer(&engine, "SELECT line, raw FROM ERRORS(f)"), ["3 x"]);
+    assert_eq!(answer(&engine, "SHOW STREAMS"), ["f file 2 0 1"]);
+}
