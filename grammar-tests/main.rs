@@ -12,7 +12,7 @@
 //! ```
 //!
 //! `ok` is the answer of statements without a result; an error is written as the console shows it.
-//! `@TMP@` stands for a directory that is new for each run.
+//! `@TMP@` stands for a directory that is new for each run, and `@ROOT@` for the repository.
 //!
 //! Every script runs in four ways: whole batches and one row an `INSERT`, straight through and with
 //! `CHECKPOINT; RESTART` after every statement. All four must answer the same; a changelog is compared exactly when the
@@ -86,6 +86,7 @@ fn answer(console: &mut Console, block: &Block, rows: Rows, restart: Restart, di
         }
     }
     let text = String::from_utf8_lossy(&answer).replace(directory, "@TMP@");
+    let text = text.replace(env!("CARGO_MANIFEST_DIR"), "@ROOT@");
     match text.trim_end() {
         "" => "ok".to_owned(),
         text => text.to_owned(),

@@ -36,18 +36,14 @@ const STATEMENT: &str = "<statement>";
 pub fn render(error: &Error, origin: Option<&str>, colour: Colour) -> String {
     let message = error.message();
     let hint = error.hint();
-    let mut group = Group::with_title(Level::ERROR.primary_title(message).id(error.code().as_str()));
-    if let Some(place) = error.place() {
-        group = group.element(snippet(place, origin));
-    }
-    if let Some(hint) = hint {
-        group = group.element(Level::HELP.message(hint));
-    }
+    let title = Group::with_title(Level::ERROR.primary_title(message).id(error.code().as_str()));
+    let Some(place) = error.place() else {
+        let title = renderer(colour).render(&[title]);
+        return hint.map_or(title.clone(), |hint| format!("{title}\n  = help: {hint}"));
+    };
+    let group = title.element(snippet(place, origin)).elements(hint.map(|hint| Level::HELP.message(hint)));
     let text = renderer(colour).render(&[group]);
-    match (error.place(), origin) {
-        (Some(place), None) => without_file(&text, place),
-        (_, _) => text,
-    }
+    if origin.is_some() { text } else { without_file(&text, place) }
 }
 
 fn snippet<'a>(place: &'a Place, origin: Option<&'a str>) -> Snippet<'a, Annotation<'a>> {
@@ -98,8 +94,10 @@ error[unknown-column]: no column \"amuont\"
 
     #[test]
     fn an_error_without_a_place_is_a_line() {
-        let error: Error = DataError::new(Code::Value, "divide by zero").into();
-        assert_eq!(render(&error, None, Colour::Off), "error[value]: divide by zero");
+        let error = DataError::new(Code::Value, "divide by zero");
+        assert_eq!(render(&error.clone().into(), None, Colour::Off), "error[value]: divide by zero");
+        let expected = "error[value]: divide by zero\n  = help: Use nullif.";
+        assert_eq!(render(&error.hint("Use nullif.").into(), None, Colour::Off), expected);
     }
 
     #[test]
