@@ -204,7 +204,6 @@ const RULES: &[Rule] = &[
             "File::open",
             "File::create",
             "OpenOptions",
-            "std::fs::",
             "fs::read",
             "fs::write",
             "TcpStream",
