@@ -32,7 +32,6 @@ impl Script {
     pub fn read(path: &Path) -> Result<Script, String> {
         let text = std::fs::read_to_string(path).map_err(|error| error.to_string())?;
         let text = if path.extension().is_some_and(|extension| extension == "md") { sessions(&text) } else { text };
-        let text = if path.extension().is_some_and(|extension| extension == "md") { sessions(&text) } else { text };
         let mut script = Script { path: path.to_owned(), blocks: vec![], rest: String::new() };
         let mut lines = text.lines().enumerate().peekable();
         while lines.peek().is_some() {
@@ -92,19 +91,6 @@ fn sessions(document: &str) -> String {
         if inside && !fence { line } else { "" }
     });
     lines.collect::<Vec<_>>().join("\n")
-}
-
-/// The blocks of SQL in a page of the manual, each with the blank lines that keep its place.
-fn sessions(page: &str) -> String {
-    let mut inside = false;
-    let keep = |line: &str| {
-        let fence = line.starts_with("```");
-        if fence {
-            inside = line == "```sql";
-        }
-        if inside && !fence { format!("{line}\n") } else { "\n".to_owned() }
-    };
-    page.lines().map(keep).collect()
 }
 
 /// The statements of a text, each with its semicolon.
