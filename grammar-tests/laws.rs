@@ -225,7 +225,10 @@ impl Display for Restarted {
 }
 
 /// The ways in which the same arrivals are cut: as drawn, without restarts, one by one, restarted after each.
-fn ways() -> [(&'static str, fn(After) -> After); 4] {
+/// A way of running, and what it does after each step.
+type Way = (&'static str, fn(After) -> After);
+
+fn ways() -> [Way; 4] {
     [
         ("as drawn", |after| after),
         ("in the largest batches", |_| After::Nothing),

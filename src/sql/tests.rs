@@ -121,7 +121,9 @@ mod clauses {
     use super::*;
 
     /// The tree and the clauses of a query.
-    fn cut(text: &str) -> (String, Vec<(Option<KeepMode>, Option<EmitMode>, String)>) {
+    type Cut = (Option<KeepMode>, Option<EmitMode>, String);
+
+    fn cut(text: &str) -> (String, Vec<Cut>) {
         let query = query(text);
         let clauses = query.clauses.iter().map(|clause| (clause.keep, clause.emit, clause.place.offending().into()));
         (query.ast.to_string(), clauses.collect())

@@ -285,7 +285,7 @@ fn planned(plan: LogicalPlan, alias: Option<ast::TableAlias>) -> RelationPlannin
 
 fn bad_logic_argument(name: &str) -> DataFusionError {
     let error = StatementError::new(Code::InvalidArgument, format!("\"{name}\" takes one table"));
-    smuggle(error.hint(format!("Write FROM {name}(TABLE t PARTITION BY k).")))
+    smuggle(error.hint(format!("Write FROM {name}(TABLE t PARTITION BY k); rows come in order of arrival.")))
 }
 
 /// `ERRORS(stream)`: the rows of a stream that could not be read.
@@ -302,15 +302,15 @@ fn plan_errors(
         }
     };
     let relation = format!("{DEAD_LETTERS_PREFIX}{}", context.normalize_ident(name));
-    let table = table_factor(Ident::with_quote('"', relation));
+    let table = table_factor(ast::ObjectName::from(vec![Ident::with_quote('"', relation)]));
     let plan = context.plan(table)?;
     let plan = LogicalPlanBuilder::from(plan).alias("errors")?.build()?;
     Ok(planned(plan, alias))
 }
 
-fn table_factor(name: Ident) -> TableFactor {
+fn table_factor(name: ast::ObjectName) -> TableFactor {
     TableFactor::Table {
-        name: ast::ObjectName::from(vec![name]),
+        name,
         alias: None,
         args: None,
         with_hints: vec![],
@@ -334,15 +334,20 @@ fn table_argument(argument: &FunctionArg) -> Option<(TableFactor, Vec<ast::Expr>
         return None;
     }
     let FunctionArguments::List(list) = &call.args else { return None };
-    let [FunctionArg::Unnamed(FunctionArgExpr::Expr(relation))] = list.args.as_slice() else { return None };
+    let [FunctionArg::Unnamed(FunctionArgExpr::Expr(relation))] = list.args.as_slice() else {
+        return None;
+    };
     let relation = match relation {
-        ast::Expr::Identifier(name) => table_factor(name.clone()),
+        ast::Expr::Identifier(name) => table_factor(ast::ObjectName::from(vec![name.clone()])),
+        ast::Expr::CompoundIdentifier(names) => table_factor(ast::ObjectName::from(names.clone())),
         ast::Expr::Subquery(query) => {
             TableFactor::Derived { lateral: false, subquery: query.clone(), alias: None, sample: None }
         }
         _ => return None,
     };
     let keys = match &call.over {
+        // Rows come in order of arrival; another order would have to wait for the end.
+        Some(ast::WindowType::WindowSpec(window)) if !window.order_by.is_empty() => return None,
         Some(ast::WindowType::WindowSpec(window)) => window.partition_by.clone(),
         Some(ast::WindowType::NamedWindow(_)) | None => vec![],
     };

@@ -88,7 +88,7 @@ fn no_key_is_one_group() {
 fn zeros_are_one_key_and_so_are_nans() {
     let other_nan = f64::from_bits(f64::NAN.to_bits() | 1);
     let floats: ArrayRef = Arc::new(Float64Array::from(vec![0.0, -0.0, f64::NAN, other_nan, -f64::NAN]));
-    assert_eq!(intern(&mut index(&[floats.clone()]), &[floats.clone()]), [0, 0, 1, 1, 1]);
+    assert_eq!(intern(&mut index(std::slice::from_ref(&floats)), std::slice::from_ref(&floats)), [0, 0, 1, 1, 1]);
     let text: ArrayRef = Arc::new(StringArray::from(vec!["x"; 5]));
     let keys = [floats, text];
     assert_eq!(intern(&mut index(&keys), &keys), [0, 0, 1, 1, 1]);
@@ -143,7 +143,7 @@ fn dead_bytes_are_given_back() {
 #[test]
 fn a_slice_is_read_from_its_offset() {
     let keys: ArrayRef = Arc::new(Int32Array::from(vec![Some(1), None, Some(3), None]));
-    let mut index = index(&[keys.clone()]);
+    let mut index = index(std::slice::from_ref(&keys));
     assert_eq!(intern(&mut index, &[keys.slice(1, 3)]), [0, 1, 0]);
     assert_eq!(index.keys(&[0, 1]).unwrap()[0].as_ref(), &Int32Array::from(vec![None, Some(3)]) as &dyn Array);
 }
