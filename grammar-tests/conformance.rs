@@ -67,7 +67,7 @@ enum Operation {
     Close(Vec<String>),
     AdvanceWatermark(BTreeMap<String, String>),
     AdvanceClock(String),
-    Restart(bool),
+    Restart(#[expect(dead_code, reason = "it is always true")] bool),
 }
 
 #[derive(Deserialize)]
@@ -196,10 +196,9 @@ impl Session<'_> {
             Operation::Insert(rows) => rows.iter().flat_map(|(name, rows)| self.inserts(name, rows)).collect(),
             Operation::Delete(rows) => rows.iter().flat_map(|(name, rows)| self.deletes(name, rows)).collect(),
             Operation::Close(names) => names.iter().map(|name| format!("CLOSE STREAM {name}")).collect(),
-            Operation::AdvanceWatermark(times) => times
-                .iter()
-                .map(|(name, time)| format!("ADVANCE WATERMARK OF {name} TO TIMESTAMP '{time}'"))
-                .collect(),
+            Operation::AdvanceWatermark(times) => {
+                times.iter().map(|(name, time)| format!("ADVANCE WATERMARK OF {name} TO TIMESTAMP '{time}'")).collect()
+            }
             Operation::AdvanceClock(by) => vec![format!("ADVANCE CLOCK BY INTERVAL '{by}'")],
             Operation::Restart(_) => vec!["CHECKPOINT; RESTART".to_owned()],
         }

@@ -18,6 +18,8 @@
 //! `CHECKPOINT; RESTART` after every statement. All four must answer the same; a changelog is compared exactly when the
 //! script is run as it is written, and by what it folds to in the other ways, where changes may fold differently.
 //!
+//! The sessions in `docs` are scripts too.
+//!
 //! `SCRIPT=text` runs only the scripts whose path holds the text.
 //! `UPDATE_SCRIPTS=1` writes what the run as written answers into the scripts: read the difference before you keep it.
 
@@ -149,11 +151,13 @@ fn difference(expected: &str, actual: &str) -> String {
 }
 
 fn scripts() -> Vec<PathBuf> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("grammar-tests");
     let only = std::env::var("SCRIPT").unwrap_or_default();
-    let mut found: Vec<PathBuf> = glob::glob(&format!("{}/**/*.test", root.display()))
-        .expect("the pattern is a glob")
-        .filter_map(Result::ok)
+    let matching = |pattern: &str| {
+        let pattern = format!("{}/{pattern}", env!("CARGO_MANIFEST_DIR"));
+        glob::glob(&pattern).expect("the pattern is a glob").filter_map(Result::ok)
+    };
+    let mut found: Vec<PathBuf> = matching("grammar-tests/**/*.test")
+        .chain(matching("docs/*.md"))
         .filter(|path| path.to_string_lossy().contains(&only))
         .collect();
     found.sort();
@@ -169,7 +173,10 @@ fn every_script_answers_what_it_says_in_every_way_of_running_it() {
     assert!(!paths.is_empty(), "there are no scripts");
     for path in &paths {
         let script = Script::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-        if update {
+        if script.blocks.is_empty() {
+            continue;
+        }
+        if update && path.extension().is_some_and(|extension| extension == "test") {
             let answers = run(&script, Rows::AsWritten, Restart::Never);
             std::fs::write(path, script.with_answers(&answers)).expect("the script can be written");
             continue;

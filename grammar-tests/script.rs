@@ -31,6 +31,7 @@ impl Script {
     /// Reads a script.
     pub fn read(path: &Path) -> Result<Script, String> {
         let text = std::fs::read_to_string(path).map_err(|error| error.to_string())?;
+        let text = if path.extension().is_some_and(|extension| extension == "md") { sessions(&text) } else { text };
         let mut script = Script { path: path.to_owned(), blocks: vec![], rest: String::new() };
         let mut lines = text.lines().enumerate().peekable();
         while lines.peek().is_some() {
@@ -79,6 +80,17 @@ impl Script {
         let rest = if self.rest.trim().is_empty() { "" } else { &self.rest };
         format!("{}{rest}", blocks.join("\n"))
     }
+}
+
+/// The SQL of a document; everything else is left out, line by line.
+fn sessions(document: &str) -> String {
+    let mut inside = false;
+    let lines = document.lines().map(|line| {
+        let fence = line.starts_with("```");
+        inside = if fence { line == "```sql" } else { inside };
+        if inside && !fence { line } else { "" }
+    });
+    lines.collect::<Vec<_>>().join("\n")
 }
 
 /// The statements of a text, each with its semicolon.
@@ -147,6 +159,9 @@ fn a_semicolon_in_quotes_or_a_comment_ends_nothing() {
 #[test]
 fn an_insert_is_cut_into_its_rows() {
     let cut = rows_as_inserts("INSERT INTO t VALUES (1, '(a'), (2, array[3]), (4, f(5));");
-    assert_eq!(cut, ["INSERT INTO t VALUES (1, '(a');", "INSERT INTO t VALUES (2, array[3]);", "INSERT INTO t VALUES (4, f(5));"]);
+    assert_eq!(
+        cut,
+        ["INSERT INTO t VALUES (1, '(a');", "INSERT INTO t VALUES (2, array[3]);", "INSERT INTO t VALUES (4, f(5));"]
+    );
     assert_eq!(rows_as_inserts("INSERT INTO t SELECT 1"), ["INSERT INTO t SELECT 1"]);
 }

@@ -161,7 +161,16 @@ const RULES: &[Rule] = &[
         meaning: "operators never touch a file, spawn, block or read a clock",
         within: &["src/operators/", "src/state/"],
         except: &[],
-        names: &["std::fs", "std::net", "std::thread", "std::sync::mpsc", "Instant", "SystemTime", "Utc::now", "crate::io"],
+        names: &[
+            "std::fs",
+            "std::net",
+            "std::thread",
+            "std::sync::mpsc",
+            "Instant",
+            "SystemTime",
+            "Utc::now",
+            "crate::io",
+        ],
     },
     Rule {
         meaning: "only runtime/clock.rs reads a clock",
@@ -173,7 +182,13 @@ const RULES: &[Rule] = &[
         meaning: "only plan/ and expr.rs name DataFusion's planning types",
         within: &["src/"],
         except: &["src/plan/", "src/expr.rs"],
-        names: &["datafusion_sql", "datafusion_optimizer", "datafusion_physical_expr", "LogicalPlan", "LogicalPlanBuilder"],
+        names: &[
+            "datafusion_sql",
+            "datafusion_optimizer",
+            "datafusion_physical_expr",
+            "LogicalPlan",
+            "LogicalPlanBuilder",
+        ],
     },
     Rule {
         meaning: "only functions and the catalog name DataFusion's function types",
@@ -185,7 +200,16 @@ const RULES: &[Rule] = &[
         meaning: "files open only through io/access.rs",
         within: &["src/"],
         except: &["src/io/access.rs", "src/bin/"],
-        names: &["File::open", "File::create", "OpenOptions", "std::fs::", "fs::read", "fs::write", "TcpStream", "UdpSocket"],
+        names: &[
+            "File::open",
+            "File::create",
+            "OpenOptions",
+            "std::fs::",
+            "fs::read",
+            "fs::write",
+            "TcpStream",
+            "UdpSocket",
+        ],
     },
     Rule {
         meaning: "the binary, examples, benches and tests use only what lib.rs exports",
@@ -213,9 +237,31 @@ const FILE_LINES_MAX: usize = 800;
 const FUNCTION_LINES_MAX: usize = 70;
 /// What may stand at the top of the repository.
 const TOP_LEVEL: &[&str] = &[
-    ".ci", ".git", ".github", ".gitignore", ".rustfmt.toml", "AGENTS.md", "CHANGELOG.md", "CONTRIBUTING.md", "Cargo.lock",
-    "Cargo.toml", "LICENSE", "LICENSE-APACHE", "LICENSE-MIT", "NOTICE", "README.md", "SECURITY.md", "benches", "docs", "examples",
-    "grammar-tests", "proptest-regressions", "rust-toolchain.toml", "rustfmt.toml", "src", "target",
+    ".ci",
+    ".git",
+    ".github",
+    ".gitignore",
+    ".rustfmt.toml",
+    "AGENTS.md",
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
+    "Cargo.lock",
+    "Cargo.toml",
+    "LICENSE",
+    "LICENSE-APACHE",
+    "LICENSE-MIT",
+    "NOTICE",
+    "README.md",
+    "SECURITY.md",
+    "benches",
+    "docs",
+    "examples",
+    "grammar-tests",
+    "proptest-regressions",
+    "rust-toolchain.toml",
+    "rustfmt.toml",
+    "src",
+    "target",
 ];
 
 fn report(broken: &[String]) {
@@ -284,7 +330,10 @@ fn long_functions(file: &File) -> Vec<String> {
         while let Some((start, _, name)) = open.pop_if(|(_, outer, _)| depth <= *outer) {
             let lines = number - start + 1;
             if lines > FUNCTION_LINES_MAX {
-                long.push(format!("{}:{start}: `{name}` has {lines} lines, of at most {FUNCTION_LINES_MAX}", file.path));
+                long.push(format!(
+                    "{}:{start}: `{name}` has {lines} lines, of at most {FUNCTION_LINES_MAX}",
+                    file.path
+                ));
             }
         }
     }
@@ -294,7 +343,9 @@ fn long_functions(file: &File) -> Vec<String> {
 fn function_name(line: &str) -> Option<String> {
     let (before, after) = line.split_once("fn ")?;
     let declares = before.split_whitespace().all(|word| {
-        word.starts_with("pub") || ["const", "unsafe", "extern", "async", "default"].contains(&word) || word.ends_with(')')
+        word.starts_with("pub")
+            || ["const", "unsafe", "extern", "async", "default"].contains(&word)
+            || word.ends_with(')')
     });
     let name: String = after.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
     (declares && !name.is_empty()).then_some(name)

@@ -70,6 +70,8 @@ pub use types::{Batch, Epoch, Interval, IntoRow, Row, RowKind, Timestamp, Value}
 
 /// The version of Arrow that batches are made of.
 pub use arrow;
+/// The version of the types that functions are registered with.
+pub use datafusion_expr;
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

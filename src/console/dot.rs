@@ -3,7 +3,7 @@
 use std::io;
 
 use super::{Console, DEPTH_MAX, Format, OnError, Ran, Streams};
-use crate::error::{Code, Error, OutsideError, Result, StatementError};
+use crate::error::{Code, Error, Result, StatementError};
 
 /// Every command, its arguments, and what it does.
 pub const COMMANDS: [(&str, &str, &str); 13] = [
@@ -122,9 +122,7 @@ impl Console {
             ".format" | ".mode" => argument.parse().map(|format: Format| self.format = format).map_err(wrong),
             ".width" => self.parse_width(argument),
             ".timer" => switch(argument).map(|on| self.timed = on),
-            ".bail" => {
-                switch(argument).map(|on| self.on_error = if on { OnError::Stop } else { OnError::Continue })
-            }
+            ".bail" => switch(argument).map(|on| self.on_error = if on { OnError::Stop } else { OnError::Continue }),
             ".output" => self.redirect(argument),
             ".stop" => self.stop(argument),
             unknown => Err(unknown_command(unknown)),
@@ -161,7 +159,7 @@ impl Console {
                 self.depth -= 1;
                 ran
             }
-            Err(error) => self.fail(OutsideError::io(path, &error).into(), streams),
+            Err(error) => self.fail(error, streams),
         }
     }
 
@@ -176,7 +174,7 @@ impl Console {
     fn redirect(&mut self, path: &str) -> Result<()> {
         self.output = match path {
             "stdout" | "" => None,
-            path => Some(self.host.create(path).map_err(|error| OutsideError::io(path, &error))?),
+            path => Some(self.host.create(path)?),
         };
         Ok(())
     }

@@ -17,7 +17,7 @@ use arrow::array::{ArrayRef, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 
 use crate::engine::{Engine, Outcome};
-use crate::error::Error;
+use crate::error::{Code, Error, OutsideError, Result};
 use crate::sql;
 
 use dot::Section;
@@ -31,30 +31,40 @@ pub use render::Format;
 /// What the console cannot do by itself.
 pub trait Host {
     /// The text of a file, for `.read`.
-    fn read(&mut self, path: &str) -> io::Result<String>;
+    fn read(&mut self, path: &str) -> Result<String>;
 
     /// A new file to write results to, for `.output`.
-    fn create(&mut self, path: &str) -> io::Result<Box<dyn Write>>;
+    fn create(&mut self, path: &str) -> Result<Box<dyn Write>>;
 
     /// The time since some fixed moment, for `.timer`; nothing if there is no clock.
     fn elapsed(&self) -> Option<Duration>;
+
+    /// A statement begins: nothing is written until it ends.
+    fn statement_begins(&mut self) {}
+
+    /// The statement has ended.
+    fn statement_ends(&mut self) {}
 }
 
 /// A host that grants nothing.
 struct NoHost;
 
 impl Host for NoHost {
-    fn read(&mut self, _path: &str) -> io::Result<String> {
-        Err(io::Error::new(io::ErrorKind::PermissionDenied, "this console has no access to files"))
+    fn read(&mut self, path: &str) -> Result<String> {
+        Err(no_access(path))
     }
 
-    fn create(&mut self, _path: &str) -> io::Result<Box<dyn Write>> {
-        Err(io::Error::new(io::ErrorKind::PermissionDenied, "this console has no access to files"))
+    fn create(&mut self, path: &str) -> Result<Box<dyn Write>> {
+        Err(no_access(path))
     }
 
     fn elapsed(&self) -> Option<Duration> {
         None
     }
+}
+
+fn no_access(path: &str) -> Error {
+    OutsideError::new(Code::AccessDenied, format!("this console has no access to \"{path}\"")).into()
 }
 
 /// What happens after a statement that fails.
@@ -169,8 +179,31 @@ impl Console {
     }
 
     /// The engine.
-    pub fn engine(&mut self) -> &mut Engine {
-        &mut self.engine
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// The names that a person may want to type: of relations, their columns, functions, cursors and settings.
+    pub fn names(&self) -> Vec<String> {
+        let mut names = self.first_column("SHOW ALL");
+        for relation in names.clone() {
+            names.extend(self.first_column(&format!("DESCRIBE \"{}\"", relation.replace('"', "\"\""))));
+        }
+        names.extend(self.first_column("SHOW FUNCTIONS"));
+        names.sort();
+        names.dedup();
+        names
+    }
+
+    /// The first column of what a statement answers; nothing if it fails.
+    fn first_column(&self, sql: &str) -> Vec<String> {
+        let outcomes = self.engine.run(sql).unwrap_or_default();
+        let batches = outcomes.iter().flat_map(|outcome| match outcome {
+            Outcome::Rows { batches, .. } => batches.as_slice(),
+            Outcome::Done(_) | Outcome::Text(_) | Outcome::Started(_) => &[],
+        });
+        let columns = batches.filter_map(|batch| batch.columns().first());
+        columns.flat_map(|column| (0..column.len()).map(|row| value::text(column, row))).collect()
     }
 
     /// Runs the statements and dot commands of `text` in order, results to `out` and errors to `err`.
@@ -215,6 +248,7 @@ impl Console {
         let mut first_error = None;
         let statements = sql::Statements::new(text, self.engine.sql_limits());
         for statement in statements {
+            self.statements += 1;
             let ran = match statement {
                 Ok(statement) => self.run_statement(&statement, streams)?,
                 Err(error) => self.fail(error, streams)?,
@@ -227,9 +261,11 @@ impl Console {
     }
 
     fn run_statement(&mut self, statement: &sql::Statement, streams: &mut Streams<'_>) -> io::Result<Ran> {
-        self.statements += 1;
         let before = self.host.elapsed();
-        let ran = match self.engine.run_statement(statement) {
+        self.host.statement_begins();
+        let outcome = self.engine.run_statement(statement);
+        self.host.statement_ends();
+        let ran = match outcome {
             Ok(outcome) => self.show(outcome, statement, streams)?,
             Err(error) => self.fail(error, streams)?,
         };
@@ -241,20 +277,18 @@ impl Console {
         })
     }
 
-    fn show(
-        &mut self,
-        outcome: Outcome,
-        statement: &sql::Statement,
-        streams: &mut Streams<'_>,
-    ) -> io::Result<Ran> {
+    fn show(&mut self, outcome: Outcome, statement: &sql::Statement, streams: &mut Streams<'_>) -> io::Result<Ran> {
         match outcome {
             Outcome::Done(message) => self.say(&message, streams)?,
-            Outcome::Rows { schema, batches, .. } => self.write_rows(self.statements, &schema, &batches, streams)?,
             Outcome::Text(text) => self.write_text(&text, streams)?,
+            Outcome::Rows { schema, batches, .. } => self.write_rows(self.statements, &schema, &batches, streams)?,
             Outcome::Started(query) => {
                 let text = statement.text.get(statement.bytes.clone()).unwrap_or_default();
                 let number = self.live.add(self.statements, text, query);
-                self.say(&format!("live query {number}: its rows appear as they come; .stop {number} ends it"), streams)?;
+                self.say(
+                    &format!("live query {number}: its rows appear as they come; .stop {number} ends it"),
+                    streams,
+                )?;
             }
         }
         Ok(Ran::Completed)

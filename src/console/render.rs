@@ -196,7 +196,8 @@ impl ResultSet<'_> {
             lines.push(names(self.schema).map(escape).collect());
         }
         lines.extend(
-            self.rows().map(|(batch, row)| batch.columns().iter().map(|column| plain_cell(&text(column, row))).collect()),
+            self.rows()
+                .map(|(batch, row)| batch.columns().iter().map(|column| plain_cell(&text(column, row))).collect()),
         );
         let mut widths = vec![0; self.schema.fields().len()];
         for line in &lines {

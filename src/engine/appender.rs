@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use arrow::array::{RecordBatch, RecordBatchOptions};
-use arrow::datatypes::SchemaRef;
+use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, make_array, new_null_array};
+use arrow::datatypes::{DataType, Field, SchemaRef};
 
 use crate::catalog::Relation;
 use crate::error::{Code, DataError, Error, InternalError, Result, StatementError, did_you_mean};
@@ -120,7 +120,7 @@ impl Core {
         };
         let columns = (table.schema.fields().iter().enumerate()).map(|(index, field)| {
             if !table.primary_key.contains(&index) {
-                return Ok(arrow::array::new_null_array(field.data_type(), keys.num_rows()));
+                return placeholder(field, keys.num_rows());
             }
             match keys.column_by_name(field.name()) {
                 Some(column) if column.data_type() == field.data_type() => Ok(column.clone()),
@@ -132,11 +132,8 @@ impl Core {
             }
         });
         let columns = columns.collect::<Result<Vec<_>>>()?;
-        // Only the keys of rows to be deleted are looked at, so the other columns may be NULL even if they are declared not to be.
-        let fields: Vec<_> = table.schema.fields().iter().map(|field| field.as_ref().clone().with_nullable(true)).collect();
-        let schema = Arc::new(arrow::datatypes::Schema::new(fields));
         let options = RecordBatchOptions::new().with_row_count(Some(keys.num_rows()));
-        let rows = RecordBatch::try_new_with_options(schema, columns, &options)?;
+        let rows = RecordBatch::try_new_with_options(table.schema.clone(), columns, &options)?;
         self.append(name, rows, RowKind::Delete)?;
         Ok(keys.num_rows())
     }
@@ -181,16 +178,22 @@ pub(super) fn conform(name: &str, schema: &SchemaRef, rows: &RecordBatch) -> Res
         .map_err(|error| InternalError::new(error.to_string()).into())
 }
 
+/// Values for a column that is not looked at, because the rows are only to be found by their keys.
+fn placeholder(field: &Field, rows: usize) -> Result<ArrayRef> {
+    let nulls = new_null_array(field.data_type(), rows);
+    if field.is_nullable() {
+        return Ok(nulls);
+    }
+    // What lies below the NULLs are values all the same: zeros and empty texts.
+    Ok(make_array(nulls.to_data().into_builder().nulls(None).build()?))
+}
+
 fn mismatch(name: &str, column: &str, message: String) -> DataError {
     DataError::new(Code::SchemaMismatch, message).origin(name).column(column)
 }
 
-fn mistyped(
-    name: &str,
-    column: &str,
-    expected: &arrow::datatypes::DataType,
-    given: &arrow::datatypes::DataType,
-) -> Error {
-    let message = format!("expected {} ({expected}), the batch has {} ({given})", type_name(expected), type_name(given));
+fn mistyped(name: &str, column: &str, expected: &DataType, given: &DataType) -> Error {
+    let message =
+        format!("expected {} ({expected}), the batch has {} ({given})", type_name(expected), type_name(given));
     mismatch(name, column, message).hint("Cast the column first, with arrow::compute::cast.").into()
 }

@@ -159,8 +159,7 @@ impl Core {
 
     /// The columns of the files that a query reads by their path, itself or through a view.
     fn files_of(&self, query: &sql::Query) -> Result<HashMap<String, SchemaRef>> {
-        let mut files: HashMap<String, SchemaRef> =
-            self.views.values().flat_map(|view| view.files.clone()).collect();
+        let mut files: HashMap<String, SchemaRef> = self.views.values().flat_map(|view| view.files.clone()).collect();
         for name in plan::file_names(query) {
             let options = FileOptions::for_path(&name.value)?;
             let schema = io::infer_schema(&options, &self.access)?;
@@ -179,37 +178,30 @@ impl Core {
     /// Starts a pipeline.
     pub(super) fn start(&mut self, planned: Planned, destination: Destination) -> Result<PipelineId> {
         let id = self.graph.next_id();
-        let mut pipeline = self.build(planned.plan, &planned.files, destination, None)?;
+        let mut pipeline = self.build(planned.plan, &planned.files, None)?;
+        pipeline.destination = destination;
+        pipeline.files = planned.files;
         pipeline.depends_on = planned.depends_on;
         pipeline.label = planned.label;
-        self.graph.add(id, pipeline)?;
+        if let Err(error) = self.graph.add(id, pipeline) {
+            self.graph.remove(id);
+            return Err(error);
+        }
         Ok(id)
     }
 
-    /// Builds a pipeline, from a snapshot if there is one.
+    /// Builds a pipeline that leads nowhere yet, from a snapshot if there is one.
     pub(super) fn build(
         &self,
         plan: Plan,
-        files: &Arc<HashMap<String, SchemaRef>>,
-        destination: Destination,
+        files: &HashMap<String, SchemaRef>,
         snapshot: Option<&PipelineSnapshot>,
     ) -> Result<Pipeline> {
         let dataflow = Dataflow::new(&plan.root, snapshot.map(|snapshot| &snapshot.dataflow))?;
         let (feeds, live) = self.connect(&plan.root, files)?;
-        let mut pipeline = Pipeline {
-            plan,
-            dataflow,
-            destination,
-            feeds,
-            next_feed: 0,
-            live,
-            by_row: BTreeSet::new(),
-            error: None,
-            batches: 0,
-            files: files.clone(),
-            depends_on: BTreeSet::new(),
-            label: String::new(),
-        };
+        let mut pipeline = Pipeline::new(plan, dataflow);
+        pipeline.feeds = feeds;
+        pipeline.live = live;
         if let Some(snapshot) = snapshot {
             pipeline.resume(snapshot)?;
         }
@@ -281,7 +273,8 @@ impl Core {
         if self.is_live(relation) {
             return Ok(None);
         }
-        let wanted: BTreeSet<usize> = readers.iter().flat_map(|(_, source)| source.projection.iter().copied()).collect();
+        let wanted: BTreeSet<usize> =
+            readers.iter().flat_map(|(_, source)| source.projection.iter().copied()).collect();
         let wanted: Vec<usize> = wanted.into_iter().collect();
         let targets = readers.iter().map(|(input, source)| narrowed_target(*input, source, &wanted)).collect();
         let file = FeedRows::File(self.open(relation, files, Some(&wanted))?);

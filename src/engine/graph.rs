@@ -85,8 +85,11 @@ impl Graph {
         }
         let closed: Vec<Arc<str>> = pipeline.live.keys().filter(|name| self.closed.contains(*name)).cloned().collect();
         let failed = pipeline.live.keys().find_map(|name| self.derived_error(name));
+        let diamonds = diamonds(&pipeline.plan.root, &self.ancestry);
         self.pipelines.insert(id, pipeline);
-        self.mark_row_by_row();
+        for base in &diamonds {
+            self.mark_path(id, base);
+        }
         let mut signals = Signals::new();
         if let Some(error) = failed {
             self.poison(id, error, &mut signals);
@@ -111,7 +114,9 @@ impl Graph {
             self.derived.remove(name);
             self.ancestry.remove(name);
         }
-        self.mark_row_by_row();
+        if !pipeline.by_row.is_empty() {
+            self.mark_row_by_row();
+        }
         Some(pipeline)
     }
 
@@ -218,11 +223,6 @@ impl Graph {
         self.propagate(signals);
     }
 
-    /// The pipelines that read the live relation `name`.
-    pub(super) fn readers(&self, name: &str) -> &[PipelineId] {
-        self.readers.get(name).map_or(&[], Vec::as_slice)
-    }
-
     /// Writes what continuous queries have put into sinks.
     pub(super) fn flush(&mut self) -> Result<()> {
         self.sinks.flush()
@@ -230,7 +230,8 @@ impl Graph {
 
     fn push_part(&mut self, relation: &Arc<str>, batch: &Batch) {
         let readers = self.readers.get(relation).cloned().unwrap_or_default();
-        let by_row = |id: &PipelineId| self.pipelines.get(id).is_some_and(|pipeline| pipeline.by_row.contains(relation));
+        let by_row =
+            |id: &PipelineId| self.pipelines.get(id).is_some_and(|pipeline| pipeline.by_row.contains(relation));
         let (single, whole): (Vec<_>, Vec<_>) = readers.into_iter().partition(by_row);
         self.push_to(&whole, relation, batch);
         if !single.is_empty() {
@@ -312,6 +313,7 @@ impl Graph {
             return;
         }
         self.now_function.store(self.now.nanos(), Ordering::Relaxed);
+        pipeline.activations += 1;
         let ended_before = pipeline.dataflow.ended();
         let answered = work(pipeline, &mut self.driver, self.now);
         let ends = !ended_before && pipeline.dataflow.ended();
@@ -385,14 +387,16 @@ impl Graph {
 
     fn next_due(&self) -> Option<(Timestamp, PipelineId, usize)> {
         let running = self.pipelines.iter().filter(|(_, pipeline)| pipeline.error.is_none());
-        let due = running.filter_map(|(id, pipeline)| {
-            pipeline.dataflow.next_due().map(|(due, stage)| Reverse((due, *id, stage)))
-        });
+        let due = running
+            .filter_map(|(id, pipeline)| pipeline.dataflow.next_due().map(|(due, stage)| Reverse((due, *id, stage))));
         due.max().map(|Reverse(first)| first)
     }
 
     /// Stops the pipelines that keep more than they may.
     fn check_limits(&mut self, settings: &Settings) {
+        if settings.max_output_rows == 0 && settings.max_state_bytes == 0 {
+            return;
+        }
         let mut over = vec![];
         for (id, pipeline) in &mut self.pipelines {
             let waiting = match &pipeline.destination {
@@ -400,7 +404,8 @@ impl Graph {
                 Destination::Relation(_) | Destination::Sink(_) | Destination::Discard => 0,
             };
             if settings.max_output_rows != 0 && waiting > settings.max_output_rows {
-                let message = format!("{waiting} rows wait to be fetched, more than the {} that may", settings.max_output_rows);
+                let message =
+                    format!("{waiting} rows wait to be fetched, more than the {} that may", settings.max_output_rows);
                 over.push((*id, LimitError::new("max_output_rows", message).into()));
             } else if let Err(error) = pipeline.check_state(settings) {
                 over.push((*id, error));
@@ -411,7 +416,7 @@ impl Graph {
         }
     }
 
-    /// Works out which relations must come row by row, and to which readers.
+    /// Works out anew which relations must come row by row, and to which readers.
     fn mark_row_by_row(&mut self) {
         let found: Vec<(PipelineId, BTreeSet<Arc<str>>)> =
             self.pipelines.iter().map(|(id, pipeline)| (*id, diamonds(&pipeline.plan.root, &self.ancestry))).collect();

@@ -233,6 +233,8 @@ impl Engine {
     }
 
     /// Registers a state machine as the table function `name`.
+    ///
+    /// It runs while the engine is locked, so it must not call the engine.
     pub fn register_logic(&self, name: impl Into<String>, logic: LogicRef) {
         let name = name.into();
         self.lock(|core| core.catalog.logics.insert(name, logic));

@@ -15,8 +15,8 @@ use crate::types::{Batch, Epoch, RowKind, RowKinds, Timestamp};
 
 use super::settings::Settings;
 
-/// After how many batches the state of a dataflow is measured again.
-const BATCHES_BETWEEN_MEASUREMENTS: u64 = 16;
+/// After how many activations the state of a dataflow is measured again.
+const ACTIVATIONS_BETWEEN_MEASUREMENTS: u64 = 16;
 
 /// One planned query that runs.
 pub(super) struct Pipeline {
@@ -33,7 +33,10 @@ pub(super) struct Pipeline {
     pub(super) by_row: BTreeSet<Arc<str>>,
     /// What has stopped it.
     pub(super) error: Option<Error>,
-    pub(super) batches: u64,
+    /// How often something has happened to it.
+    pub(super) activations: u64,
+    /// How often that was when its state was measured last.
+    measured: u64,
     /// The columns of the files it reads by their path.
     pub(super) files: Arc<HashMap<String, SchemaRef>>,
     /// The relations it was planned with.
@@ -99,15 +102,39 @@ pub(super) enum Reading {
 }
 
 impl Pipeline {
+    /// A pipeline that reads nothing and leads nowhere yet.
+    pub(super) fn new(plan: Plan, dataflow: Dataflow) -> Pipeline {
+        Pipeline {
+            plan,
+            dataflow,
+            destination: Destination::Discard,
+            feeds: vec![],
+            next_feed: 0,
+            live: BTreeMap::new(),
+            by_row: BTreeSet::new(),
+            error: None,
+            activations: 0,
+            measured: 0,
+            files: Arc::default(),
+            depends_on: BTreeSet::new(),
+            label: String::new(),
+        }
+    }
+
+    /// A pipeline that could not be built: all it says is why.
+    pub(super) fn failed(plan: Plan, error: Error) -> Pipeline {
+        Pipeline { error: Some(error), ..Pipeline::new(plan, Dataflow::empty()) }
+    }
+
     /// Whether there is something left that it reads by itself.
     pub(super) fn has_unread(&self) -> bool {
         self.error.is_none() && !self.dataflow.ended() && self.next_feed < self.feeds.len()
     }
 
-    /// Whether nothing more can come, not even what waits to be polled.
+    /// Whether nothing more can come: no row that waits to be polled, and no error.
     pub(super) fn is_finished(&self) -> bool {
         let waiting = matches!(&self.destination, Destination::Pending(pending) if pending.rows > 0);
-        self.error.is_some() || (self.dataflow.ended() && !waiting)
+        self.error.is_none() && self.dataflow.ended() && !waiting
     }
 
     /// Whether it still has to read the rows that `relation` had when it started.
@@ -116,7 +143,13 @@ impl Pipeline {
     }
 
     /// Rows of the live relation `relation` have come in.
-    pub(super) fn push(&mut self, driver: &mut Inline, relation: &str, batch: &Batch, now: Timestamp) -> Result<Vec<Batch>> {
+    pub(super) fn push(
+        &mut self,
+        driver: &mut Inline,
+        relation: &str,
+        batch: &Batch,
+        now: Timestamp,
+    ) -> Result<Vec<Batch>> {
         let Pipeline { live, dataflow, .. } = self;
         let Some(targets) = live.get(relation) else { return Ok(vec![]) };
         push_targets(dataflow, driver, targets, batch, now)
@@ -178,11 +211,12 @@ impl Pipeline {
 
     /// Fails if it keeps more than it may. Measured every few batches: measuring has a cost of its own.
     pub(super) fn check_state(&mut self, settings: &Settings) -> Result<()> {
-        let due = self.batches % BATCHES_BETWEEN_MEASUREMENTS == 0;
-        self.batches += 1;
+        let since = self.activations - self.measured;
+        let due = since >= ACTIVATIONS_BETWEEN_MEASUREMENTS || (self.measured == 0 && since > 0);
         if settings.max_state_bytes == 0 || !due {
             return Ok(());
         }
+        self.measured = self.activations;
         let (size, operator) = self.dataflow.state_size();
         if size.bytes <= settings.max_state_bytes {
             return Ok(());
@@ -207,17 +241,13 @@ impl Pipeline {
         Ok(())
     }
 
-    /// Goes on from where `snapshot` was taken. The dataflow has been built from it already.
+    /// Goes on reading where `snapshot` was taken. The dataflow has been built from it already.
     pub(super) fn resume(&mut self, snapshot: &PipelineSnapshot) -> Result<()> {
         for (feed, position) in self.feeds.iter_mut().zip(&snapshot.feeds) {
             feed.seek(position)?;
         }
         self.next_feed = snapshot.next_feed;
         self.error.clone_from(&snapshot.error);
-        if let Destination::Pending(pending) = &mut self.destination {
-            pending.rows = snapshot.pending.iter().map(Batch::num_rows).sum();
-            pending.batches = snapshot.pending.iter().cloned().collect();
-        }
         Ok(())
     }
 }
@@ -232,7 +262,9 @@ impl Pending {
     pub(super) fn take(&mut self, rows: Option<usize>) -> Vec<Batch> {
         let mut wanted = rows.unwrap_or(usize::MAX);
         let mut taken = vec![];
-        while wanted > 0 && let Some(batch) = self.batches.pop_front() {
+        while wanted > 0
+            && let Some(batch) = self.batches.pop_front()
+        {
             let rows = batch.num_rows();
             if rows > wanted {
                 taken.push(batch.slice(0, wanted));
@@ -282,7 +314,9 @@ impl Feed {
 
     fn seek(&mut self, position: &FeedPosition) -> Result<()> {
         match (&mut self.rows, position) {
-            (FeedRows::File(source) | FeedRows::DeadLetters(source), FeedPosition::File(position)) => source.seek(position),
+            (FeedRows::File(source) | FeedRows::DeadLetters(source), FeedPosition::File(position)) => {
+                source.seek(position)
+            }
             (FeedRows::Ready { rows, read }, FeedPosition::Ready { rows: were, read: was }) => {
                 *rows = were.clone();
                 *read = *was;

@@ -17,7 +17,7 @@ use crate::types::Batch;
 
 use super::Engine;
 use super::core::{Core, visible_schema};
-use super::pipeline::Destination;
+use super::pipeline::{Destination, Pipeline};
 
 /// A running query. Dropping it stops it.
 ///
@@ -30,7 +30,7 @@ pub struct Query {
     id: PipelineId,
     schema: SchemaRef,
     mode: ChangelogMode,
-    /// Whether an error has been given to the iterator, after which nothing follows.
+    /// Whether it has told of the error that has stopped it, after which nothing follows.
     failed: bool,
 }
 
@@ -80,13 +80,15 @@ impl Query {
             core.tick()?;
             core.read_until_waiting(self.id)?;
             core.take(self.id, None)
-        })?;
-        self.visible(batches)
+        });
+        self.note_failure(batches.is_err());
+        batches?.iter().map(Batch::to_record_batch).collect()
     }
 
-    /// Whether nothing more can come, not even what waits.
+    /// Whether nothing more can come: no row that waits, and no error that has not been told.
     pub fn is_finished(&self) -> bool {
-        self.engine.lock(|core| core.graph.pipelines.get(&self.id).is_none_or(|pipeline| pipeline.is_finished()))
+        let finished = |core: &mut Core| core.graph.pipelines.get(&self.id).is_none_or(Pipeline::is_finished);
+        self.failed || self.engine.lock(finished)
     }
 
     /// The rows as values of `T`, one after the other; as the iterator of batches, but typed.
@@ -106,8 +108,11 @@ impl Query {
         CancelQuery { engine: self.engine.clone(), id: self.id }
     }
 
-    fn visible(&self, batches: Vec<Batch>) -> Result<Vec<RecordBatch>> {
-        batches.iter().map(Batch::to_record_batch).collect()
+    /// After a call that has failed: an error of the query itself is the last thing it says.
+    fn note_failure(&mut self, failed: bool) {
+        let stopped =
+            |core: &mut Core| core.graph.pipelines.get(&self.id).is_none_or(|pipeline| pipeline.error.is_some());
+        self.failed |= failed && self.engine.lock(stopped);
     }
 
     /// The next batch that waits. If there is none and more may come, `waker` is woken when it has.
@@ -116,8 +121,9 @@ impl Query {
             core.tick()?;
             core.read_until_waiting(self.id)?;
             core.take_batch(self.id, waker)
-        })?;
-        batch.map(|batch| batch.to_record_batch()).transpose()
+        });
+        self.note_failure(batch.is_err());
+        batch?.map(|batch| batch.to_record_batch()).transpose()
     }
 }
 
@@ -150,9 +156,7 @@ impl Iterator for Query {
         if self.failed {
             return None;
         }
-        let next = self.next_batch(None).transpose();
-        self.failed = matches!(next, Some(Err(_)));
-        next
+        self.next_batch(None).transpose()
     }
 }
 
@@ -204,9 +208,7 @@ impl Stream for QueryStream {
         if query.failed {
             return Poll::Ready(None);
         }
-        let next = query.next_batch(Some(context.waker())).transpose();
-        query.failed = matches!(next, Some(Err(_)));
-        match next {
+        match query.next_batch(Some(context.waker())).transpose() {
             Some(batch) => Poll::Ready(Some(batch)),
             None if query.is_finished() => Poll::Ready(None),
             None => Poll::Pending,

@@ -3,7 +3,6 @@
 use crate::error::{Code, OutsideError, Result, StatementError, did_you_mean};
 use crate::sql;
 
-
 /// The settings of an engine. 0 stands for no limit.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Settings {
@@ -63,7 +62,7 @@ impl Settings {
     /// Sets a setting other than `clock`.
     pub(super) fn set(&mut self, option: &sql::SqlOption) -> Result<()> {
         let limits = self.limits;
-        let limit = |place: &mut usize| {
+        let limit = |place: &mut usize| -> Result<()> {
             if limits == LimitsChange::Refused {
                 let message = format!("the host has fixed \"{}\"", option.key.value);
                 return Err(crate::error::Error::from(OutsideError::new(Code::AccessDenied, message)));

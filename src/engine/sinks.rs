@@ -87,7 +87,8 @@ impl Sinks {
         };
         let rows = batch.to_record_batch()?;
         // The names and nullability of the first writer are the file's.
-        let rows = if rows.schema_ref() == schema { rows } else { rows.clone().with_schema(schema.clone()).unwrap_or(rows) };
+        let rows =
+            if rows.schema_ref() == schema { rows } else { rows.clone().with_schema(schema.clone()).unwrap_or(rows) };
         writer.write(&rows)?;
         sink.rows += rows.num_rows() as u64;
         sink.dirty = true;

@@ -80,19 +80,6 @@ impl Input {
         }
     }
 
-    /// Whether its bytes are compressed.
-    pub fn is_compressed(&self) -> bool {
-        self.compression != Compression::None
-    }
-
-    /// Whether it is a file, which can be read out of order.
-    pub fn is_file(&self) -> bool {
-        match self.bytes {
-            InputBytes::File(_) => true,
-            InputBytes::Stdin(_) | InputBytes::Peeked(_) => false,
-        }
-    }
-
     fn is_peeked(&self) -> bool {
         match self.bytes {
             InputBytes::Peeked(_) => true,
@@ -285,10 +272,9 @@ impl Text {
         self.start += bytes;
     }
 
-    /// Takes everything up to and with the next line feed, however far that is. Gives the beginning of it.
-    pub fn discard_line(&mut self) -> Result<String> {
-        const SHOWN_BYTES: usize = 1024;
-        let shown = String::from_utf8_lossy(&self.rest()[..self.rest().len().min(SHOWN_BYTES)]).into_owned();
+    /// Takes everything up to and with the next line feed, however far that is. Gives its first `shown_bytes` bytes.
+    pub fn discard_line(&mut self, shown_bytes: usize) -> Result<String> {
+        let shown = String::from_utf8_lossy(&self.rest()[..self.rest().len().min(shown_bytes)]).into_owned();
         loop {
             if let Some(end) = self.rest().iter().position(|byte| *byte == b'\n') {
                 self.consume(end + 1);

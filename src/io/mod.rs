@@ -19,6 +19,7 @@ use arrow::datatypes::SchemaRef;
 pub use access::Access;
 pub use connectors::memory::MemorySource;
 pub use options::FileOptions;
+pub use crate::types::dead_letter_schema;
 
 use crate::error::Result;
 use connectors::file::{FileSink, FileSource};
@@ -65,7 +66,7 @@ pub trait Source: Send {
     /// How much of it has been read, from 0 to 1, if that is known.
     fn progress(&self) -> Option<f64>;
 
-    /// The bad rows since the last call, with [`crate::types::dead_letter_schema`]; none unless `on_error` is `dead_letter`.
+    /// The bad rows since the last call, with [`dead_letter_schema`]; none unless `on_error` is `dead_letter`.
     fn take_dead_letters(&mut self) -> Result<Option<RecordBatch>>;
 }
 
@@ -111,3 +112,6 @@ pub fn open_source(
 pub fn open_sink(options: &FileOptions, schema: SchemaRef, access: &Access) -> Result<Box<dyn Sink>> {
     Ok(Box::new(FileSink::open(options, schema, access)?))
 }
+
+#[cfg(test)]
+mod tests;

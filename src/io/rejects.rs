@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use arrow::array::{Int64Builder, RecordBatch, StringBuilder};
 
+
 use super::options::{FileOptions, OnError};
 use crate::error::{Code, DataError, Error, Result};
 use crate::types::dead_letter_schema;
@@ -50,6 +51,8 @@ pub(crate) struct Rejects {
 #[derive(Debug)]
 pub(crate) struct Fatal {
     pub good_rows: usize,
+    /// How many rows come before it, good or bad.
+    pub rows_before: u64,
     pub error: Error,
 }
 
@@ -61,17 +64,18 @@ impl Rejects {
 
     /// Takes the bad rows of a batch, in order. Gives the one that must not be passed over, if there is one.
     pub fn take(&mut self, origin: &Arc<str>, rows: Vec<BadRow>) -> Option<Fatal> {
-        for row in rows {
+        for (bad_before, row) in rows.into_iter().enumerate() {
             let good_rows = row.before;
+            let rows_before = (good_rows + bad_before) as u64;
             if self.policy == OnError::Fail {
-                return Some(Fatal { good_rows, error: row.into_error(origin) });
+                return Some(Fatal { good_rows, rows_before, error: row.into_error(origin) });
             }
             if let Some(most) = self.max_errors
                 && self.skipped + self.dead_lettered >= most
             {
                 let row = BadRow { reason: format!("more than {most} bad rows: {}", row.reason), ..row };
                 let row = BadRow { hint: Some("Raise max_errors, or mend the rows.".to_string()), ..row };
-                return Some(Fatal { good_rows, error: row.into_error(origin) });
+                return Some(Fatal { good_rows, rows_before, error: row.into_error(origin) });
             }
             match self.policy {
                 OnError::Fail | OnError::Skip => self.skipped += 1,

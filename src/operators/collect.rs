@@ -51,6 +51,7 @@ pub fn build(node: &Collect, snapshots: &[Snapshot]) -> Result<Box<dyn Operator>
         windows.restore(snapshot)?;
     }
     windows.dirty.clear();
+    windows.forget_stale_deadlines();
     Ok(Box::new(windows))
 }
 
@@ -335,6 +336,14 @@ impl Windows {
         }
     }
 
+    /// Drops the deadlines of windows that an earlier snapshot had open and a later one did not:
+    /// they would wake the operator for nothing.
+    fn forget_stale_deadlines(&mut self) {
+        let open = self.open.iter().flatten().map(|slot| (*slot, self.windows[*slot as usize]));
+        let due = open.filter_map(|(slot, window)| Some(Reverse((window.due(&self.bounds)?.0, window.opened, slot))));
+        self.deadlines = due.collect();
+    }
+
     fn drop_window(&mut self, group: u32) {
         if let Some(slot) = self.open[group as usize].take() {
             self.windows[slot as usize].state = State::Closed;
@@ -370,3 +379,6 @@ impl Windows {
         self.accumulators.load(&slots, state)
     }
 }
+
+#[cfg(test)]
+mod tests;

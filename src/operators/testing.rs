@@ -9,16 +9,19 @@
 //!
 //! A row of a changelog begins with its kind. What goes on in the next line without an arrow belongs to the line before.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 
+use crate::catalog::{Catalog, Relation, Stream};
 use crate::error::Result;
 use crate::operators::{Event, Operator, Output, Port, deliver};
-use crate::plan::Node;
-use crate::plan::node::Values;
+use crate::plan::node::{Bounded, Values};
+use crate::plan::{self, Context, Node, Parameters};
+use crate::sql;
 use crate::state::Snapshot;
 use crate::types::{Batch, Epoch, RowKind, Timestamp, Value, rows_to_batch};
 
@@ -237,4 +240,17 @@ fn cuts(batch: &Batch, cut: Cut) -> Vec<Batch> {
         row += rows;
     }
     parts
+}
+
+/// The plan of a query over the stream `s` of those columns.
+pub(crate) fn planned(stream: &SchemaRef, text: &str) -> Node {
+    let mut catalog = Catalog::default();
+    plan::register_builtin_functions(&mut catalog);
+    let stream = Stream { schema: stream.clone(), options: vec![], bounded: Bounded::UntilClosed };
+    catalog.relations.insert("s".into(), Relation::Stream(stream));
+    let (files, parameters) = (HashMap::new(), Parameters::default());
+    let context = Context { catalog: &catalog, files: &files, parameters: &parameters, require_bounded_state: false };
+    let statements = sql::parse(text, &sql::Limits::default()).unwrap();
+    let sql::Body::Query(query) = &statements[0].body else { panic!("not a query: {text}") };
+    plan::plan_query(query, &context).unwrap_or_else(|error| panic!("{text}: {error}")).root
 }

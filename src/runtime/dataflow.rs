@@ -9,8 +9,8 @@ use std::ops::Range;
 
 use crate::error::Result;
 use crate::operators::{self, Operator, Port, StateSize};
-use crate::plan::node::{Limit, Node};
 use crate::plan::NodeMetrics;
+use crate::plan::node::{Limit, Node};
 use crate::state::Snapshot;
 use crate::types::{Epoch, Timestamp};
 
@@ -103,7 +103,7 @@ impl Dataflow {
     /// The dataflow of `root`. Its leaves become inputs, numbered from left to right.
     /// With a snapshot the operators are born with the state they had.
     pub fn new(root: &Node, snapshot: Option<&DataflowSnapshot>) -> Result<Dataflow> {
-        let mut dataflow = Dataflow { stages: vec![], inputs: vec![], metrics: vec![], ended: false };
+        let mut dataflow = Dataflow::empty();
         let operators = snapshot.map_or(&[][..], |snapshot| &snapshot.operators);
         dataflow.add(root, operators)?;
         if let Some(snapshot) = snapshot {
@@ -112,9 +112,9 @@ impl Dataflow {
         Ok(dataflow)
     }
 
-    /// How many inputs there are.
-    pub fn inputs(&self) -> usize {
-        self.inputs.len()
+    /// A dataflow of nothing, for a query that has failed before it began.
+    pub fn empty() -> Dataflow {
+        Dataflow { stages: vec![], inputs: vec![], metrics: vec![], ended: false }
     }
 
     /// Whether input `input` has ended, or can no longer change the result.
@@ -261,8 +261,15 @@ impl Stage {
 fn stop_after(node: &Node) -> Option<u64> {
     match node {
         Node::Limit(Limit { fetch, .. }) => fetch.map(|fetch| fetch as u64),
-        Node::Source(_) | Node::Values(_) | Node::Filter(_) | Node::Project(_) | Node::Unnest(_) | Node::Expand(_) => None,
-        Node::Union(_) | Node::Aggregate(_) | Node::KeyedJoin(_) | Node::Collect(_) | Node::Logic(_) | Node::Sort(_) => None,
+        Node::Source(_) | Node::Values(_) | Node::Filter(_) | Node::Project(_) | Node::Unnest(_) | Node::Expand(_) => {
+            None
+        }
+        Node::Union(_)
+        | Node::Aggregate(_)
+        | Node::KeyedJoin(_)
+        | Node::Collect(_)
+        | Node::Logic(_)
+        | Node::Sort(_) => None,
     }
 }
 
@@ -290,5 +297,25 @@ fn node_name(node: &Node) -> &'static str {
         Node::Logic(_) => "Logic",
         Node::Sort(_) => "Sort",
         Node::Limit(_) => "Limit",
+    }
+}
+
+#[cfg(test)]
+impl Dataflow {
+    /// One operator with so many inputs.
+    pub(super) fn of(operator: Box<dyn Operator>, inputs: usize) -> Dataflow {
+        let mut dataflow = Dataflow::empty();
+        dataflow.metrics = vec![NodeMetrics::default(); inputs + 1];
+        for port in 0..inputs {
+            let target = Target::Stage(0, Port(port));
+            dataflow.inputs.push(Input { target, node: port + 1, ended: false });
+        }
+        let union = Node::Union(crate::plan::node::Union {
+            inputs: vec![],
+            schema: std::sync::Arc::new(arrow::datatypes::Schema::empty()),
+        });
+        let step = Step { operator, node: 0, name: "Union" };
+        dataflow.stages.push(Stage::new(&union, step, inputs, 0..0, 0..inputs));
+        dataflow
     }
 }

@@ -67,3 +67,53 @@ pub(crate) fn single_rows(batch: &Batch) -> impl Iterator<Item = Batch> + '_ {
         Some(batch.slice(next - rows, rows))
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::{ArrayRef, Int64Array, RecordBatch};
+    use arrow::datatypes::Schema;
+
+    use super::*;
+    use crate::plan::node::{Bounded, ChangelogMode, Limit, Source, Union};
+
+    fn source(relation: &str) -> Node {
+        Node::Source(Source {
+            relation: relation.into(),
+            projection: vec![],
+            schema: Arc::new(Schema::empty()),
+            bounded: Bounded::UntilClosed,
+            mode: ChangelogMode::AppendOnly,
+        })
+    }
+
+    fn union(inputs: Vec<Node>) -> Node {
+        Node::Union(Union { inputs, schema: Arc::new(Schema::empty()) })
+    }
+
+    fn names(found: BTreeSet<Arc<str>>) -> Vec<String> {
+        found.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn a_relation_that_meets_itself_is_found_at_any_depth() {
+        let ancestry = Ancestry::from([("d".into(), BTreeSet::from(["a".into(), "b".into()]))]);
+        let below = Node::Limit(Limit { input: Box::new(source("d")), skip: 0, fetch: None });
+        let plan = union(vec![union(vec![source("c"), source("e")]), union(vec![below, source("a")]), source("c")]);
+        assert_eq!(names(diamonds(&plan, &ancestry)), ["a", "c"]);
+        assert_eq!(names(bases(&plan, &ancestry)), ["a", "b", "c", "e"]);
+    }
+
+    #[test]
+    fn different_relations_make_no_diamond() {
+        assert!(diamonds(&union(vec![source("a"), source("b")]), &Ancestry::new()).is_empty());
+    }
+
+    #[test]
+    fn an_update_is_not_torn_apart() {
+        let column: ArrayRef = Arc::new(Int64Array::from(vec![1, 2, 3, 4]));
+        let kinds = [RowKind::Insert, RowKind::UpdateBefore, RowKind::UpdateAfter, RowKind::Delete];
+        let batch = Batch::changelog(RecordBatch::try_from_iter([("n", column)]).unwrap(), kinds.into_iter().collect());
+        let sizes: Vec<usize> = single_rows(&batch).map(|part| part.num_rows()).collect();
+        assert_eq!(sizes, [1, 2, 1]);
+    }
+}

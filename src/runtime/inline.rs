@@ -252,3 +252,106 @@ pub(crate) fn panic_message(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(ToString::to_string);
     text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".into())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use arrow::array::{ArrayRef, Int64Array, RecordBatch};
+
+    use super::*;
+    use crate::error::Code;
+    use crate::operators::Operator;
+
+    /// Writes down what it is told, and panics at the number 13.
+    struct Diary {
+        told: Arc<Mutex<Vec<String>>>,
+        due: Option<Timestamp>,
+    }
+
+    impl Diary {
+        fn write(&self, entry: String) -> Result<()> {
+            self.told.lock().unwrap().push(entry);
+            Ok(())
+        }
+    }
+
+    impl Operator for Diary {
+        fn on_batch(&mut self, Port(port): Port, batch: Batch, out: &mut Output) -> Result<()> {
+            let n = batch.rows().column(0).as_any().downcast_ref::<Int64Array>().unwrap().value(0);
+            assert_ne!(n, 13, "unlucky");
+            self.due = Some(out.now());
+            out.push(batch);
+            self.write(format!("{n} on {port} at {}", out.now().nanos()))
+        }
+
+        fn on_watermark(&mut self, watermark: Timestamp, _: &mut Output) -> Result<()> {
+            self.write(format!("watermark {}", watermark.nanos()))
+        }
+
+        fn on_notify(&mut self, now: Timestamp, out: &mut Output) -> Result<()> {
+            self.due = None;
+            assert_eq!(out.now(), now);
+            self.write(format!("notified at {}", now.nanos()))
+        }
+
+        fn on_eof(&mut self, _: &mut Output) -> Result<()> {
+            self.write("eof".into())
+        }
+
+        fn notify_at(&self) -> Option<Timestamp> {
+            self.due
+        }
+    }
+
+    fn diary(inputs: usize) -> (Dataflow, Arc<Mutex<Vec<String>>>) {
+        let told = Arc::new(Mutex::new(vec![]));
+        (Dataflow::of(Box::new(Diary { told: told.clone(), due: None }), inputs), told)
+    }
+
+    fn number(n: i64) -> Batch {
+        let column: ArrayRef = Arc::new(Int64Array::from(vec![n]));
+        Batch::append_only(RecordBatch::try_from_iter([("n", column)]).unwrap())
+    }
+
+    fn at(nanos: i64) -> Timestamp {
+        Timestamp::from_nanos(nanos)
+    }
+
+    #[test]
+    fn the_watermark_is_the_minimum_over_the_open_inputs() {
+        let (mut dataflow, told) = diary(2);
+        let mut driver = Inline::default();
+        for (input, watermark) in [(0, 5), (1, 3), (1, 4), (0, 9), (1, 2)] {
+            driver.advance(&mut dataflow, input, at(watermark), at(0)).unwrap();
+        }
+        driver.end(&mut dataflow, 1, at(0)).unwrap();
+        driver.end(&mut dataflow, 0, at(0)).unwrap();
+        assert_eq!(*told.lock().unwrap(), ["watermark 3", "watermark 4", "watermark 9", "eof"]);
+        assert!(dataflow.ended());
+    }
+
+    #[test]
+    fn rows_come_at_the_time_of_the_clock_and_not_after_the_end() {
+        let (mut dataflow, told) = diary(1);
+        let mut driver = Inline::default();
+        assert_eq!(driver.push(&mut dataflow, 0, number(1), at(7)).unwrap().len(), 1);
+        assert_eq!(dataflow.next_due(), Some((at(7), 0)));
+        driver.notify(&mut dataflow, 0, at(8)).unwrap();
+        driver.end(&mut dataflow, 0, at(9)).unwrap();
+        assert!(driver.push(&mut dataflow, 0, number(2), at(9)).unwrap().is_empty());
+        assert_eq!(*told.lock().unwrap(), ["1 on 0 at 7", "notified at 8", "eof"]);
+        assert_eq!((dataflow.metrics()[0].rows_in, dataflow.metrics()[1].rows_out), (1, 1));
+    }
+
+    #[test]
+    fn a_panic_is_an_error_and_leaves_the_driver_clean() {
+        let (mut dataflow, _) = diary(1);
+        let mut driver = Inline::default();
+        let error = driver.push(&mut dataflow, 0, number(13), at(0)).unwrap_err();
+        assert_eq!(error.code(), Code::Internal);
+        assert!(error.to_string().contains("unlucky"), "{error}");
+        let (mut other, _) = diary(1);
+        assert_eq!(driver.push(&mut other, 0, number(1), at(0)).unwrap().len(), 1);
+    }
+}

@@ -1,9 +1,11 @@
 //! WHAT IS KEPT? Keyed state over Arrow, and its snapshots.
 
+mod changes;
 mod group_index;
 mod row_store;
 mod snapshot;
 
+pub use changes::Changes;
 pub use group_index::GroupIndex;
 pub use row_store::{RowId, RowStore};
 pub use snapshot::{Snapshot, StateTable, table};

@@ -8,9 +8,11 @@
 //! A row is found by its number: the chunk by binary search, the row in it by subtraction.
 //! Chunks grow by doubling, so rows that come one at a time do not leave a chunk each.
 
-use arrow::array::{Array, ArrayRef, RecordBatch, RecordBatchOptions, new_null_array};
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, GenericByteViewArray, RecordBatch, RecordBatchOptions, new_null_array};
 use arrow::compute::{concat_batches, interleave};
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{ByteViewType, DataType, SchemaRef};
 
 use crate::error::Result;
 
@@ -18,6 +20,11 @@ use crate::error::Result;
 const CHUNK_ROWS_MAX: usize = 65_536;
 /// Below so many rows garbage is not worth collecting.
 const GARBAGE_MIN: usize = 8_192;
+
+/// A view column whose buffers hold less than that is not worth a copy.
+const VIEW_SLACK: usize = 4_096;
+/// A view column with more buffers than that is copied into one: gathering looks at every buffer.
+const VIEW_BUFFERS_MAX: usize = 8;
 
 /// The number of a kept row.
 pub type RowId = usize;
@@ -48,7 +55,7 @@ impl RowStore {
             return Ok(start);
         }
         self.next += rows.num_rows();
-        self.chunks.push(Chunk { start, rows: rows.clone() });
+        self.chunks.push(Chunk { start, rows: trimmed(rows)? });
         while let [.., left, right] = self.chunks.as_slice() {
             let (left_rows, right_rows) = (left.rows.num_rows(), right.rows.num_rows());
             if right_rows < left_rows || left_rows + right_rows > CHUNK_ROWS_MAX {
@@ -57,7 +64,7 @@ impl RowStore {
             let (start, schema) = (left.start, left.rows.schema());
             let rows = concat_batches(&schema, [&left.rows, &right.rows])?;
             self.chunks.truncate(self.chunks.len() - 2);
-            self.chunks.push(Chunk { start, rows });
+            self.chunks.push(Chunk { start, rows: trimmed(&rows)? });
         }
         Ok(start)
     }
@@ -132,11 +139,29 @@ impl RowStore {
     }
 }
 
+/// The rows without the memory of others: a view keeps the whole buffer for one value that it shows of it.
+fn trimmed(rows: &RecordBatch) -> Result<RecordBatch> {
+    let columns = rows.columns().iter().map(|column| match column.data_type() {
+        DataType::Utf8View => trimmed_views(column.as_string_view()).unwrap_or_else(|| column.clone()),
+        DataType::BinaryView => trimmed_views(column.as_binary_view()).unwrap_or_else(|| column.clone()),
+        // Arrow's types are not ours to enumerate: all others own what they show.
+        _ => column.clone(),
+    });
+    let options = RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
+    Ok(RecordBatch::try_new_with_options(rows.schema(), columns.collect(), &options)?)
+}
+
+/// A copy, where it is worth one.
+fn trimmed_views<T: ByteViewType>(views: &GenericByteViewArray<T>) -> Option<ArrayRef> {
+    let held: usize = views.data_buffers().iter().map(|buffer| buffer.len()).sum();
+    let wasteful = held > VIEW_SLACK && held / 2 > views.total_buffer_bytes_used();
+    let scattered = views.data_buffers().len() > VIEW_BUFFERS_MAX;
+    (wasteful || scattered).then(|| Arc::new(views.gc()) as ArrayRef)
+}
+
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
-    use arrow::array::{AsArray, Int64Array};
+    use arrow::array::{Int64Array, StringViewArray};
     use arrow::datatypes::{DataType, Field, Int64Type, Schema};
 
     use super::*;
@@ -172,5 +197,22 @@ mod tests {
         let columns = store.gather(&[Some(first), Some(first + 1)]).unwrap();
         assert_eq!(columns[0].as_primitive::<Int64Type>().values(), &[3, 1]);
         assert_eq!(store.held(), 2);
+    }
+
+    #[test]
+    fn a_row_does_not_keep_the_text_of_the_others() {
+        let schema = Arc::new(Schema::new(vec![Field::new("v", DataType::Utf8View, true)]));
+        let mut store = RowStore::new(schema.clone());
+        for row in 0..100 {
+            let texts = (0..1000).map(|text| format!("a text too long for a view, number {row} {text}"));
+            let column: ArrayRef = Arc::new(StringViewArray::from_iter_values(texts));
+            let rows = RecordBatch::try_new(schema.clone(), vec![column]).unwrap();
+            store.append(&rows.slice(row, 1)).unwrap();
+        }
+        let buffers = |chunk: &Chunk| chunk.rows.column(0).as_string_view().data_buffers().len();
+        assert!(store.chunks.iter().all(|chunk| buffers(chunk) <= VIEW_BUFFERS_MAX));
+        assert!(store.bytes() < 100_000, "{} bytes for a hundred texts", store.bytes());
+        let texts = store.gather(&[Some(77)]).unwrap();
+        assert_eq!(texts[0].as_string_view().value(0), "a text too long for a view, number 77 77");
     }
 }

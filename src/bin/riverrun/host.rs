@@ -1,44 +1,75 @@
 //! The files and the clock that the console is granted.
 
-use std::fs;
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::time::{Duration, Instant};
 
 use riverrun::console::Host;
+use riverrun::io::access::NewFile;
+use riverrun::{Access, Result};
 
-/// A person's terminal: files by their path, and time since it was opened.
+use crate::progress::Progress;
+
+/// A person's terminal: the files that statements may reach too, and the time since it was opened.
 pub struct Terminal {
     opened: Instant,
-    /// Whether files are refused, as `--safe` asks.
-    safe: bool,
+    access: Access,
+    progress: Option<Progress>,
 }
 
 impl Terminal {
     /// A terminal that is opened now.
-    pub fn new(safe: bool) -> Terminal {
-        Terminal { opened: Instant::now(), safe }
-    }
-
-    fn check(&self) -> io::Result<()> {
-        match self.safe {
-            true => Err(io::Error::new(io::ErrorKind::PermissionDenied, "files are refused by --safe")),
-            false => Ok(()),
-        }
+    pub fn new(access: Access) -> Terminal {
+        Terminal { opened: Instant::now(), access, progress: None }
     }
 }
 
 impl Host for Terminal {
-    fn read(&mut self, path: &str) -> io::Result<String> {
-        self.check()?;
-        fs::read_to_string(path)
+    fn read(&mut self, path: &str) -> Result<String> {
+        let mut text = String::new();
+        let mut file = self.access.open(path)?;
+        file.read_to_string(&mut text).map_err(|error| riverrun::error::OutsideError::io(path, &error))?;
+        Ok(text)
     }
 
-    fn create(&mut self, path: &str) -> io::Result<Box<dyn Write>> {
-        self.check()?;
-        Ok(Box::new(io::BufWriter::new(fs::File::create(path)?)))
+    fn create(&mut self, path: &str) -> Result<Box<dyn Write>> {
+        Ok(Box::new(Results(Some(io::BufWriter::new(self.access.create(path)?)))))
     }
 
     fn elapsed(&self) -> Option<Duration> {
         Some(self.opened.elapsed())
+    }
+
+    fn statement_begins(&mut self) {
+        self.progress = Progress::start();
+    }
+
+    fn statement_ends(&mut self) {
+        self.progress = None;
+    }
+}
+
+/// A file of results, which gets its name when nothing more is written to it.
+struct Results(Option<io::BufWriter<NewFile>>);
+
+impl Write for Results {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.as_mut().map_or(Ok(0), |file| file.write(bytes))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.as_mut().map_or(Ok(()), Write::flush)
+    }
+}
+
+impl Drop for Results {
+    fn drop(&mut self) {
+        let committed = self.0.take().map(|file| {
+            let file = file.into_inner().map_err(|error| error.into_error().to_string())?;
+            file.commit().map_err(|error| error.to_string())
+        });
+        if let Some(Err(error)) = committed {
+            // If standard error is closed too, there is nobody left to tell.
+            let _ = writeln!(io::stderr(), "error[io]: {error}");
+        }
     }
 }

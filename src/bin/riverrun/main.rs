@@ -2,6 +2,7 @@
 
 mod arguments;
 mod host;
+mod interrupt;
 mod progress;
 mod prompt;
 
@@ -10,7 +11,7 @@ use std::process::ExitCode;
 
 use clap::ColorChoice;
 use riverrun::console::{Colour, Console, Messages, OnError, Ran};
-use riverrun::{Code, Engine, Error};
+use riverrun::{Access, Code, Engine, Error};
 
 use arguments::{Arguments, Settings, Source};
 use host::Terminal;
@@ -40,13 +41,18 @@ fn main() -> ExitCode {
 
 fn run(arguments: &Arguments, sources: Vec<Source>) -> io::Result<Exit> {
     let settings = &arguments.settings;
-    let engine = match engine(settings) {
+    let access = match access(settings) {
+        Ok(access) => access,
+        Err(error) => return refuse(&error, settings),
+    };
+    let engine = match Engine::builder().access(access.clone()).build() {
         Ok(engine) => engine,
         Err(error) => return refuse(&error, settings),
     };
+    interrupt::install(engine.cancel_handle());
     let interactive = sources.is_empty() && io::stdin().is_terminal();
     let mut console = Console::new(engine, settings.format)
-        .with_host(Terminal::new(settings.safe))
+        .with_host(Terminal::new(access))
         .with_colour(colour(settings))
         .with_on_error(if interactive || settings.keep_going { OnError::Continue } else { OnError::Stop })
         .with_messages(if interactive { Messages::Show } else { Messages::Hide });
@@ -58,7 +64,6 @@ fn run(arguments: &Arguments, sources: Vec<Source>) -> io::Result<Exit> {
 }
 
 fn run_sources(console: &mut Console, sources: Vec<Source>) -> io::Result<Exit> {
-    let mut exit = Exit::Done;
     for source in sources {
         let (text, origin) = match source {
             Source::Text(text) => (text, None),
@@ -72,16 +77,16 @@ fn run_sources(console: &mut Console, sources: Vec<Source>) -> io::Result<Exit> 
         match run_text(console, &text, origin.as_deref())? {
             Ran::Completed => {}
             Ran::Failed(error) => return Ok(exit_of(&error)),
-            Ran::Quit => return Ok(exit),
+            Ran::Quit => return Ok(Exit::Done),
         }
-        exit = Exit::Done;
     }
-    Ok(exit)
+    Ok(Exit::Done)
 }
 
 /// Runs a text with results to standard output and errors to standard error.
 fn run_text(console: &mut Console, text: &str, origin: Option<&str>) -> io::Result<Ran> {
     console.set_width(width());
+    interrupt::reset();
     let mut out = io::BufWriter::new(io::stdout().lock());
     let ran = console.run_text(text, origin, &mut out, &mut io::stderr())?;
     out.flush()?;
@@ -96,18 +101,18 @@ fn standard_input() -> io::Result<String> {
 
 /// How wide a table may be: as the terminal, if it goes to one.
 fn width() -> Option<u16> {
-    io::stdout().is_terminal().then(|| indicatif::TermLike::width(&console_term())).filter(|width| *width > 0)
+    comfy_table::Table::new().width().filter(|width| *width > 0)
 }
 
-fn engine(settings: &Settings) -> riverrun::Result<Engine> {
-    let builder = Engine::builder();
-    let builder = match (settings.safe, settings.allow_all, settings.allow.is_empty()) {
-        (true, _, _) => builder,
-        (false, true, _) => builder.allow_all_files(),
-        (false, false, true) => builder.allow_directory("."),
-        (false, false, false) => settings.allow.iter().fold(builder, |builder, path| builder.allow_directory(path)),
+/// What statements may reach.
+fn access(settings: &Settings) -> riverrun::Result<Access> {
+    let access = match (settings.safe, settings.allow_all, settings.allow.is_empty()) {
+        (true, _, _) => return Ok(Access::none()),
+        (false, true, _) => return Ok(Access::all()),
+        (false, false, true) => Access::directories(["."])?,
+        (false, false, false) => Access::directories(&settings.allow)?,
     };
-    builder.build()
+    Ok(access.allow_stdio(true))
 }
 
 fn refuse(error: &Error, settings: &Settings) -> io::Result<Exit> {

@@ -76,17 +76,27 @@ impl Core {
         running: BTreeMap<PipelineId, Pipeline>,
         snapshots: &BTreeMap<PipelineId, PipelineSnapshot>,
     ) -> Result<()> {
+        let mut first_error = None;
         for (id, pipeline) in running {
             let Pipeline { plan, destination, files, depends_on, label, .. } = pipeline;
             let destination = match destination {
                 Destination::Pending(old) => Destination::Pending(Pending { waker: old.waker, ..Pending::default() }),
                 Destination::Relation(_) | Destination::Sink(_) | Destination::Discard => destination,
             };
-            let mut rebuilt = self.build(plan, &files, destination, snapshots.get(&id))?;
+            let rebuilt = self.build(plan.clone(), &files, snapshots.get(&id));
+            // A file that has gone stops the query that reads it; the others resume.
+            let mut rebuilt = rebuilt.unwrap_or_else(|error| Pipeline::failed(plan, error));
+            rebuilt.destination = destination;
+            if let (Destination::Pending(pending), Some(snapshot)) = (&mut rebuilt.destination, snapshots.get(&id)) {
+                snapshot.pending.iter().for_each(|batch| pending.push(batch.clone()));
+            }
             rebuilt.depends_on = depends_on;
             rebuilt.label = label;
-            self.graph.add(id, rebuilt)?;
+            rebuilt.files = files;
+            if let Err(error) = self.graph.add(id, rebuilt) {
+                first_error.get_or_insert(error);
+            }
         }
-        Ok(())
+        first_error.map_or(Ok(()), Err)
     }
 }

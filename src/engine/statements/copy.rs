@@ -34,9 +34,11 @@ impl Core {
         };
         let read = match self.ends_by_itself(id) {
             true => self.graph.read_to_end(id, &self.settings),
-            false => Err(StatementError::new(Code::Unsupported, "the query reads what is not closed, so it never ends")
-                .hint("CREATE SINK … AS writes the rows of a query that goes on.")
-                .into()),
+            false => {
+                Err(StatementError::new(Code::Unsupported, "the query reads what is not closed, so it never ends")
+                    .hint("CREATE SINK … AS writes the rows of a query that goes on.")
+                    .into())
+            }
         };
         self.stop(id);
         let count = self.graph.sinks.rows(&name);

@@ -24,6 +24,14 @@ enum Claim {
     Kept,
 }
 
+/// How far a query has been written into a sink.
+enum Written {
+    /// To its end.
+    Whole,
+    /// As far as there are rows; what comes will be written.
+    GoesOn,
+}
+
 impl Core {
     pub(super) fn create_stream(&mut self, create: &CreateStream, parameters: &Parameters) -> Result<Done> {
         let Claim::Free = self.claim(&create.name, create.if_exists)? else { return Ok(kept(&create.name)) };
@@ -96,6 +104,9 @@ impl Core {
         }
         let rows = Upsert::new(schema.clone(), primary_key.clone(), &[])?;
         self.drop_replaced(&create.name, create.if_exists)?;
+        if create.watermark.is_some() {
+            self.watermarks.insert(create.name.value.clone());
+        }
         self.graph.tables.insert(create.name.value.as_str().into(), rows);
         self.catalog.relations.insert(create.name.value.clone(), Relation::Table(Table { schema, primary_key }));
         Ok(created(&create.name, ObjectKind::Table))
@@ -133,8 +144,7 @@ impl Core {
             (None, _) => None,
             (Some(query), None) => Some(self.plan(query, parameters)?),
             (Some(query), Some(schema)) => {
-                let insert =
-                    crate::sql::Insert { target: create.name.clone(), columns: vec![], query: query.clone() };
+                let insert = crate::sql::Insert { target: create.name.clone(), columns: vec![], query: query.clone() };
                 Some(self.plan_insert(&insert, schema, parameters)?)
             }
         };
@@ -163,22 +173,30 @@ impl Core {
         };
         let (options, access) = (sink.options.clone(), self.access.clone());
         let schema = planned.visible_schema();
-        self.graph.sinks.writer_starts(name, &schema, || {
-            io::open_sink(&FileOptions::parse(&options)?, schema.clone(), &access)
-        })?;
+        self.graph
+            .sinks
+            .writer_starts(name, &schema, || io::open_sink(&FileOptions::parse(&options)?, schema.clone(), &access))?;
         planned.label = format!("sink \"{name}\"");
         let before = self.graph.sinks.rows(name);
+        match self.write_started_sink(name, planned) {
+            Ok(Written::Whole) => Ok(Some((self.graph.sinks.rows(name) - before) as usize)),
+            Ok(Written::GoesOn) => Ok(None),
+            Err(error) => {
+                self.graph.sinks.writer_failed(name, &error);
+                Err(error)
+            }
+        }
+    }
+
+    fn write_started_sink(&mut self, name: &str, planned: Planned) -> Result<Written> {
         self.tick()?;
         let id = self.start(planned, Destination::Sink(name.into()))?;
         let read = self.graph.read_to_end(id, &self.settings);
-        if !self.ends_by_itself(id) && read.is_ok() {
-            return Ok(None);
-        }
-        if let Err(error) = &read {
-            self.graph.sinks.writer_failed(name, error);
+        if read.is_ok() && !self.ends_by_itself(id) {
+            return Ok(Written::GoesOn);
         }
         self.stop(id);
-        read.map(|()| Some((self.graph.sinks.rows(name) - before) as usize))
+        read.map(|()| Written::Whole)
     }
 
     /// Plans a query that will have a name. It cannot refer to that name.

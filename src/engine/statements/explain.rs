@@ -23,9 +23,11 @@ impl Core {
                 .into());
         }
         let read = self.graph.read_to_end(id, &self.settings);
-        let pipeline = self.graph.remove(id);
+        let Some(pipeline) = self.graph.remove(id) else { return Ok(Done::Text(plan::explain(&plan, None))) };
         read?;
-        let metrics = pipeline.map(|pipeline| pipeline.dataflow.metrics());
-        Ok(Done::Text(plan::explain(&plan, metrics.as_deref())))
+        match pipeline.error {
+            Some(error) => Err(error),
+            None => Ok(Done::Text(plan::explain(&plan, Some(&pipeline.dataflow.metrics())))),
+        }
     }
 }

@@ -41,7 +41,8 @@ impl Core {
             Collected::All(batches) => Ok(batches),
             Collected::Open(id) => {
                 self.stop(id);
-                let message = format!("the query reads what is not closed, so its rows for \"{}\" never end", target.value);
+                let message =
+                    format!("the query reads what is not closed, so its rows for \"{}\" never end", target.value);
                 Err(at(target, Code::Unsupported, message)
                     .hint("CREATE STREAM … AS names the rows of a query that goes on.")
                     .into())

@@ -35,7 +35,11 @@ impl Core {
             AdvanceClock::To(time) => time,
         };
         if to < now {
-            return Err(StatementError::new(Code::InvalidArgument, format!("the clock is at {now} and never goes back")).into());
+            return Err(StatementError::new(
+                Code::InvalidArgument,
+                format!("the clock is at {now} and never goes back"),
+            )
+            .into());
         }
         self.graph.advance(to)?;
         self.graph.flush()?;

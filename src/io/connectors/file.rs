@@ -1,14 +1,14 @@
 //! Files, one or several by a pattern, and the process's input and output.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 
-use crate::error::{Error, InternalError, Result};
+use crate::error::{Code, Error, InternalError, OutsideError, Result};
 use crate::io::access::Access;
-use crate::io::formats::{self, Reader, Writer};
+use crate::io::formats::{self, Decoded, FileReader, FileWriter};
 use crate::io::input::{Input, Meter};
 use crate::io::options::{Connector, FileOptions};
 use crate::io::output::Output;
@@ -16,79 +16,109 @@ use crate::io::rejects::Rejects;
 use crate::io::schema::Wanted;
 use crate::io::{Position, Sink, Source, SourceCounts};
 
-/// The columns of what `options` names: those of the first file.
-pub(crate) fn infer(options: &FileOptions, access: &Access) -> Result<SchemaRef> {
-    match paths(options, access)?.first() {
-        Some(path) => formats::infer(path, options, access),
-        None => Err(InternalError::new("a pattern without a match was not refused").into()),
-    }
-}
-
-fn paths(options: &FileOptions, access: &Access) -> Result<Vec<PathBuf>> {
-    match options.connector {
-        Connector::File => access.glob(&options.path),
-        Connector::Stdio => Ok(vec![PathBuf::from(&options.path)]),
-    }
-}
-
-/// Reads files one after the other.
+/// Reads files one after the other, in the order of their names.
 pub(crate) struct FileSource {
     options: FileOptions,
     access: Access,
     wanted: Wanted,
-    paths: Vec<PathBuf>,
+    files: Vec<PathBuf>,
+    current: Option<Current>,
     position: Position,
-    reader: Option<(Arc<str>, Box<dyn Reader>)>,
     rejects: Rejects,
-    /// What ends the reading, once the good rows before it were handed out.
-    failed: Option<Error>,
-    rows: u64,
     meter: Meter,
-    bytes_all: Option<u64>,
+    rows: u64,
+    /// The error that comes after the good rows before it, and then for ever.
+    failed: Option<Error>,
+}
+
+/// The file that is being read.
+struct Current {
+    reader: Box<dyn FileReader>,
+    origin: Arc<str>,
+    size: Option<u64>,
+    /// What the meter said when it was opened.
+    bytes_before: u64,
 }
 
 impl FileSource {
+    /// Finds the files and opens the first, so that what is wrong with it is known at once.
     pub fn open(
         options: &FileOptions,
         schema: SchemaRef,
         projection: Option<&[usize]>,
         access: &Access,
     ) -> Result<FileSource> {
-        let paths = paths(options, access)?;
         let mut source = FileSource {
+            files: files(options, access)?,
             options: options.clone(),
             access: access.clone(),
             wanted: Wanted::new(schema, projection)?,
-            bytes_all: bytes_of(&paths, options, access),
-            paths,
+            current: None,
             position: Position::default(),
-            reader: None,
             rejects: Rejects::new(options),
-            failed: None,
-            rows: 0,
             meter: Meter::default(),
+            rows: 0,
+            failed: None,
         };
-        source.open_next()?;
+        source.current = source.open_file()?;
         Ok(source)
     }
 
-    /// Opens the file at the position, if there is one.
-    fn open_next(&mut self) -> Result<()> {
-        let at = usize::try_from(self.position.file).unwrap_or(usize::MAX);
-        self.reader = match self.paths.get(at) {
-            Some(path) => Some(formats::open(path, &self.options, &self.wanted, &self.access, self.meter.clone())?),
-            None => None,
-        };
-        Ok(())
+    /// Opens the file at the position; none after the last.
+    fn open_file(&self) -> Result<Option<Current>> {
+        let file = usize::try_from(self.position.file).ok().and_then(|file| self.files.get(file));
+        let Some(path) = file else { return Ok(None) };
+        let bytes_before = self.meter.bytes();
+        let input = Input::open(path, &self.options, &self.access, self.meter.clone())?;
+        let (origin, size) = (input.origin.clone(), input.size());
+        let mut reader = formats::open(input, &self.options, &self.wanted)?;
+        if self.position.row > 0 {
+            reader.skip(self.position.row)?;
+        }
+        Ok(Some(Current { reader, origin, size, bytes_before }))
     }
-}
 
-fn bytes_of(paths: &[PathBuf], options: &FileOptions, access: &Access) -> Option<u64> {
-    if options.connector == Connector::Stdio {
-        return None;
+    /// The next rows of the files, good and bad.
+    fn read(&mut self) -> Result<Option<(Arc<str>, Decoded)>> {
+        loop {
+            if self.current.is_none() {
+                self.current = self.open_file()?;
+            }
+            let Some(current) = &mut self.current else { return Ok(None) };
+            if let Some(decoded) = current.reader.next()? {
+                return Ok(Some((current.origin.clone(), decoded)));
+            }
+            self.current = None;
+            self.position = Position { file: self.position.file + 1, row: 0 };
+        }
     }
-    let size = |path: &PathBuf| Input::open(path, options, access, Meter::default()).ok()?.size();
-    paths.iter().map(size).sum()
+
+    fn deliver(&mut self, origin: &Arc<str>, decoded: Decoded) -> Result<RecordBatch> {
+        let Decoded { mut rows, bad, taken } = decoded;
+        if let Some(fatal) = self.rejects.take(origin, bad) {
+            // The rows before the bad one come out first, so that it does not matter how rows are cut into batches.
+            // The position stays before the bad one: reading on from there meets it again.
+            self.failed = Some(fatal.error.clone());
+            self.position.row += fatal.rows_before;
+            if fatal.good_rows == 0 {
+                return Err(fatal.error);
+            }
+            rows = rows.slice(0, fatal.good_rows);
+        } else {
+            self.position.row += taken;
+        }
+        self.rows += rows.num_rows() as u64;
+        Ok(rows)
+    }
+
+    fn file_progress(&self) -> f64 {
+        let Some(current) = &self.current else { return 0.0 };
+        let by_bytes = || {
+            let read = (self.meter.bytes() - current.bytes_before) as f64;
+            current.size.map_or(0.0, |size| if size == 0 { 1.0 } else { read / size as f64 })
+        };
+        current.reader.progress().unwrap_or_else(by_bytes).clamp(0.0, 1.0)
+    }
 }
 
 impl Source for FileSource {
@@ -97,27 +127,13 @@ impl Source for FileSource {
     }
 
     fn next_batch(&mut self) -> Result<Option<RecordBatch>> {
-        loop {
-            if let Some(error) = &self.failed {
-                return Err(error.clone());
-            }
-            let Some((origin, reader)) = &mut self.reader else { return Ok(None) };
-            let Some(rows) = reader.next()? else {
-                self.position = Position { file: self.position.file + 1, row: 0 };
-                self.open_next()?;
-                continue;
-            };
-            self.position.row += rows.read;
-            let mut batch = rows.batch;
-            if let Some(fatal) = self.rejects.take(origin, rows.bad) {
-                batch = batch.slice(0, fatal.good_rows.min(batch.num_rows()));
-                self.failed = Some(fatal.error);
-                if batch.num_rows() == 0 {
-                    continue;
-                }
-            }
-            self.rows += batch.num_rows() as u64;
-            return Ok(Some(batch));
+        if let Some(error) = &self.failed {
+            return Err(error.clone());
+        }
+        let read = self.read().inspect_err(|error| self.failed = Some(error.clone()));
+        match read? {
+            Some((origin, decoded)) => self.deliver(&origin, decoded).map(Some),
+            None => Ok(None),
         }
     }
 
@@ -126,16 +142,26 @@ impl Source for FileSource {
     }
 
     fn seek(&mut self, position: &Position) -> Result<()> {
-        if self.position == *position {
+        if *position == self.position && self.failed.is_none() {
             return Ok(());
         }
-        self.position = *position;
-        self.failed = None;
-        self.open_next()?;
-        match &mut self.reader {
-            Some((_, reader)) => reader.skip(position.row),
-            None => Ok(()),
+        if self.options.connector == Connector::Stdio && self.meter.bytes() > 0 && self.position.row > 0 {
+            let message = "the standard input can't be read again from an earlier place";
+            return Err(OutsideError::new(Code::Unsupported, message)
+                .hint("Read from a file to be able to resume.")
+                .into());
         }
+        self.failed = None;
+        if self.options.connector == Connector::Stdio
+            && let Some(current) = &mut self.current
+        {
+            // What a new run is given is the same input from its beginning.
+            current.reader.skip(position.row)?;
+        } else {
+            self.current = None;
+        }
+        self.position = *position;
+        Ok(())
     }
 
     fn counts(&self) -> SourceCounts {
@@ -148,10 +174,12 @@ impl Source for FileSource {
     }
 
     fn progress(&self) -> Option<f64> {
-        match (&self.reader, self.bytes_all) {
-            (None, _) => Some(1.0),
-            (Some(_), Some(all)) if all > 0 => Some((self.meter.bytes() as f64 / all as f64).min(1.0)),
-            (Some(_), Some(_) | None) => None,
+        match self.options.connector {
+            Connector::Stdio => None,
+            Connector::File => {
+                let done = self.position.file as f64 + self.file_progress();
+                Some((done / self.files.len().max(1) as f64).min(1.0))
+            }
         }
     }
 
@@ -160,25 +188,50 @@ impl Source for FileSource {
     }
 }
 
-/// Writes one file.
+/// The files that `options` names; for the process's input a single one without a path.
+fn files(options: &FileOptions, access: &Access) -> Result<Vec<PathBuf>> {
+    match options.connector {
+        Connector::File => access.glob(&options.path),
+        Connector::Stdio => Ok(vec![PathBuf::from("-")]),
+    }
+}
+
+/// The columns of the first file.
+pub(crate) fn infer(options: &FileOptions, access: &Access) -> Result<SchemaRef> {
+    let files = files(options, access)?;
+    let first = files.first().map_or(Path::new(&options.path), PathBuf::as_path);
+    formats::infer(Input::peek(first, options, access)?, options)
+}
+
+/// Writes one file, or to the process's output.
 pub(crate) struct FileSink {
-    writer: Option<Box<dyn Writer>>,
+    schema: SchemaRef,
+    /// None once it is finished.
+    writer: Option<Box<dyn FileWriter>>,
 }
 
 impl FileSink {
     pub fn open(options: &FileOptions, schema: SchemaRef, access: &Access) -> Result<FileSink> {
         let output = Output::open(options, access)?;
-        Ok(FileSink { writer: Some(formats::create(output, options, &schema)?) })
+        let writer = formats::create(output, options, &schema)?;
+        Ok(FileSink { schema, writer: Some(writer) })
     }
 
-    fn writer(&mut self) -> Result<&mut Box<dyn Writer>> {
-        self.writer.as_mut().ok_or_else(|| InternalError::new("a file was written after its end").into())
+    fn writer(&mut self) -> Result<&mut Box<dyn FileWriter>> {
+        self.writer.as_mut().ok_or_else(|| InternalError::new("a finished sink was written to").into())
     }
 }
 
 impl Sink for FileSink {
     fn write(&mut self, batch: &RecordBatch) -> Result<()> {
-        self.writer()?.write(batch)
+        let types =
+            |schema: &SchemaRef| schema.fields().iter().map(|field| field.data_type().clone()).collect::<Vec<_>>();
+        if types(&batch.schema()) != types(&self.schema) {
+            return Err(InternalError::new("a batch does not have the columns of its sink").into());
+        }
+        // The names are the sink's: a query may have called its columns otherwise.
+        let batch = crate::io::schema::batch_of(&self.schema, batch.columns().to_vec(), batch.num_rows())?;
+        self.writer()?.write(&batch)
     }
 
     fn flush(&mut self) -> Result<()> {
@@ -187,8 +240,43 @@ impl Sink for FileSink {
 
     fn finish(&mut self) -> Result<()> {
         match self.writer.take() {
-            Some(writer) => writer.finish()?.finish(),
+            Some(writer) => writer.finish(),
             None => Ok(()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use arrow::datatypes::{DataType, Field, Schema};
+
+    fn source(directory: &Path, text: &str) -> FileSource {
+        let path = directory.join("a.csv");
+        std::fs::write(&path, text).unwrap();
+        let access = Access::directories([directory]).unwrap();
+        let options = FileOptions::for_path(&path.display().to_string()).unwrap();
+        let schema = Arc::new(Schema::new(vec![Field::new("a", DataType::Int64, true)]));
+        FileSource::open(&options, schema, None, &access).unwrap()
+    }
+
+    #[test]
+    fn reading_on_from_a_bad_row_meets_it_again() {
+        let directory = tempfile::tempdir().unwrap();
+        let text = "a\n1\n2\nx\n4\n";
+        let mut first = source(directory.path(), text);
+        assert_eq!(first.next_batch().unwrap().unwrap().num_rows(), 2);
+        assert_eq!(first.position(), Position { file: 0, row: 2 });
+        let failed = first.next_batch().unwrap_err();
+        let mut second = source(directory.path(), text);
+        second.seek(&first.position()).unwrap();
+        assert_eq!(second.next_batch().unwrap_err(), failed);
+    }
+
+    #[test]
+    fn a_quote_within_a_plain_field_hides_no_rows() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut read = source(directory.path(), "a,b\n1,5\" pipe\n2,y\n3,z\n");
+        assert_eq!(read.next_batch().unwrap().unwrap().num_rows(), 3);
     }
 }

@@ -1,24 +1,36 @@
-//! Batches that are in memory already, as a source.
+//! Rows that are in memory already: for tests, and for hosts that have them.
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 
-use crate::error::Result;
+use crate::error::{Code, DataError, Result};
 use crate::io::{Position, Source, SourceCounts};
 
-/// Some batches, read one after the other.
+/// Batches that are handed out in order.
+#[derive(Debug, Clone)]
 pub struct MemorySource {
     schema: SchemaRef,
     batches: Vec<RecordBatch>,
+    /// The next batch, and how many of its rows are gone already.
     next: usize,
     offset: usize,
-    rows: u64,
+    position: Position,
+    counts: SourceCounts,
 }
 
 impl MemorySource {
-    /// A source of batches of columns `schema`.
-    pub fn new(schema: SchemaRef, batches: Vec<RecordBatch>) -> MemorySource {
-        MemorySource { schema, batches, next: 0, offset: 0, rows: 0 }
+    /// A source of these batches. All of them must have the columns of `schema`.
+    pub fn new(schema: SchemaRef, batches: Vec<RecordBatch>) -> Result<MemorySource> {
+        if let Some(other) = batches.iter().find(|batch| batch.schema().fields() != schema.fields()) {
+            let message = format!("a batch has the columns {:?}, not those of its source", other.schema().fields());
+            return Err(DataError::new(Code::SchemaMismatch, message).into());
+        }
+        let (position, counts) = (Position::default(), SourceCounts::default());
+        Ok(MemorySource { schema, batches, next: 0, offset: 0, position, counts })
+    }
+
+    fn rows(&self) -> u64 {
+        self.batches.iter().map(|batch| batch.num_rows() as u64).sum()
     }
 }
 
@@ -29,16 +41,15 @@ impl Source for MemorySource {
 
     fn next_batch(&mut self) -> Result<Option<RecordBatch>> {
         let Some(batch) = self.batches.get(self.next) else { return Ok(None) };
-        let rest = batch.slice(self.offset, batch.num_rows() - self.offset);
-        self.next += 1;
-        self.offset = 0;
-        self.rows += rest.num_rows() as u64;
-        Ok(Some(rest))
+        let batch = batch.slice(self.offset, batch.num_rows() - self.offset);
+        (self.next, self.offset) = (self.next + 1, 0);
+        self.position.row += batch.num_rows() as u64;
+        self.counts.rows += batch.num_rows() as u64;
+        Ok(Some(batch))
     }
 
     fn position(&self) -> Position {
-        let before: usize = self.batches[..self.next].iter().map(RecordBatch::num_rows).sum();
-        Position { file: 0, row: (before + self.offset) as u64 }
+        self.position
     }
 
     fn seek(&mut self, position: &Position) -> Result<()> {
@@ -51,18 +62,50 @@ impl Source for MemorySource {
             self.next += 1;
         }
         self.offset = if self.next < self.batches.len() { left } else { 0 };
+        self.position = Position { file: 0, row: position.row.min(self.rows()) };
         Ok(())
     }
 
     fn counts(&self) -> SourceCounts {
-        SourceCounts { rows: self.rows, ..SourceCounts::default() }
+        self.counts
     }
 
     fn progress(&self) -> Option<f64> {
-        Some(self.next as f64 / self.batches.len().max(1) as f64)
+        let rows = self.rows();
+        Some(if rows == 0 { 1.0 } else { self.position.row as f64 / rows as f64 })
     }
 
     fn take_dead_letters(&mut self) -> Result<Option<RecordBatch>> {
         Ok(None)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::Int64Array;
+    use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+
+    use super::*;
+
+    #[test]
+    fn a_seek_gives_exactly_the_rows_that_are_left() {
+        let schema: SchemaRef = Arc::new(Schema::new(vec![Field::new("a", DataType::Int64, false)]));
+        let batch =
+            |values: Vec<i64>| RecordBatch::try_new(schema.clone(), vec![Arc::new(Int64Array::from(values))]).unwrap();
+        let mut source =
+            MemorySource::new(schema.clone(), vec![batch(vec![1, 2, 3]), batch(vec![]), batch(vec![4])]).unwrap();
+        for row in 0..6 {
+            source.seek(&Position { file: 0, row }).unwrap();
+            let mut left = 0;
+            while let Some(batch) = source.next_batch().unwrap() {
+                left += batch.num_rows() as u64;
+            }
+            assert_eq!(left, 4_u64.saturating_sub(row));
+            assert_eq!(source.position().row, 4);
+        }
+        let other = Arc::new(Schema::new(vec![Field::new("b", DataType::Int64, false)]));
+        assert!(MemorySource::new(other, vec![batch(vec![1])]).is_err());
     }
 }

@@ -1,4 +1,4 @@
 //! Where rows come from and go to.
 
-pub mod file;
+pub(super) mod file;
 pub mod memory;

@@ -181,8 +181,15 @@ struct Final {
 
 impl Operator for Final {
     fn on_batch(&mut self, _: Port, batch: Batch, _: &mut Output) -> Result<()> {
-        let (_, groups) = self.groups.number(&batch)?;
-        self.groups.update(&batch, &groups)
+        let (_, mut groups) = self.groups.number(&batch)?;
+        self.groups.update(&batch, &groups)?;
+        if batch.kinds().is_some() {
+            groups.retain(|group| !self.groups.is_there(*group));
+            groups.sort_unstable();
+            groups.dedup();
+            self.groups.forget(&groups);
+        }
+        Ok(())
     }
 
     fn on_eof(&mut self, out: &mut Output) -> Result<()> {

@@ -576,6 +576,19 @@ fn a_sum_that_is_too_large_is_an_error_and_no_other_number() {
 }
 
 #[test]
+fn groups_without_rows_are_forgotten() {
+    let schema = Arc::new(Schema::new(vec![Field::new("k", DataType::Int64, true)]));
+    for emit in [AggregateEmit::Final, AggregateEmit::Changes] {
+        let mut operator = build(&over_changelog("k", "count(*)", emit), &[]).unwrap();
+        for (rows, left) in [("+I 1 | +I 2 | +I 2", 2), ("-D 2 | -D 2", 1), ("+I 3 | -D 3 | -D 1", 0)] {
+            let batch = Event::Batch(Port(0), testing::batch(&schema, rows));
+            deliver(operator.as_mut(), batch, &mut Output::default()).unwrap();
+            assert_eq!(operator.state_size().rows, left, "{emit:?} after {rows}");
+        }
+    }
+}
+
+#[test]
 fn results_come_in_batches_of_bounded_size() {
     let node = query("id", "count(*)");
     let rows = input(&node, &Dice(3).rows(20_000));

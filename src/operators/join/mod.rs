@@ -11,6 +11,8 @@
 
 mod kept;
 mod saved;
+#[cfg(test)]
+mod tests;
 
 use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch};
 use arrow::compute::filter;
@@ -18,16 +20,13 @@ use arrow::datatypes::SchemaRef;
 
 use crate::error::Result;
 use crate::expr::Expr;
+use crate::operators::rows::{BATCH_ROWS, append_only, record_batch};
 use crate::operators::{Operator, Output, Port, StateSize};
 use crate::plan::node::{JoinEmit, JoinKeep, KeyedJoin};
-use crate::state::{GroupIndex, RowId, RowStore, Snapshot};
+use crate::state::{Changes, GroupIndex, RowId, RowStore, Snapshot};
 use crate::types::{Batch, Epoch};
 
 use kept::Kept;
-use saved::Dirty;
-
-/// Results come out in batches of about so many rows.
-const BATCH_ROWS: usize = 8_192;
 
 /// Builds the operator of a keyed join.
 pub fn build(node: &KeyedJoin, snapshots: &[Snapshot]) -> Result<Box<dyn Operator>> {
@@ -48,7 +47,9 @@ pub fn build(node: &KeyedJoin, snapshots: &[Snapshot]) -> Result<Box<dyn Operato
         appeared: vec![],
         loners: vec![],
         next: 0,
-        dirty: Dirty::default(),
+        loners_saved: 0,
+        loners_gone: false,
+        changes: Changes::default(),
     };
     join.restore(snapshots)?;
     Ok(Box::new(join))
@@ -68,7 +69,11 @@ struct Join {
     loners: Vec<(u64, usize, RowId)>,
     /// The number of the next key or loner to appear.
     next: u64,
-    dirty: Dirty,
+    /// How many of the loners are in a snapshot.
+    loners_saved: usize,
+    /// Whether the loners of earlier snapshots have come out.
+    loners_gone: bool,
+    changes: Changes,
 }
 
 struct Side {
@@ -79,10 +84,17 @@ struct Side {
     picked: Vec<Option<RowId>>,
 }
 
+/// Whose turn it is at the end.
+enum Turn {
+    Key(u32),
+    Loner(usize, RowId),
+}
+
 impl Operator for Join {
     fn on_batch(&mut self, port: Port, batch: Batch, out: &mut Output) -> Result<()> {
-        let slots = self.number(port.0, batch.rows())?;
-        let first = self.sides[port.0].store.append(batch.rows())?;
+        let rows = append_only(&batch, "a keyed join")?;
+        let slots = self.number(port.0, rows)?;
+        let first = self.sides[port.0].store.append(rows)?;
         let mut emptied = vec![];
         for (row, slot) in slots.into_iter().enumerate() {
             match slot {
@@ -109,7 +121,9 @@ impl Operator for Join {
     fn state_size(&self) -> StateSize {
         let stores: usize = self.sides.iter().map(|side| side.store.bytes() + side.kept.bytes()).sum();
         let rows = self.sides.iter().map(|side| side.store.live()).sum();
-        StateSize { rows, bytes: self.index.bytes() + stores + self.appeared.capacity() * size_of::<Option<u64>>() }
+        let loners = self.loners.capacity() * size_of::<(u64, usize, RowId)>();
+        let appeared = self.appeared.capacity() * size_of::<Option<u64>>();
+        StateSize { rows, bytes: self.index.bytes() + stores + loners + appeared + self.changes.bytes() }
     }
 }
 
@@ -149,7 +163,7 @@ impl Join {
             self.appeared[slot as usize] = Some(self.next);
             self.next += 1;
         }
-        self.dirty.mark(slot);
+        self.changes.mark(slot);
         let Side { kept, store, .. } = &mut self.sides[side];
         kept.offer(self.keep, slot, row, store);
         match self.emit {
@@ -188,6 +202,17 @@ impl Join {
         if self.sides.iter().zip(&self.required).any(missing) {
             return Ok(());
         }
+        // Nearly all keys of nearly all joins hold at most one row a side.
+        if self.sides.iter().all(|side| side.kept.rows(slot).len() <= 1) {
+            for Side { kept, picked, .. } in &mut self.sides {
+                picked.push(kept.rows(slot).first().copied());
+            }
+            return self.say_if_full(out);
+        }
+        self.pick_product(slot, out)
+    }
+
+    fn pick_product(&mut self, slot: u32, out: &mut Output) -> Result<()> {
         let lists: Vec<Vec<Option<RowId>>> = self
             .sides
             .iter()
@@ -236,38 +261,35 @@ impl Join {
             let picked = std::mem::take(&mut side.picked);
             columns.extend(side.store.gather(&picked)?);
         }
-        let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(rows));
-        out.push(Batch::append_only(RecordBatch::try_new_with_options(self.schema.clone(), columns, &options)?));
+        out.push(Batch::append_only(record_batch(&self.schema, columns, rows)?));
         Ok(())
     }
 
     /// The end: every key in the order in which it appeared, and rows without a key among them.
     fn finish(&mut self, out: &mut Output) -> Result<()> {
-        let mut order: Vec<(u64, Result<u32, (usize, RowId)>)> = vec![];
+        let mut order = vec![];
         for slot in self.index.groups_in_order() {
-            order.extend(self.appeared[slot as usize].map(|appeared| (appeared, Ok(slot))));
+            order.extend(self.appeared[slot as usize].map(|appeared| (appeared, Turn::Key(slot))));
         }
-        order.extend(self.loners.drain(..).map(|(came, side, row)| (came, Err((side, row)))));
+        order.extend(self.loners.drain(..).map(|(came, side, row)| (came, Turn::Loner(side, row))));
         order.sort_unstable_by_key(|(appeared, _)| *appeared);
         let mut emptied = vec![];
         for (_, key) in order {
             match key {
-                Ok(slot) => {
+                Turn::Key(slot) => {
                     self.pick(slot, out)?;
                     emptied.push(slot);
                 }
-                Err((side, row)) => {
+                Turn::Loner(side, row) => {
                     self.pick_alone(side, row, out)?;
                     self.sides[side].store.release(1);
                 }
             }
         }
         self.say(out)?;
-        for slot in &emptied {
-            self.dirty.mark(*slot);
-            self.clear(*slot);
-        }
-        self.dirty.forget_loners();
+        emptied.iter().for_each(|slot| self.clear(*slot));
+        self.loners_gone |= self.loners_saved > 0;
+        self.loners_saved = 0;
         self.forget(&emptied)?;
         self.compact()
     }
@@ -285,7 +307,7 @@ impl Join {
             emptied.iter().copied().filter(|slot| self.appeared[*slot as usize].is_none()).collect();
         gone.sort_unstable();
         gone.dedup();
-        self.dirty.bury(&self.index, &gone)?;
+        self.changes.bury(&self.index, &gone)?;
         self.index.remove(&gone);
         Ok(())
     }

@@ -6,7 +6,8 @@ use arrow::array::{ArrayRef, AsArray, RecordBatch, UInt64Array};
 use arrow::datatypes::UInt64Type;
 
 use crate::error::{InternalError, Result};
-use crate::state::{GroupIndex, RowId, Snapshot, table};
+use crate::operators::rows::record_batch;
+use crate::state::{RowId, Snapshot, StateTable, table};
 use crate::types::Epoch;
 
 use super::Join;
@@ -22,87 +23,49 @@ const LONERS: &str = "loners";
 /// Present if the rows without a key of earlier snapshots are gone.
 const LONERS_GONE: &str = "loners_gone";
 
-/// What has changed since the last snapshot.
-#[derive(Default)]
-pub(super) struct Dirty {
-    slots: Vec<u32>,
-    marked: Vec<bool>,
-    gone: Vec<Vec<ArrayRef>>,
-    /// How many of the loners are saved already.
-    loners_saved: usize,
-    loners_gone: bool,
-}
-
-impl Dirty {
-    pub fn mark(&mut self, slot: u32) {
-        let at = slot as usize;
-        if at >= self.marked.len() {
-            self.marked.resize(at + 1, false);
-        }
-        if !std::mem::replace(&mut self.marked[at], true) {
-            self.slots.push(slot);
-        }
-    }
-
-    /// Remembers the keys of slots that are about to be freed.
-    pub fn bury(&mut self, index: &GroupIndex, slots: &[u32]) -> Result<()> {
-        if slots.is_empty() {
-            return Ok(());
-        }
-        self.gone.push(index.keys(slots)?);
-        for slot in slots {
-            if let Some(marked) = self.marked.get_mut(*slot as usize) {
-                *marked = false;
-            }
-        }
-        let marked = &self.marked;
-        self.slots.retain(|slot| marked[*slot as usize]);
-        Ok(())
-    }
-
-    pub fn forget_loners(&mut self) {
-        self.loners_gone = true;
-        self.loners_saved = 0;
-    }
-}
-
 impl Join {
     pub(super) fn save(&mut self, since: Epoch) -> Result<Snapshot> {
-        let mut dirty = std::mem::take(&mut self.dirty);
-        if since == Epoch::ZERO {
-            dirty.slots = self.index.groups_in_order();
-            dirty.gone.clear();
-            dirty.loners_saved = 0;
-            dirty.loners_gone = false;
-        }
-        let slots: Vec<u32> = dirty.slots.into_iter().filter(|slot| self.appeared[*slot as usize].is_some()).collect();
+        let (slots, gone) = self.changes.take(&self.index, since)?;
+        let full = since == Epoch::ZERO;
         let mut tables = vec![];
-        for gone in &dirty.gone {
-            tables.push(table(GONE, gone.clone(), gone.first().map_or(0, |column| column.len()))?);
+        if let Some(rows) = gone.first().map(|column| column.len()) {
+            tables.push(table(GONE, gone, rows)?);
         }
-        let appeared: UInt64Array = slots.iter().map(|slot| self.appeared[*slot as usize]).collect();
-        let mut keys = self.index.keys(&slots)?;
-        keys.push(Arc::new(appeared));
-        tables.push(table(KEYS, keys, slots.len())?);
-        if dirty.loners_gone {
+        tables.push(self.save_keys(&slots)?);
+        if std::mem::take(&mut self.loners_gone) && !full {
             tables.push(table(LONERS_GONE, vec![], 1)?);
         }
-        for (side, state) in self.sides.iter().enumerate() {
-            let rows: Vec<(u32, RowId)> =
-                slots.iter().flat_map(|slot| state.kept.rows(*slot).iter().map(|row| (*slot, *row))).collect();
-            let ids: Vec<Option<RowId>> = rows.iter().map(|(_, row)| Some(*row)).collect();
-            let mut columns = self.index.keys(&rows.iter().map(|(slot, _)| *slot).collect::<Vec<_>>())?;
-            columns.extend(state.store.gather(&ids)?);
-            tables.push(table(ROWS, columns, rows.len())?);
-
-            let loners = self.loners[dirty.loners_saved..].iter().filter(|(_, of, _)| *of == side);
-            let (came, ids): (Vec<u64>, Vec<Option<RowId>>) = loners.map(|(came, _, row)| (*came, Some(*row))).unzip();
-            let mut columns: Vec<ArrayRef> = vec![Arc::new(UInt64Array::from(came))];
-            columns.extend(state.store.gather(&ids)?);
-            tables.push(table(LONERS, columns, ids.len())?);
+        let from = if full { 0 } else { self.loners_saved };
+        for side in 0..self.sides.len() {
+            tables.push(self.save_rows(side, &slots)?);
+            tables.push(self.save_loners(side, from)?);
         }
-        self.dirty.loners_saved = self.loners.len();
+        self.loners_saved = self.loners.len();
         Ok(Snapshot { tables })
+    }
+
+    fn save_keys(&self, slots: &[u32]) -> Result<StateTable> {
+        let appeared: UInt64Array = slots.iter().map(|slot| self.appeared[*slot as usize]).collect();
+        let mut columns = self.index.keys(slots)?;
+        columns.push(Arc::new(appeared));
+        table(KEYS, columns, slots.len())
+    }
+
+    fn save_rows(&self, side: usize, slots: &[u32]) -> Result<StateTable> {
+        let state = &self.sides[side];
+        let rows = slots.iter().flat_map(|slot| state.kept.rows(*slot).iter().map(|row| (*slot, Some(*row))));
+        let (owners, ids): (Vec<u32>, Vec<Option<RowId>>) = rows.unzip();
+        let mut columns = self.index.keys(&owners)?;
+        columns.extend(state.store.gather(&ids)?);
+        table(ROWS, columns, ids.len())
+    }
+
+    fn save_loners(&self, side: usize, from: usize) -> Result<StateTable> {
+        let loners = self.loners.iter().skip(from).filter(|(_, of, _)| *of == side);
+        let (came, ids): (Vec<u64>, Vec<Option<RowId>>) = loners.map(|(came, _, row)| (*came, Some(*row))).unzip();
+        let mut columns: Vec<ArrayRef> = vec![Arc::new(UInt64Array::from(came))];
+        columns.extend(self.sides[side].store.gather(&ids)?);
+        table(LONERS, columns, ids.len())
     }
 
     pub(super) fn restore(&mut self, snapshots: &[Snapshot]) -> Result<()> {
@@ -114,7 +77,9 @@ impl Join {
                 self.restore_keys(keys)?;
             }
             if snapshot.table(LONERS_GONE).is_some() {
-                self.loners.clear();
+                for (_, side, _) in self.loners.drain(..) {
+                    self.sides[side].store.release(1);
+                }
             }
             for (side, table) in snapshot.tables.iter().filter(|table| table.name == ROWS).enumerate() {
                 self.restore_rows(side, &table.rows)?;
@@ -124,7 +89,8 @@ impl Join {
             }
         }
         self.loners.sort_unstable_by_key(|(came, _, _)| *came);
-        self.dirty = Dirty { loners_saved: self.loners.len(), ..Dirty::default() };
+        self.loners_saved = self.loners.len();
+        self.changes.restored(&self.index.groups_in_order());
         Ok(())
     }
 
@@ -183,9 +149,7 @@ impl Join {
         let Some(state) = self.sides.get(side) else {
             return Err(InternalError::new("a saved join has more sides than the join").into());
         };
-        let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(saved.num_rows()));
-        let columns = saved.columns()[width..].to_vec();
-        Ok(RecordBatch::try_new_with_options(state.store.schema().clone(), columns, &options)?)
+        record_batch(state.store.schema(), saved.columns()[width..].to_vec(), saved.num_rows())
     }
 }
 

@@ -114,3 +114,6 @@ pub fn per_batch<L: StatefulBatchLogic + 'static>(
 
     Arc::new(Factory { output, build })
 }
+
+#[cfg(test)]
+mod tests;

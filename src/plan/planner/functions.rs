@@ -4,9 +4,9 @@
 //! and a continuous query outlives that. `close_reason()` and the `COLLECT` key are markers: they are
 //! planned like any function and taken out again when the plan becomes a [`crate::plan::Node`].
 
-use std::collections::{BTreeSet, HashSet};
-use std::sync::Arc;
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, LazyLock};
 
 use arrow::datatypes::{DataType, TimeUnit};
 use datafusion_common::{Result as PlanResult, ScalarValue, internal_err, not_impl_err};
@@ -26,20 +26,32 @@ pub(super) const COLLECT_MARKER: &str = "__collect";
 /// The marker aggregate that gives why a `COLLECT` window closed.
 pub(super) const CLOSE_REASON: &str = "close_reason";
 
-/// Puts every built-in function into `catalog`.
-pub(super) fn register_builtin(catalog: &mut Catalog) {
+/// The functions by name.
+type ByName<F> = HashMap<String, Arc<F>>;
+
+/// DataFusion's and the JSON functions. They are gathered once, because there are hundreds of them.
+static BUILT_IN: LazyLock<(ByName<ScalarUDF>, ByName<AggregateUDF>)> = LazyLock::new(|| {
     let mut scalars = datafusion_functions::all_default_functions();
     scalars.extend(datafusion_functions_nested::all_default_nested_functions());
-    scalars.extend(json().functions);
-    for function in scalars {
-        for name in function.aliases() {
-            catalog.scalars.insert(name.clone(), function.clone());
-        }
-        catalog.scalars.insert(function.name().to_string(), function);
-    }
+    scalars.extend(json().functions.clone());
+    let scalars = scalars.into_iter().flat_map(|function| {
+        let names: Vec<String> = function.aliases().iter().cloned().chain([function.name().to_string()]).collect();
+        names.into_iter().map(move |name| (name, function.clone()))
+    });
+    let aggregates =
+        datafusion_functions_aggregate::all_default_aggregate_functions().into_iter().flat_map(|function| {
+            let names: Vec<String> = function.aliases().iter().cloned().chain([function.name().to_string()]).collect();
+            names.into_iter().map(move |name| (name, function.clone()))
+        });
+    (scalars.collect(), aggregates.collect())
+});
+
+/// Puts every built-in function into `catalog`.
+pub(super) fn register_builtin(catalog: &mut Catalog) {
+    catalog.scalars.extend(BUILT_IN.0.iter().map(|(name, function)| (name.clone(), function.clone())));
+    catalog.aggregates.extend(BUILT_IN.1.iter().map(|(name, function)| (name.clone(), function.clone())));
     for (names, kind) in [
-        (["now", "current_timestamp"].as_slice(), TimeFunction::Now),
-        (["proctime"].as_slice(), TimeFunction::Now),
+        (["now", "current_timestamp", "proctime"].as_slice(), TimeFunction::Now),
         (["current_date", "today"].as_slice(), TimeFunction::Date),
         (["current_time"].as_slice(), TimeFunction::Time),
     ] {
@@ -48,17 +60,11 @@ pub(super) fn register_builtin(catalog: &mut Catalog) {
             catalog.scalars.insert((*name).to_string(), Arc::new(ScalarUDF::new_from_impl(function)));
         }
     }
-    for function in datafusion_functions_aggregate::all_default_aggregate_functions() {
-        for name in function.aliases() {
-            catalog.aggregates.insert(name.clone(), function.clone());
-        }
-        catalog.aggregates.insert(function.name().to_string(), function);
-    }
 }
 
 /// What plans the operators and literals that are functions underneath.
 pub(super) fn expression_planners() -> Vec<Arc<dyn ExprPlanner>> {
-    let mut planners: Vec<Arc<dyn ExprPlanner>> = json().planners;
+    let mut planners: Vec<Arc<dyn ExprPlanner>> = json().planners.clone();
     planners.push(Arc::new(datafusion_functions::core::planner::CoreFunctionPlanner::default()));
     planners.push(Arc::new(datafusion_functions_nested::planner::NestedFunctionPlanner));
     planners.push(Arc::new(datafusion_functions_nested::planner::FieldAccessPlanner));
@@ -71,7 +77,7 @@ pub(super) fn expression_planners() -> Vec<Arc<dyn ExprPlanner>> {
 
 /// The rewrites that the JSON functions ask of the analyzer.
 pub(super) fn function_rewrites() -> Vec<Arc<dyn FunctionRewrite + Send + Sync>> {
-    json().rewrites
+    json().rewrites.clone()
 }
 
 /// The marker key for the `COLLECT` clause number `index`.
@@ -209,11 +215,14 @@ struct Brought {
     rewrites: Vec<Arc<dyn FunctionRewrite + Send + Sync>>,
 }
 
-fn json() -> Brought {
-    let mut brought = Brought::default();
-    // Registering into `Brought` cannot fail: it takes everything.
-    let _ = datafusion_functions_json::register_all(&mut brought);
-    brought
+fn json() -> &'static Brought {
+    static BROUGHT: LazyLock<Brought> = LazyLock::new(|| {
+        let mut brought = Brought::default();
+        // Registering into `Brought` cannot fail: it takes everything.
+        let _ = datafusion_functions_json::register_all(&mut brought);
+        brought
+    });
+    &BROUGHT
 }
 
 impl FunctionRegistry for Brought {

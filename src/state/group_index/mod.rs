@@ -95,7 +95,7 @@ impl GroupIndex {
 
     /// Forgets `groups`; their numbers may be given to other keys.
     pub fn remove(&mut self, groups: &[u32]) {
-        for group in groups.iter().copied().filter(|group| self.slots.is_live(*group)).collect::<Vec<_>>() {
+        for group in groups.iter().copied() {
             if !self.slots.release(group) {
                 continue;
             }

@@ -26,15 +26,27 @@ fn check(keys: &[ArrayRef], groups: &[u32], distinct: &[ArrayRef]) {
 #[test]
 fn every_specialisation_numbers_in_order_of_appearance_and_keeps_null() {
     let ints: ArrayRef = Arc::new(Int64Array::from(vec![Some(7), None, Some(7), Some(-1), None]));
-    check(&[ints.clone()], &[0, 1, 0, 2, 1], &[Arc::new(Int64Array::from(vec![Some(7), None, Some(-1)]))]);
+    check(std::slice::from_ref(&ints), &[0, 1, 0, 2, 1], &[Arc::new(Int64Array::from(vec![Some(7), None, Some(-1)]))]);
     let small: ArrayRef = Arc::new(Int8Array::from(vec![0, 0, -1, -1, 5]));
-    check(&[small.clone()], &[0, 0, 1, 1, 2], &[Arc::new(Int8Array::from(vec![0, -1, 5]))]);
+    check(std::slice::from_ref(&small), &[0, 0, 1, 1, 2], &[Arc::new(Int8Array::from(vec![0, -1, 5]))]);
     let text: ArrayRef = Arc::new(StringArray::from(vec![Some("a"), Some(""), None, Some("a"), Some("")]));
-    check(&[text.clone()], &[0, 1, 2, 0, 1], &[Arc::new(StringArray::from(vec![Some("a"), Some(""), None]))]);
+    check(
+        std::slice::from_ref(&text),
+        &[0, 1, 2, 0, 1],
+        &[Arc::new(StringArray::from(vec![Some("a"), Some(""), None]))],
+    );
     let flags: ArrayRef = Arc::new(BooleanArray::from(vec![Some(true), None, Some(false), Some(true), None]));
-    check(&[flags.clone()], &[0, 1, 2, 0, 1], &[Arc::new(BooleanArray::from(vec![Some(true), None, Some(false)]))]);
+    check(
+        std::slice::from_ref(&flags),
+        &[0, 1, 2, 0, 1],
+        &[Arc::new(BooleanArray::from(vec![Some(true), None, Some(false)]))],
+    );
     let money: ArrayRef = Arc::new(Decimal128Array::from(vec![Some(7), None, Some(7), Some(-1), None]));
-    check(&[money.clone()], &[0, 1, 0, 2, 1], &[Arc::new(Decimal128Array::from(vec![Some(7), None, Some(-1)]))]);
+    check(
+        std::slice::from_ref(&money),
+        &[0, 1, 0, 2, 1],
+        &[Arc::new(Decimal128Array::from(vec![Some(7), None, Some(-1)]))],
+    );
     let pair = [ints.clone(), flags.clone()];
     let distinct: [ArrayRef; 2] = [
         Arc::new(Int64Array::from(vec![Some(7), None, Some(7), Some(-1)])),

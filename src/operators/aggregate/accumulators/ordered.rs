@@ -4,10 +4,13 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, BinaryArray};
-use arrow::row::{RowConverter, SortField};
+use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, UInt32Array, new_null_array};
+use arrow::buffer::NullBuffer;
+use arrow::compute::{cast, interleave, take};
+use arrow::datatypes::DataType;
+use arrow::row::{RowConverter, Rows, SortField};
 
-use super::{argument_type, running_by_reading, saved};
+use super::{argument_type, saved};
 use crate::error::{InternalError, Result};
 use crate::expr::AggregateCall;
 use crate::operators::aggregate::accumulator::{GroupAccumulator, Input};
@@ -29,21 +32,26 @@ pub enum Pick {
 pub struct Picked {
     pick: Pick,
     skip_nulls: bool,
+    data_type: DataType,
     values: RowConverter,
     /// What orders the values: the keys of the call's `ORDER BY`, or the value itself.
     keys: Option<RowConverter>,
     kept: Vec<Option<Kept>>,
+    /// Within a batch, for each group the row of the batch that holds its value, if one does.
+    won: Vec<Option<u32>>,
 }
 
-#[derive(Debug, Clone)]
+/// A value and its key. Vectors, so that a later value is written over an earlier one in place.
+#[derive(Debug, Clone, Default)]
 struct Kept {
-    value: Box<[u8]>,
-    key: Box<[u8]>,
+    value: Vec<u8>,
+    key: Vec<u8>,
 }
 
 impl Picked {
     pub fn new(call: &AggregateCall, pick: Pick) -> Result<Picked> {
-        let values = RowConverter::new(vec![SortField::new(argument_type(call))])?;
+        let data_type = argument_type(call);
+        let values = RowConverter::new(vec![SortField::new(data_type.clone())])?;
         let by_value = matches!(pick, Pick::Smallest | Pick::Largest);
         let sorted = call
             .order_by
@@ -51,61 +59,114 @@ impl Picked {
             .map(|key| SortField::new_with_options(key.expr.data_type().clone(), key.options))
             .collect::<Vec<_>>();
         let keys = match (by_value, sorted.is_empty()) {
-            (true, _) => Some(RowConverter::new(vec![SortField::new(argument_type(call))])?),
+            (true, _) => Some(RowConverter::new(vec![SortField::new(data_type.clone())])?),
             (false, false) => Some(RowConverter::new(sorted)?),
             (false, true) => None,
         };
-        Ok(Picked { pick, skip_nulls: by_value || call.ignore_nulls, values, keys, kept: vec![] })
+        let skip_nulls = by_value || call.ignore_nulls;
+        Ok(Picked { pick, skip_nulls, data_type, values, keys, kept: vec![], won: vec![] })
     }
 
-    fn takes(pick: Pick, kept: &Option<Kept>, key: Option<&[u8]>) -> bool {
-        match (kept, key) {
-            (None, _) => true,
-            (Some(_), None) => pick == Pick::Last,
-            (Some(kept), Some(key)) => match pick {
-                Pick::First | Pick::Smallest => key < kept.key.as_ref(),
-                Pick::Largest => key > kept.key.as_ref(),
-                Pick::Last => key >= kept.key.as_ref(),
-            },
+    fn nulls(&self, input: &Input<'_>) -> Option<NullBuffer> {
+        if self.skip_nulls { input.arguments[0].logical_nulls() } else { None }
+    }
+
+    fn keys(&self, input: &Input<'_>) -> Result<Option<Rows>> {
+        let by_value = matches!(self.pick, Pick::Smallest | Pick::Largest);
+        let columns = if by_value { &input.arguments[..1] } else { &input.arguments[1..] };
+        Ok(self.keys.as_ref().map(|keys| keys.convert_columns(columns)).transpose()?)
+    }
+
+    /// Lets a row compete for its group. Its key is kept at once; its value only if it is still the one in the end.
+    fn compete(&mut self, keys: Option<&Rows>, row: usize, group: usize) {
+        let key = keys.map(|keys| keys.row(row));
+        let key = key.as_ref().map(|key| key.data());
+        let kept = &mut self.kept[group];
+        if kept.as_ref().is_some_and(|kept| !takes(self.pick, &kept.key, key)) {
+            return;
         }
+        let kept = kept.get_or_insert_default();
+        kept.key.clear();
+        kept.key.extend_from_slice(key.unwrap_or_default());
+        self.won[group] = Some(row as u32);
+    }
+
+    /// Keeps the values of the rows that have won.
+    fn settle(&mut self, input: &Input<'_>) -> Result<()> {
+        let mut groups = vec![];
+        let mut rows = vec![];
+        for group in input.groups {
+            if let Some(row) = self.won[*group as usize].take() {
+                groups.push(*group);
+                rows.push(row);
+            }
+        }
+        let values = take(&input.arguments[0], &UInt32Array::from(rows), None)?;
+        let values = self.values.convert_columns(&[values])?;
+        for (row, group) in groups.iter().enumerate() {
+            if let Some(kept) = &mut self.kept[*group as usize] {
+                kept.value.clear();
+                kept.value.extend_from_slice(values.row(row).data());
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether a row with that key takes the place of one with the key that is kept.
+fn takes(pick: Pick, kept: &[u8], key: Option<&[u8]>) -> bool {
+    match (pick, key) {
+        (pick, None) => pick == Pick::Last,
+        (Pick::First | Pick::Smallest, Some(key)) => key < kept,
+        (Pick::Largest, Some(key)) => key > kept,
+        (Pick::Last, Some(key)) => key >= kept,
     }
 }
 
 impl GroupAccumulator for Picked {
     fn grow(&mut self, slots: usize) {
-        self.kept.resize(slots.max(self.kept.len()), None);
+        let slots = slots.max(self.kept.len());
+        self.kept.resize(slots, None);
+        self.won.resize(slots, None);
     }
 
     fn update(&mut self, input: &Input<'_>) -> Result<()> {
-        let nulls = if self.skip_nulls { input.arguments[0].logical_nulls() } else { None };
-        let values = self.values.convert_columns(&input.arguments[..1])?;
-        let by_value = matches!(self.pick, Pick::Smallest | Pick::Largest);
-        let key_columns = if by_value { &input.arguments[..1] } else { &input.arguments[1..] };
-        let keys = self.keys.as_ref().map(|keys| keys.convert_columns(key_columns)).transpose()?;
-        let (pick, kept) = (self.pick, &mut self.kept);
+        let (nulls, keys) = (self.nulls(input), self.keys(input)?);
         input.each(nulls.as_ref(), |row, group, _| {
-            let key = keys.as_ref().map(|keys| keys.row(row).data().to_owned());
-            if Picked::takes(pick, &kept[group], key.as_deref()) {
-                let value = values.row(row).data().into();
-                kept[group] = Some(Kept { value, key: key.unwrap_or_default().into() });
-            }
+            self.compete(keys.as_ref(), row, group);
             Ok(())
-        })
+        })?;
+        self.settle(input)
     }
 
     fn update_running(&mut self, input: &Input<'_>) -> Result<ArrayRef> {
-        running_by_reading(self, input)
+        let (nulls, keys) = (self.nulls(input), self.keys(input)?);
+        // The value after a row is that of a row of this batch, or else what it was before the batch.
+        let before = self.read(input.groups)?;
+        let mut places = Vec::with_capacity(input.groups.len());
+        let compete = |picked: &mut Picked, row: usize, group: usize, _| {
+            picked.compete(keys.as_ref(), row, group);
+            Ok(())
+        };
+        let say = |picked: &Picked, group: usize| {
+            places.push(picked.won[group].map_or((0, places.len()), |row| (1, row as usize)));
+        };
+        input.each_running(nulls.as_ref(), self, compete, say)?;
+        self.settle(input)?;
+        Ok(interleave(&[before.as_ref(), input.arguments[0].as_ref()], &places)?)
     }
 
     fn read(&mut self, groups: &[u32]) -> Result<ArrayRef> {
         let parser = self.values.parser();
-        let null = self.null_row()?;
+        let null = self.values.convert_columns(&[new_null_array(&self.data_type, 1)])?;
         let rows = groups.iter().map(|group| match &self.kept[*group as usize] {
             Some(kept) => parser.parse(&kept.value),
-            None => parser.parse(&null),
+            None => null.row(0),
         });
         let mut columns = self.values.convert_rows(rows)?;
-        columns.pop().ok_or_else(|| InternalError::new("a row of values has no column").into())
+        let column = columns.pop().ok_or_else(|| InternalError::new("a row of values has no column"))?;
+        // The row format gives the values of a dictionary without it.
+        Ok(if *column.data_type() == self.data_type { column } else { cast(&column, &self.data_type)? })
     }
 
     fn reset(&mut self, groups: &[u32]) {
@@ -116,8 +177,8 @@ impl GroupAccumulator for Picked {
 
     fn save(&mut self, groups: &[u32]) -> Result<Vec<ArrayRef>> {
         let kept = || groups.iter().map(|group| self.kept[*group as usize].as_ref());
-        let values: BinaryArray = kept().map(|kept| kept.map(|kept| kept.value.as_ref())).collect();
-        let keys: BinaryArray = kept().map(|kept| kept.map(|kept| kept.key.as_ref())).collect();
+        let values: BinaryArray = kept().map(|kept| kept.map(|kept| kept.value.as_slice())).collect();
+        let keys: BinaryArray = kept().map(|kept| kept.map(|kept| kept.key.as_slice())).collect();
         Ok(vec![Arc::new(values), Arc::new(keys)])
     }
 
@@ -135,19 +196,5 @@ impl GroupAccumulator for Picked {
     fn bytes(&self) -> usize {
         let inner: usize = self.kept.iter().flatten().map(|kept| kept.value.len() + kept.key.len()).sum();
         self.kept.capacity() * size_of::<Option<Kept>>() + inner
-    }
-}
-
-impl Picked {
-    /// The row of a NULL.
-    fn null_row(&self) -> Result<Box<[u8]>> {
-        let null = arrow::array::new_null_array(&self.data_type()?, 1);
-        Ok(self.values.convert_columns(&[null])?.row(0).data().into())
-    }
-
-    fn data_type(&self) -> Result<arrow::datatypes::DataType> {
-        let empty = self.values.convert_rows(std::iter::empty::<arrow::row::Row<'_>>())?;
-        let column = empty.first().ok_or_else(|| InternalError::new("a row of values has no column"))?;
-        Ok(column.data_type().clone())
     }
 }
