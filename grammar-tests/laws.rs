@@ -31,7 +31,7 @@ use data::{After, Row};
 use feeding::{Brought, Step, cut_everywhere, run, steps, without_restarts};
 use queries::{Emit, Query, Reader, Shape};
 
-const CASES: u32 = 100;
+const CASES: u32 = 200;
 const ROWS: usize = 30;
 
 /// A query over random rows.
@@ -250,8 +250,11 @@ impl Display for Restarted {
     }
 }
 
+/// How arrivals are cut: its name, and what happens after a row instead of what was drawn.
+type Way = (&'static str, fn(After) -> After);
+
 /// The ways in which the same arrivals are cut: as drawn, without restarts, one by one, restarted after each.
-fn ways() -> [(&'static str, fn(After) -> After); 4] {
+fn ways() -> [Way; 4] {
     [
         ("as drawn", |after| after),
         ("in the largest batches", |_| After::Nothing),

@@ -49,7 +49,7 @@ pub enum Sets {
     Plain,
     Rollup,
     Cube,
-    Sets,
+    Listed,
 }
 
 /// An aggregate over an aggregate.
@@ -168,7 +168,7 @@ fn source() -> impl Strategy<Value = Source> {
 
 fn grouped() -> impl Strategy<Value = Grouped> {
     let sets =
-        prop_oneof![5 => Just(Sets::Plain), 1 => Just(Sets::Rollup), 1 => Just(Sets::Cube), 1 => Just(Sets::Sets)];
+        prop_oneof![5 => Just(Sets::Plain), 1 => Just(Sets::Rollup), 1 => Just(Sets::Cube), 1 => Just(Sets::Listed)];
     (
         subsequence(KEYS.to_vec(), 0..=3),
         sets,
@@ -303,7 +303,7 @@ impl Grouped {
             Sets::Plain => format!(" GROUP BY {keys}"),
             Sets::Rollup => format!(" GROUP BY ROLLUP ({keys})"),
             Sets::Cube => format!(" GROUP BY CUBE ({keys})"),
-            Sets::Sets => format!(" GROUP BY GROUPING SETS (({keys}), ({}), ())", self.keys[0]),
+            Sets::Listed => format!(" GROUP BY GROUPING SETS (({keys}), ({}), ())", self.keys[0]),
         }
     }
 
