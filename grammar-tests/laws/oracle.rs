@@ -9,6 +9,8 @@ use std::thread::{self, Thread};
 use arrow::array::RecordBatch;
 use datafusion::datasource::MemTable;
 use datafusion::error::Result;
+use datafusion::execution::SessionStateBuilder;
+use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
 use datafusion::prelude::{SessionConfig, SessionContext};
 
 use crate::answers::{self, Answer};
@@ -25,8 +27,7 @@ pub fn answer(query: &Query, rows: &[Row]) -> Option<Answer> {
 }
 
 async fn ask(query: &Query, text: &str, rows: &[Row]) -> Result<Answer> {
-    // One partition: nothing is spawned, so no runtime is needed.
-    let context = SessionContext::new_with_config(SessionConfig::new().with_target_partitions(1));
+    let context = context();
     register(&context, "t", vec![data::batch(&data::columns(), rows)])?;
     if query.source.branches.len() > 1 {
         // A union has several partitions, so its branches are asked for one by one.
@@ -40,6 +41,18 @@ async fn ask(query: &Query, text: &str, rows: &[Row]) -> Result<Answer> {
     }
     let batches = context.sql(text).await?.collect().await?;
     Ok(answers::rows(&batches))
+}
+
+fn context() -> SessionContext {
+    // This rule answers an aggregate from the statistics of its input, and forgets its FILTER.
+    let rules = PhysicalOptimizer::new().rules.into_iter().filter(|rule| rule.name() != "aggregate_statistics");
+    let state = SessionStateBuilder::new()
+        // One partition: nothing is spawned, so no runtime is needed.
+        .with_config(SessionConfig::new().with_target_partitions(1))
+        .with_default_features()
+        .with_physical_optimizer_rules(rules.collect())
+        .build();
+    SessionContext::new_with_state(state)
 }
 
 fn cast(batch: &RecordBatch) -> Vec<arrow::array::ArrayRef> {
