@@ -10,7 +10,7 @@ FROM flights GROUP BY carrier ORDER BY mean_delay DESC EMIT FINAL;
 
 -- The same while it goes on: a row out for every row in. These are the first ten.
 SELECT carrier, count(*) AS flights, round(avg(dep_delay), 2) AS mean_delay
-FROM flights GROUP BY carrier EMIT RUNNING LIMIT 10;
+FROM flights GROUP BY carrier LIMIT 10 EMIT RUNNING;
 
 -- The name of each carrier, from the table of airlines: every flight with every row of its carrier.
 SELECT name, count(*) AS flights

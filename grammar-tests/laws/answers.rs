@@ -54,7 +54,9 @@ pub fn same_sequence(left: &Answer, right: &Answer) -> bool {
 fn sorted(answer: &Answer) -> Answer {
     let mut answer = answer.clone();
     // Texts first: rounding must not decide the order of rows that differ elsewhere.
-    answer.sort_by_cached_key(|row| (row.iter().map(coarse).collect::<Vec<_>>(), row.iter().map(fine).collect::<Vec<_>>()));
+    answer.sort_by_cached_key(|row| {
+        (row.iter().map(coarse).collect::<Vec<_>>(), row.iter().map(fine).collect::<Vec<_>>())
+    });
     answer
 }
 

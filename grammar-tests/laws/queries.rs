@@ -165,7 +165,8 @@ fn source() -> impl Strategy<Value = Source> {
 }
 
 fn grouped() -> impl Strategy<Value = Grouped> {
-    let sets = prop_oneof![5 => Just(Sets::Plain), 1 => Just(Sets::Rollup), 1 => Just(Sets::Cube), 1 => Just(Sets::Sets)];
+    let sets =
+        prop_oneof![5 => Just(Sets::Plain), 1 => Just(Sets::Rollup), 1 => Just(Sets::Cube), 1 => Just(Sets::Sets)];
     (
         subsequence(KEYS.to_vec(), 0..=3),
         sets,

@@ -92,7 +92,7 @@ impl Graph {
         }
         let mut signals = Signals::new();
         if let Some(error) = failed {
-            self.poison(id, error, &mut signals);
+            self.poison(id, error);
         }
         self.on(id, &mut signals, |pipeline, driver, now| driver.start(&mut pipeline.dataflow, now));
         for relation in closed {
@@ -188,7 +188,7 @@ impl Graph {
             let mut signals = Signals::new();
             if repeated >= REPEATED_NOTIFICATIONS_MAX {
                 let message = format!("an operator asks again and again to be notified at {due}");
-                self.poison(id, InternalError::new(message).into(), &mut signals);
+                self.poison(id, InternalError::new(message).into());
             }
             self.on(id, &mut signals, |pipeline, driver, now| driver.notify(&mut pipeline.dataflow, stage, now));
             self.propagate(signals);
@@ -218,9 +218,7 @@ impl Graph {
 
     /// Stops a pipeline with an error, and those that read from it.
     pub(super) fn stop(&mut self, id: PipelineId, error: Error) {
-        let mut signals = Signals::new();
-        self.poison(id, error, &mut signals);
-        self.propagate(signals);
+        self.poison(id, error);
     }
 
     /// Writes what continuous queries have put into sinks.
@@ -320,7 +318,7 @@ impl Graph {
         let sent = answered.and_then(|emitted| self.send(id, emitted, signals));
         let finished = sent.and_then(|()| if ends { self.finish(id, signals) } else { Ok(()) });
         if let Err(error) = finished {
-            self.poison(id, error, signals);
+            self.poison(id, error);
         }
     }
 
@@ -356,7 +354,7 @@ impl Graph {
     }
 
     /// Stops a pipeline with an error. The readers of a derived stream fail with it; other queries go on.
-    fn poison(&mut self, id: PipelineId, error: Error, signals: &mut Signals) {
+    fn poison(&mut self, id: PipelineId, error: Error) {
         let Some(pipeline) = self.pipelines.get_mut(&id) else { return };
         if pipeline.error.is_some() {
             return;
@@ -375,7 +373,7 @@ impl Graph {
                     self.unreported.push(error.clone());
                 }
                 for reader in readers {
-                    self.poison(reader, error.clone(), signals);
+                    self.poison(reader, error.clone());
                 }
             }
         }

@@ -212,7 +212,8 @@ impl Pipeline {
     /// Fails if it keeps more than it may. Measured every few batches: measuring has a cost of its own.
     pub(super) fn check_state(&mut self, settings: &Settings) -> Result<()> {
         let since = self.activations - self.measured;
-        let due = since >= ACTIVATIONS_BETWEEN_MEASUREMENTS || (self.measured == 0 && since > 0);
+        // At first after 1, 2, 4, … activations: one large batch is enough to keep too much.
+        let due = since >= self.measured.clamp(1, ACTIVATIONS_BETWEEN_MEASUREMENTS);
         if settings.max_state_bytes == 0 || !due {
             return Ok(());
         }

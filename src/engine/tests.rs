@@ -531,3 +531,12 @@ fn bad_rows_are_counted_and_can_be_read() {
     assert_eq!(answer(&engine, "SELECT line, raw FROM ERRORS(f)"), ["3 x"]);
     assert_eq!(answer(&engine, "SHOW STREAMS"), ["f file 2 0 1"]);
 }
+
+#[test]
+fn a_view_that_is_read_can_be_replaced_but_not_by_its_own_reader() {
+    let engine = engine("CREATE VIEW a AS SELECT 1 AS n; CREATE VIEW b AS SELECT n FROM a");
+    engine.execute("CREATE OR REPLACE VIEW a AS SELECT 2 AS n").unwrap();
+    assert_eq!(answer(&engine, "SELECT n FROM b"), ["2"]);
+    assert_eq!(error(&engine, "CREATE OR REPLACE VIEW a AS SELECT n FROM b").code(), Code::InvalidArgument);
+    assert_eq!(error(&engine, "DROP VIEW a").code(), Code::InvalidArgument);
+}

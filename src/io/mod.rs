@@ -16,10 +16,10 @@ mod schema;
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 
+pub use crate::types::dead_letter_schema;
 pub use access::Access;
 pub use connectors::memory::MemorySource;
 pub use options::FileOptions;
-pub use crate::types::dead_letter_schema;
 
 use crate::error::Result;
 use connectors::file::{FileSink, FileSource};

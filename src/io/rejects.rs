@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use arrow::array::{Int64Builder, RecordBatch, StringBuilder};
 
-
 use super::options::{FileOptions, OnError};
 use crate::error::{Code, DataError, Error, Result};
 use crate::types::dead_letter_schema;

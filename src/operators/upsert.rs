@@ -7,8 +7,8 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, UInt64Array, make_comparator};
-use arrow::compute::SortOptions;
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, UInt64Array, make_comparator};
+use arrow::compute::{SortOptions, filter_record_batch};
 use arrow::datatypes::{SchemaRef, UInt64Type};
 
 use crate::error::{Code, DataError, InternalError, Result};
@@ -87,8 +87,22 @@ impl Upsert {
         Ok(groups)
     }
 
-    /// What each row of a batch does, one after the other.
-    fn changes(&mut self, batch: &Batch, groups: &[u32], first: RowId) -> Vec<Change> {
+    /// The rows of a batch that are to be kept: of one to be deleted only the key is looked at.
+    fn upserted(&self, batch: &Batch) -> Result<RecordBatch> {
+        let rows = batch.rows();
+        let columns = match batch.kinds() {
+            Some(kinds) if kinds.iter().any(|kind| kind.weight() < 0) => {
+                let comes: BooleanArray = kinds.iter().map(|kind| Some(kind.weight() > 0)).collect();
+                filter_record_batch(rows, &comes)?.columns().to_vec()
+            }
+            Some(_) | None => rows.columns().to_vec(),
+        };
+        let count = (0..rows.num_rows()).filter(|row| batch.kind(*row).weight() > 0).count();
+        record_batch(self.store.schema(), columns, count)
+    }
+
+    /// What each row of a batch does, one after the other; `next` is the number of the first row that is kept.
+    fn changes(&mut self, batch: &Batch, groups: &[u32], mut next: RowId) -> Vec<Change> {
         let mut changes = Vec::with_capacity(groups.len());
         for (row, group) in groups.iter().enumerate() {
             self.changes.mark(*group);
@@ -96,15 +110,18 @@ impl Upsert {
             match batch.kind(row) {
                 // Its `+U` comes next, and takes the row's place by itself.
                 RowKind::UpdateBefore if groups.get(row + 1) == Some(group) => {}
-                RowKind::Insert | RowKind::UpdateAfter => match place.replace(first + row) {
-                    Some(old) => changes.push(Change::Update(old, first + row)),
-                    None => {
-                        // The key may have been deleted a moment ago: then it is new, wherever the batches were cut.
-                        self.index.move_to_end(*group);
-                        self.store.retain(1);
-                        changes.push(Change::Insert(first + row));
+                RowKind::Insert | RowKind::UpdateAfter => {
+                    match place.replace(next) {
+                        Some(old) => changes.push(Change::Update(old, next)),
+                        None => {
+                            // The key may have been deleted a moment ago: then it is new, wherever the batches were cut.
+                            self.index.move_to_end(*group);
+                            self.store.retain(1);
+                            changes.push(Change::Insert(next));
+                        }
                     }
-                },
+                    next += 1;
+                }
                 RowKind::Delete | RowKind::UpdateBefore => {
                     if let Some(old) = place.take() {
                         self.store.release(1);
@@ -210,8 +227,10 @@ impl Upsert {
 impl Operator for Upsert {
     fn on_batch(&mut self, _: Port, batch: Batch, out: &mut Output) -> Result<()> {
         let keys = self.keys_of(batch.rows())?;
+        // Whatever can be refused is refused before anything changes.
+        let upserted = self.upserted(&batch)?;
         let groups = self.number(&keys, batch.num_rows())?;
-        let first = self.store.append(batch.rows())?;
+        let first = self.store.append(&upserted)?;
         let changes = self.changes(&batch, &groups, first);
         self.say(&changes, out)?;
         self.forget(&groups)
@@ -304,6 +323,25 @@ mod tests {
         check(std::slice::from_ref(&schema), script, |snapshots| {
             Ok(Box::new(Upsert::new(schema.clone(), vec![2, 1], snapshots)?))
         });
+    }
+
+    /// The host deletes by key alone: the other columns are NULL, whatever they are declared to be.
+    #[test]
+    fn a_delete_needs_no_more_than_the_key() -> Result<()> {
+        let strict = |nullable| {
+            let city = cities().field(1).clone().with_nullable(nullable);
+            Arc::new(arrow::datatypes::Schema::new(vec![cities().field(0).clone(), city]))
+        };
+        let mut table = Upsert::new(strict(false), vec![0], &[])?;
+        let mut out = Output::default();
+        table.on_batch(Port(0), batch(&strict(false), "1 London"), &mut out)?;
+        table.on_batch(Port(0), batch(&strict(true), "-D 1 NULL | -D 7 NULL"), &mut out)?;
+        table.on_batch(Port(0), batch(&strict(false), "1 Rome | 2 Oslo"), &mut out)?;
+        assert!(table.on_batch(Port(0), batch(&strict(true), "2 NULL | 3 NULL"), &mut out).is_err());
+        let said: Vec<String> = out.drain().flat_map(|batch| row_texts(&batch)).collect();
+        assert_eq!(said, ["+I 1 London", "-D 1 London", "+I 1 Rome", "+I 2 Oslo"]);
+        assert_eq!(row_texts(&Batch::append_only(table.current_rows()?)), ["1 Rome", "2 Oslo"]);
+        Ok(())
     }
 
     #[test]

@@ -187,6 +187,9 @@ pub struct Aggregate {
     pub emit: AggregateEmit,
     /// Whether the input retracts.
     pub input_mode: ChangelogMode,
+    /// The keys of groups that are there even without a row: the only group of a global aggregate,
+    /// and the grand total of grouping sets. No row if there are none.
+    pub totals: RecordBatch,
     /// The columns of the result.
     pub schema: SchemaRef,
 }

@@ -49,11 +49,14 @@ struct Level {
     is_query: bool,
     in_from: bool,
     joined: bool,
+    grouped: bool,
+    /// A clause behind the `GROUP BY` whose carrier goes to the end of the query.
+    waiting: Option<(usize, Span)>,
 }
 
 impl Level {
     fn new(is_query: bool) -> Self {
-        Level { is_query, in_from: false, joined: false }
+        Level { is_query, in_from: false, joined: false, grouped: false, waiting: None }
     }
 }
 
@@ -76,7 +79,15 @@ impl Cutter<'_> {
                 at += 1;
             }
         }
+        self.end_level();
         Ok((self.out, self.clauses))
+    }
+
+    /// Puts the carrier of a clause that stood behind a `GROUP BY` at the end of its query.
+    fn end_level(&mut self) {
+        if let Some((index, span)) = self.levels.last_mut().and_then(|level| level.waiting.take()) {
+            self.out.extend(at_end(index).into_iter().map(|token| TokenWithSpan { token, span }));
+        }
     }
 
     fn begins_clause(&self, at: usize) -> bool {
@@ -91,7 +102,10 @@ impl Cutter<'_> {
         let token = token_at(self.tokens, at);
         match token {
             Token::LParen => self.levels.push(Level::new(self.opens_query(at))),
-            Token::RParen if self.levels.len() > 1 => drop(self.levels.pop()),
+            Token::RParen if self.levels.len() > 1 => {
+                self.end_level();
+                self.levels.pop();
+            }
             Token::Word(_) if !is_named(self.tokens, at) => self.note(keyword(token)),
             _ => {}
         }
@@ -105,11 +119,11 @@ impl Cutter<'_> {
             return;
         };
         match keyword {
-            Keyword::FROM => (level.in_from, level.joined) = (true, false),
+            Keyword::FROM => (level.in_from, level.joined, level.grouped) = (true, false, false),
+            Keyword::GROUP => (level.in_from, level.grouped) = (false, true),
             Keyword::JOIN => level.joined = true,
             Keyword::SELECT
             | Keyword::WHERE
-            | Keyword::GROUP
             | Keyword::HAVING
             | Keyword::WINDOW
             | Keyword::QUALIFY
@@ -167,10 +181,27 @@ impl Cutter<'_> {
         let (keep, emit) = reader.clause()?;
         let next = reader.at;
         let span = Span::new(self.tokens[from].span.start, self.tokens[next - 1].span.end);
-        let carrier = self.carrier(from, next, span)?;
+        let carrier = match self.waits(next, span) {
+            true => vec![],
+            false => self.carrier(from, next, span)?,
+        };
         self.clauses.push(Clause { keep, emit, place: self.source.place(span) });
         self.out.extend(carrier.into_iter().map(|token| TokenWithSpan { token, span }));
         Ok(next)
+    }
+
+    /// Whether the clause stands behind a `GROUP BY` and before an `ORDER BY` or `LIMIT`: it governs the same aggregate
+    /// as at the end of the query, where its carrier goes.
+    fn waits(&mut self, next: usize, span: Span) -> bool {
+        let sorted = is_one_of(token_at(self.tokens, next), &["ORDER", "LIMIT", "OFFSET", "FETCH"]);
+        let index = self.clauses.len();
+        match self.levels.last_mut() {
+            Some(level) if sorted && level.is_query && level.grouped && level.waiting.is_none() => {
+                level.waiting = Some((index, span));
+                true
+            }
+            Some(_) | None => false,
+        }
     }
 
     fn carrier(&self, from: usize, next: usize, span: Span) -> Result<Vec<Token>> {
@@ -184,10 +215,11 @@ impl Cutter<'_> {
         }
         let after = token_at(self.tokens, next);
         if matches!(after, Token::EOF | Token::RParen | Token::SemiColon) {
-            let settings = Token::Word(keyword_word("SETTINGS", Keyword::SETTINGS));
-            let key =
-                Token::Word(Word { value: CLAUSE_CARRIER.into(), quote_style: None, keyword: Keyword::NoKeyword });
-            return Ok(vec![settings, key, Token::Eq, index]);
+            if level.is_some_and(|level| level.waiting.is_some()) {
+                let message = format!("{verb} is given twice, behind the GROUP BY and at the end");
+                return Err(error(Code::Syntax, message).hint("Leave one of them out.").into());
+            }
+            return Ok(at_end(self.clauses.len()));
         }
         let behind_joins = level.is_some_and(|level| level.in_from && level.joined);
         if behind_joins && continues_from(after) {
@@ -204,6 +236,13 @@ impl Cutter<'_> {
             .hint("Move it to the end of the query, or put the query into a subquery.")
             .into())
     }
+}
+
+/// What carries clause `index` at the end of its query.
+fn at_end(index: usize) -> Vec<Token> {
+    let settings = Token::Word(keyword_word("SETTINGS", Keyword::SETTINGS));
+    let key = Token::Word(Word { value: CLAUSE_CARRIER.into(), quote_style: None, keyword: Keyword::NoKeyword });
+    vec![settings, key, Token::Eq, Token::Number(index.to_string(), false)]
 }
 
 fn keyword_word(value: &str, keyword: Keyword) -> Word {

@@ -121,7 +121,12 @@ impl Core {
         let Claim::Free = self.claim(&create.name, create.if_exists)? else { return Ok(kept(&create.name)) };
         let planned = self.plan_definition(&create.name, &create.query, parameters)?;
         let schema = renamed(&planned.plan.root.schema(), &create.columns)?;
-        self.drop_replaced(&create.name, create.if_exists)?;
+        // Later readers of a view see what it is then, so one that is read can be replaced by another.
+        if self.kind_of(&create.name.value) == Some(ObjectKind::View) {
+            self.forget(&create.name.value)?;
+        } else {
+            self.drop_replaced(&create.name, create.if_exists)?;
+        }
         let view = View { columns: create.columns.clone(), query: create.query.clone(), schema };
         self.add_view(create.name.value.clone(), view, planned, ObjectKind::View);
         Ok(created(&create.name, ObjectKind::View))
@@ -202,11 +207,26 @@ impl Core {
     /// Plans a query that will have a name. It cannot refer to that name.
     fn plan_definition(&self, name: &Name, query: &Query, parameters: &Parameters) -> Result<Planned> {
         let planned = self.plan(query, parameters)?;
-        if planned.depends_on.contains(&name.value) {
+        if self.reads(&planned.depends_on, &name.value) {
             let message = format!("\"{}\" cannot be defined by itself", name.value);
             return Err(at(name, Code::InvalidArgument, message).into());
         }
         Ok(planned)
+    }
+
+    /// Whether one of `relations` is `name` or a view that reads it, through however many views.
+    fn reads(&self, relations: &BTreeSet<String>, name: &str) -> bool {
+        let mut seen = BTreeSet::new();
+        let mut next: Vec<&String> = relations.iter().collect();
+        while let Some(relation) = next.pop() {
+            if relation == name {
+                return true;
+            }
+            if seen.insert(relation) {
+                next.extend(self.views.get(relation).into_iter().flat_map(|view| &view.depends_on));
+            }
+        }
+        false
     }
 
     fn claim(&self, name: &Name, if_exists: IfExists) -> Result<Claim> {

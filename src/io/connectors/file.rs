@@ -245,3 +245,38 @@ impl Sink for FileSink {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use arrow::datatypes::{DataType, Field, Schema};
+
+    fn source(directory: &Path, text: &str) -> FileSource {
+        let path = directory.join("a.csv");
+        std::fs::write(&path, text).unwrap();
+        let access = Access::directories([directory]).unwrap();
+        let options = FileOptions::for_path(&path.display().to_string()).unwrap();
+        let schema = Arc::new(Schema::new(vec![Field::new("a", DataType::Int64, true)]));
+        FileSource::open(&options, schema, None, &access).unwrap()
+    }
+
+    #[test]
+    fn reading_on_from_a_bad_row_meets_it_again() {
+        let directory = tempfile::tempdir().unwrap();
+        let text = "a\n1\n2\nx\n4\n";
+        let mut first = source(directory.path(), text);
+        assert_eq!(first.next_batch().unwrap().unwrap().num_rows(), 2);
+        assert_eq!(first.position(), Position { file: 0, row: 2 });
+        let failed = first.next_batch().unwrap_err();
+        let mut second = source(directory.path(), text);
+        second.seek(&first.position()).unwrap();
+        assert_eq!(second.next_batch().unwrap_err(), failed);
+    }
+
+    #[test]
+    fn a_quote_within_a_plain_field_hides_no_rows() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut read = source(directory.path(), "a,b\n1,5\" pipe\n2,y\n3,z\n");
+        assert_eq!(read.next_batch().unwrap().unwrap().num_rows(), 3);
+    }
+}

@@ -241,11 +241,10 @@ impl Operator for Changes {
     }
 
     fn on_eof(&mut self, out: &mut Output) -> Result<()> {
-        if self.groups.is_global() {
-            // SQL's answer over no rows is one row too.
-            let only = self.groups.only()?;
-            self.touch(&[only])?;
-        }
+        // SQL's answer over no rows still has its totals.
+        self.groups.note_totals()?;
+        let totals = self.groups.always.clone();
+        self.touch(&totals)?;
         self.flush(out)
     }
 

@@ -17,7 +17,7 @@ mod saved;
 use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow::datatypes::SchemaRef;
 
-use crate::error::{InternalError, Result};
+use crate::error::Result;
 use crate::expr::Expr;
 use crate::operators::{Operator, Output, Port, StateSize};
 use crate::plan::node::{Aggregate, AggregateEmit, ChangelogMode};
@@ -41,9 +41,14 @@ pub fn build(node: &Aggregate, snapshots: &[Snapshot]) -> Result<Box<dyn Operato
         accumulators: accumulators(&node.aggregates)?,
         rows: vec![],
         dirty: saved::Dirty::default(),
+        totals: node.totals.clone(),
+        always: vec![],
         appends: node.aggregates.is_empty() && node.input_mode == ChangelogMode::AppendOnly,
     };
     groups.restore(snapshots)?;
+    if !groups.index.is_empty() {
+        groups.note_totals()?;
+    }
     Ok(match node.emit {
         AggregateEmit::Final => Box::new(Final { groups }),
         AggregateEmit::Running => Box::new(Running { groups }),
@@ -61,6 +66,9 @@ struct Groups {
     /// For each group how many rows it has, less those taken back.
     rows: Vec<i64>,
     dirty: saved::Dirty,
+    /// The keys of the groups that are there even without a row, and those groups once they are known.
+    totals: RecordBatch,
+    always: Vec<u32>,
     /// Whether changes can only be new rows.
     appends: bool,
 }
@@ -72,6 +80,9 @@ impl Groups {
         let mut groups = Vec::with_capacity(batch.num_rows());
         self.index.intern(&keys, batch.num_rows(), &mut groups)?;
         self.grow();
+        if !groups.is_empty() {
+            self.note_totals()?;
+        }
         Ok((keys, groups))
     }
 
@@ -106,21 +117,18 @@ impl Groups {
         self.dirty.mark(groups);
     }
 
-    /// The only group of an aggregate without keys, made if it is not there yet.
-    fn only(&mut self) -> Result<u32> {
-        let mut groups = vec![];
-        self.index.intern(&[], 1, &mut groups)?;
-        self.grow();
-        groups.first().copied().ok_or_else(|| InternalError::new("a global aggregate has no group").into())
+    /// The groups that are there even without a row, made if they are not there yet.
+    fn note_totals(&mut self) -> Result<()> {
+        if self.always.is_empty() && self.totals.num_rows() > 0 {
+            self.index.intern(self.totals.columns(), self.totals.num_rows(), &mut self.always)?;
+            self.grow();
+        }
+        Ok(())
     }
 
-    fn is_global(&self) -> bool {
-        self.keys.is_empty()
-    }
-
-    /// Whether a group is part of the answer: a global aggregate always is, a group while it has rows.
+    /// Whether a group is part of the answer: a total always is, another group while it has rows.
     fn is_there(&self, group: u32) -> bool {
-        self.is_global() || self.rows[group as usize] > 0
+        self.rows[group as usize] > 0 || self.always.contains(&group)
     }
 
     fn columns(&mut self, groups: &[u32]) -> Result<Vec<ArrayRef>> {
@@ -136,9 +144,7 @@ impl Groups {
 
     /// Says all groups that are there, in the order in which they first appeared.
     fn say_all(&mut self, kind: Option<RowKind>, out: &mut Output) -> Result<()> {
-        if self.is_global() {
-            self.only()?;
-        }
+        self.note_totals()?;
         let groups: Vec<u32> = self.index.groups_in_order().into_iter().filter(|group| self.is_there(*group)).collect();
         for groups in groups.chunks(BATCH_ROWS) {
             let columns = self.columns(groups)?;
@@ -166,6 +172,7 @@ impl Groups {
             self.rows[*group as usize] = 0;
         }
         self.index.remove(groups);
+        self.always.retain(|group| !groups.contains(group));
     }
 
     fn size(&self) -> StateSize {

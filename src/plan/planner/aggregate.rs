@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, UInt64Array, new_null_array};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion_common::{DFSchema, DFSchemaRef, Result as PlanResult, ScalarValue};
 use datafusion_expr::execution_props::ExecutionProps;
@@ -49,7 +50,7 @@ pub(super) fn lower(lowerer: &Lowerer<'_>, node: &logical::Aggregate, demand: De
         return Err(at_clause(error, demand.clause).hint("Use EMIT CHANGES or EMIT FINAL.").into());
     }
     check_retraction(lowerer, &parts.aggregates, &input)?;
-    Ok(aggregated(input, parts.keys, parts.aggregates, emit, columns(&node.schema)))
+    Ok(aggregated(input, parts, emit, columns(&node.schema)))
 }
 
 /// Lowers `SELECT DISTINCT`: groups without aggregates.
@@ -57,16 +58,12 @@ pub(super) fn lower_distinct(lowerer: &Lowerer<'_>, plan: &LogicalPlan, demand: 
     let (emit, input) = input_of(lowerer, plan, demand)?;
     let schema = columns(plan.schema());
     let keys = (0..schema.fields().len()).map(|index| super::lower::column(&schema, index)).collect();
-    Ok(aggregated(input, keys, vec![], emit, schema))
+    let parts = Parts { keys, aggregates: vec![], expanded: false, totals: no_rows() };
+    Ok(aggregated(input, parts, emit, schema))
 }
 
-fn aggregated(
-    input: Lowered,
-    keys: Vec<expr::Expr>,
-    aggregates: Vec<AggregateCall>,
-    emit: AggregateEmit,
-    schema: SchemaRef,
-) -> Lowered {
+fn aggregated(input: Lowered, parts: Parts, emit: AggregateEmit, schema: SchemaRef) -> Lowered {
+    let Parts { keys, aggregates, totals, .. } = parts;
     let input_mode = input.mode;
     let appends = match emit {
         AggregateEmit::Final | AggregateEmit::Running => true,
@@ -77,7 +74,7 @@ fn aggregated(
     };
     let mode = if appends { ChangelogMode::AppendOnly } else { ChangelogMode::Changelog };
     let bounded = input.bounded;
-    let node = Aggregate { input: Box::new(input.node), keys, aggregates, emit, input_mode, schema };
+    let node = Aggregate { input: Box::new(input.node), keys, aggregates, emit, input_mode, totals, schema };
     Lowered { node: Node::Aggregate(node), mode, bounded, at_end: emit == AggregateEmit::Final }
 }
 
@@ -141,6 +138,12 @@ struct Parts {
     keys: Vec<expr::Expr>,
     aggregates: Vec<AggregateCall>,
     expanded: bool,
+    /// The keys of groups that are there even without a row.
+    totals: RecordBatch,
+}
+
+fn no_rows() -> RecordBatch {
+    RecordBatch::new_empty(Arc::new(Schema::empty()))
 }
 
 impl Parts {
@@ -149,7 +152,10 @@ impl Parts {
         let keys = compile_all(&node.group_expr, schema)?;
         let first = node.group_expr.len();
         let aggregates = calls(&node.aggr_expr, first, schema, &node.schema)?;
-        Ok(Parts { keys, aggregates, expanded: false })
+        let rows = usize::from(keys.is_empty());
+        let options = RecordBatchOptions::new().with_row_count(Some(rows));
+        let totals = RecordBatch::try_new_with_options(Arc::new(Schema::empty()), vec![], &options)?;
+        Ok(Parts { keys, aggregates, expanded: false, totals })
     }
 }
 
@@ -196,6 +202,7 @@ fn expand(input: Lowered, node: &logical::Aggregate) -> Lowering<(Lowered, Parts
     fields.push(Arc::new(Field::new(id.name(), id.data_type().clone(), true)));
     let expanded: SchemaRef = Arc::new(Schema::new(fields));
     let sets = sets_of(node, &keys)?;
+    let totals = grand_totals(&sets, &projected, id)?;
     let count = keys.len();
     let input = input.map(|input| {
         let input = Box::new(Node::Project(Project { input: Box::new(input), exprs, schema: projected }));
@@ -204,7 +211,18 @@ fn expand(input: Lowered, node: &logical::Aggregate) -> Lowering<(Lowered, Parts
     let id = expanded.fields().len() - 1;
     let keys = (0..count).chain([id]).map(|index| super::lower::column(&expanded, index)).collect();
     let aggregates = calls(&node.aggr_expr, count + 1, &wide, &node.schema)?;
-    Ok((input, Parts { keys, aggregates, expanded: true }))
+    Ok((input, Parts { keys, aggregates, expanded: true, totals }))
+}
+
+/// The keys of the sets that hold none: their only group is there even without a row.
+fn grand_totals(sets: &[GroupingSet], keys: &Schema, id: &Field) -> Lowering<RecordBatch> {
+    let width = sets.first().map_or(0, |set| set.holds.len());
+    let ids: UInt64Array = sets.iter().filter(|set| !set.holds.contains(&true)).map(|set| Some(set.id)).collect();
+    let mut fields: Vec<Arc<Field>> = keys.fields().iter().take(width).cloned().collect();
+    let mut columns: Vec<ArrayRef> = fields.iter().map(|key| new_null_array(key.data_type(), ids.len())).collect();
+    fields.push(Arc::new(Field::new(id.name(), id.data_type().clone(), true)));
+    columns.push(arrow::compute::cast(&ids, id.data_type())?);
+    Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?)
 }
 
 /// The columns below the aggregate: the keys under names of our own, then the input's.
