@@ -270,7 +270,8 @@ fn names(line: &str, name: &str) -> bool {
         let ends_word = name.ends_with(char::is_alphanumeric);
         let before = part_of_word(line[..at].chars().next_back());
         let after = part_of_word(line[at + name.len()..].chars().next());
-        !(starts_word && before) && !(ends_word && after)
+        let goes_on = (starts_word && before) || (ends_word && after);
+        !goes_on
     })
 }
 

@@ -262,7 +262,7 @@ mod tests {
         let names: ArrayRef = Arc::new(StringArray::from(vec!["ada, \"b\"", ""]));
         let batch = RecordBatch::try_from_iter([("id", ids), ("name", names)]).unwrap();
         let mut out = Vec::new();
-        let set = ResultSet { statement: 3, schema: &batch.schema(), batches: &[batch.clone()], part };
+        let set = ResultSet { statement: 3, schema: &batch.schema(), batches: std::slice::from_ref(&batch), part };
         set.write(format, Some(80), &mut out).unwrap();
         String::from_utf8(out).unwrap()
     }
