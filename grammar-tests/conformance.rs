@@ -10,6 +10,7 @@ mod compare;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use compare::{Change, changes, same_rows, same_sequence};
 use riverrun::console::{Console, Format, Ran};
@@ -369,17 +370,35 @@ fn is_required(file: &str, case: &Case) -> bool {
     file == "bytewax" && !case.requires.iter().any(|feature| later.contains(&feature.as_str()))
 }
 
+/// The cases of a file with what became of each, in order. Cases share nothing, so they are run side by side.
+fn judge_file(name: &str, file: &Path, directory: &Path, only: Option<&str>) -> Vec<(Case, Verdict)> {
+    let text = std::fs::read_to_string(file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+    let cases: Vec<Case> = text
+        .lines()
+        .filter(|line| !line.trim().is_empty())
+        .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{name}: {error}")))
+        .filter(|case: &Case| only.is_none_or(|only| case.name.contains(only)))
+        .collect();
+    let threads = std::thread::available_parallelism().map_or(1, |threads| threads.get());
+    let next = AtomicUsize::new(0);
+    let judge_some = || {
+        let claims = std::iter::repeat_with(|| next.fetch_add(1, Ordering::Relaxed));
+        let claimed = claims.map_while(|position| cases.get(position).map(|case| (position, case)));
+        claimed.map(|(position, case)| (position, judge_all_ways(case, directory))).collect::<Vec<_>>()
+    };
+    let mut verdicts: Vec<(usize, Verdict)> = std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(judge_some)).collect();
+        workers.into_iter().flat_map(|worker| worker.join().expect("a panic of a case is caught")).collect()
+    });
+    verdicts.sort_by_key(|(position, _)| *position);
+    cases.into_iter().zip(verdicts.into_iter().map(|(_, verdict)| verdict)).collect()
+}
+
 /// Runs a file's cases; gives its line of the table and the names of required cases that do not pass.
 fn run_file(file: &Path, directory: &Path, only: Option<&str>) -> (String, Vec<String>) {
     let name = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-    let text = std::fs::read_to_string(file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
     let (mut passed, mut not_yet, mut failed, mut missing) = (0, 0, 0, Vec::new());
-    for line in text.lines().filter(|line| !line.trim().is_empty()) {
-        let case: Case = serde_json::from_str(line).unwrap_or_else(|error| panic!("{name}: {error}"));
-        if only.is_some_and(|only| !case.name.contains(only)) {
-            continue;
-        }
-        let verdict = judge_all_ways(&case, directory);
+    for (case, verdict) in judge_file(&name, file, directory, only) {
         if only.is_some() || matches!(verdict, Verdict::Failed(_)) {
             println!("{}: {verdict}", case.name);
         }

@@ -359,6 +359,8 @@ impl Console {
     }
 
     fn fail(&mut self, error: Error, streams: &mut Streams<'_>) -> io::Result<Ran> {
+        // Both may be the same terminal: what came first is read first.
+        streams.out.flush()?;
         writeln!(streams.err, "{}", render_error(&error, streams.origin, self.colour))?;
         Ok(Ran::Failed(error))
     }
@@ -366,6 +368,7 @@ impl Console {
     fn show_time(&self, before: Option<Duration>, streams: &mut Streams<'_>) -> io::Result<()> {
         match (self.timed, before, self.host.elapsed()) {
             (true, Some(before), Some(after)) => {
+                streams.out.flush()?;
                 writeln!(streams.err, "time: {:.3} s", after.saturating_sub(before).as_secs_f64())
             }
             (_, _, _) => Ok(()),

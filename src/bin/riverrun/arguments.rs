@@ -1,6 +1,6 @@
 //! What the command line says.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{ArgMatches, Args, ColorChoice, CommandFactory, FromArgMatches, Parser, Subcommand};
 use riverrun::console::Format;
@@ -110,10 +110,11 @@ impl Arguments {
     }
 }
 
-fn file_source(path: &PathBuf) -> Source {
+fn file_source(path: impl AsRef<Path>) -> Source {
+    let path = path.as_ref();
     match path.as_os_str() == "-" {
         true => Source::StandardInput,
-        false => Source::File(path.clone()),
+        false => Source::File(path.to_owned()),
     }
 }
 
