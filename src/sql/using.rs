@@ -84,14 +84,17 @@ impl Queries<'_> {
 
     /// `*` would take the left side's column.
     fn refuse_star(&self, select: &Select, keys: &Keys) -> Result<()> {
-        if keys.0.iter().all(|key| key.is_first()) {
+        if keys.0.iter().all(|key| key.is_first() && key.sides <= SIDES_MAX) {
             return Ok(());
         }
         let star = select.projection.iter().find(|item| matches!(item, SelectItem::Wildcard(_)));
         let Some(star) = star else {
             return Ok(());
         };
-        let message = "\"*\" over a FULL or RIGHT JOIN with USING is not supported";
+        let message = match keys.0.iter().all(Key::is_first) {
+            true => "\"*\" over more than three sides joined with USING is not supported",
+            false => "\"*\" over a FULL or RIGHT JOIN with USING is not supported",
+        };
         let place = self.source.place(star.span());
         Err(StatementError::new(Code::Unsupported, message)
             .at(place)
@@ -108,7 +111,12 @@ struct Key {
     columns: Vec<Vec<Ident>>,
     /// How many sides' columns came before the first of `columns`.
     skipped: usize,
+    /// How many sides have the key.
+    sides: usize,
 }
+
+/// DataFusion finds the column of `USING` among so many sides, and calls it ambiguous among more.
+const SIDES_MAX: usize = 3;
 
 impl Key {
     /// Whether the first side's column is the merged one.
@@ -200,7 +208,7 @@ impl Keys {
     fn left_key(&self, left: Option<&[Ident]>, name: &Ident) -> Option<Key> {
         self.find(name).cloned().or_else(|| {
             let column = qualified(left?, name);
-            Some(Key { name: name.clone(), columns: vec![column], skipped: 0 })
+            Some(Key { name: name.clone(), columns: vec![column], skipped: 0, sides: 1 })
         })
     }
 
@@ -212,13 +220,15 @@ impl Keys {
         self.0.retain(|key| !key.is(&name));
         let right = right.map(|right| qualified(right, &name));
         let merged = match (kept, before, right) {
-            (Kept::Left, Some(before), _) => Some(before),
+            (Kept::Left, Some(before), _) => Some(Key { sides: before.sides + 1, ..before }),
             (Kept::Right, before, Some(right)) => {
+                let sides = before.as_ref().map_or(1, |before| before.sides) + 1;
                 let skipped = before.map_or(1, |before| before.skipped + before.columns.len());
-                Some(Key { name, columns: vec![right], skipped })
+                Some(Key { name, columns: vec![right], skipped, sides })
             }
             (Kept::Both, Some(mut before), Some(right)) => {
                 before.columns.push(right);
+                before.sides += 1;
                 Some(before)
             }
             // A side without a name: leave the key to the planner.
@@ -246,7 +256,7 @@ fn qualified(relation: &[Ident], name: &Ident) -> Vec<Ident> {
 /// The condition to write instead of `USING`, if its left side is not simply the first side.
 fn condition(before: &[Option<Key>], right: Option<&[Ident]>, names: &[Ident]) -> Option<Expr> {
     let right = right?;
-    if before.iter().flatten().all(Key::is_first) {
+    if before.iter().flatten().all(|key| key.is_first() && key.sides < SIDES_MAX) {
         return None;
     }
     let mut equalities = before.iter().zip(names).map(|(before, name)| {

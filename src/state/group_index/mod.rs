@@ -4,9 +4,11 @@ mod bytes;
 mod fixed;
 mod slots;
 
-use arrow::array::{Array, ArrayRef, AsArray};
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, PrimitiveArray, downcast_primitive_array};
 use arrow::compute::cast;
-use arrow::datatypes::DataType;
+use arrow::datatypes::{ArrowPrimitiveType, DataType};
 use arrow::row::{RowConverter, SortField};
 
 use crate::error::{Code, Result, StatementError};
@@ -87,8 +89,8 @@ impl GroupIndex {
                 let parser = converter.parser();
                 let rows = groups.iter().map(|group| parser.parse(index.get(*group).unwrap_or_default()));
                 let columns = converter.convert_rows(rows)?;
-                let typed = columns.iter().zip(&self.types).map(|(column, to)| cast(column, to));
-                typed.collect::<Result<_, _>>()?
+                let typed = columns.iter().zip(&self.types).map(|(column, to)| Ok(zeroed(&cast(column, to)?)));
+                typed.collect::<Result<_>>()?
             }
         })
     }
@@ -212,6 +214,22 @@ fn intern_text(index: &mut ByteKeys, key: &ArrayRef, slots: &mut Slots, groups: 
         _ => index.intern(cast(key, &DataType::LargeBinary)?.as_binary::<i64>().iter(), slots, groups),
     }
     Ok(())
+}
+
+/// A column with zeros where it is NULL: the row format leaves anything there, and some functions compute with it.
+fn zeroed(column: &ArrayRef) -> ArrayRef {
+    if column.null_count() == 0 {
+        return column.clone();
+    }
+    downcast_primitive_array! {
+        column => zeroed_values(column),
+        _ => column.clone(),
+    }
+}
+
+fn zeroed_values<T: ArrowPrimitiveType>(column: &PrimitiveArray<T>) -> ArrayRef {
+    let values: PrimitiveArray<T> = column.iter().collect();
+    Arc::new(values.with_data_type(column.data_type().clone()))
 }
 
 #[cfg(test)]
