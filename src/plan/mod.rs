@@ -74,7 +74,7 @@ pub fn file_names(query: &sql::Query) -> Vec<sql::Name> {
     let mut names: Vec<sql::Name> = vec![];
     let _: ControlFlow<()> = ast::visit_relations(query.ast.as_ref(), |relation| {
         if let [ast::ObjectNamePart::Identifier(name)] = relation.0.as_slice()
-            && name.quote_style == Some('\'')
+            && name.quote_style == Some(sql::FILE_QUOTE)
             && !names.iter().any(|known| known.value == name.value)
         {
             names.push(sql::Name { value: name.value.clone(), place: sql::place_of(&query.text, name.span) });

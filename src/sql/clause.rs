@@ -37,6 +37,9 @@ const BORROWED: [Keyword; 8] = [
     Keyword::CONNECT,
 ];
 
+/// The quote of a name that is the path of a file: `FROM 'flights.csv'`. The parser can print no name in single quotes.
+pub const FILE_QUOTE: char = '`';
+
 /// Cuts the clauses out of the tokens of one statement.
 pub(super) fn extract(source: &Source, tokens: Vec<TokenWithSpan>) -> Result<(Vec<TokenWithSpan>, Vec<Clause>)> {
     let cutter =
@@ -151,10 +154,12 @@ impl Cutter<'_> {
             Token::Word(word) if word.keyword == Keyword::LEFT && self.is_left_asof(at) => {
                 *word = keyword_word("GLOBAL", Keyword::GLOBAL);
             }
+            // Names have one kind of quote, so that the other can tell a file.
+            Token::Word(word) if word.quote_style == Some(FILE_QUOTE) => word.quote_style = Some('"'),
             // A file is a relation. As a quoted name it keeps its place.
             Token::SingleQuotedString(path) if self.names_relation(at) => {
                 let value = std::mem::take(path);
-                *token = Token::Word(Word { value, quote_style: Some('\''), keyword: Keyword::NoKeyword });
+                *token = Token::Word(Word { value, quote_style: Some(FILE_QUOTE), keyword: Keyword::NoKeyword });
             }
             // Parameters are $1 and $name; a question mark asks a JSON value for a key.
             Token::Placeholder(name) if name == "?" => *token = Token::Question,

@@ -31,6 +31,7 @@ use std::sync::Arc;
 
 use sqlparser::tokenizer::{Span, Token, TokenWithSpan, TokenizerError};
 
+pub use clause::FILE_QUOTE;
 pub use dialect::TABLE_ARGUMENT;
 pub use lex::is_complete;
 pub use limits::Limits;

@@ -315,7 +315,7 @@ fn qualifier(relation: &TableFactor) -> Option<Vec<Ident>> {
     };
     let name = alias.as_ref().map(|alias| &alias.name).or(name)?;
     // A file's path is quoted as a string; as a qualifier it is a quoted name.
-    let quote_style = name.quote_style.map(|quote| if quote == '\'' { '"' } else { quote });
+    let quote_style = name.quote_style.map(|quote| if quote == super::FILE_QUOTE { '"' } else { quote });
     Some(vec![Ident { quote_style, ..name.clone() }])
 }
 
@@ -422,7 +422,7 @@ mod tests {
         check("SELECT k FROM a JOIN b USING (k)", "SELECT a.k FROM a JOIN b USING(k)");
         check(
             "SELECT k, x FROM a JOIN b USING (k) JOIN c USING (k) LEFT JOIN d USING (k) WHERE k > 1 ORDER BY k",
-            "SELECT a.k, x FROM a JOIN b USING(k) JOIN c USING(k) LEFT JOIN d USING(k) WHERE a.k > 1 ORDER BY a.k",
+            "SELECT a.k, x FROM a JOIN b USING(k) JOIN c USING(k) LEFT JOIN d ON a.k = d.k WHERE a.k > 1 ORDER BY a.k",
         );
         check("SELECT * FROM a JOIN b USING (k)", "SELECT * FROM a JOIN b USING(k)");
     }
