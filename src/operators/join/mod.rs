@@ -6,7 +6,7 @@
 //! out:    a L1 -   a L1 R1  a L2 R1  b - R2
 //! ```
 //!
-//! Each row is offered to its side ([`Kept::offer`]), then the key speaks or stays silent. What comes out is
+//! Each row is offered to its side (`Kept::offer`), then the key speaks or stays silent. What comes out is
 //! noted as row numbers and gathered column by column when the batch is through.
 
 mod kept;
