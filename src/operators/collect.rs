@@ -46,6 +46,7 @@ pub fn build(node: &Collect, snapshots: &[Snapshot]) -> Result<Box<dyn Operator>
         opened: 0,
         dirty: vec![],
         closed: vec![],
+        tracking: !snapshots.is_empty(),
     };
     for snapshot in snapshots {
         windows.restore(snapshot)?;
@@ -131,6 +132,8 @@ struct Windows {
     dirty: Vec<u32>,
     /// The keys of windows that have closed since the last snapshot.
     closed: Vec<Vec<ArrayRef>>,
+    /// Whether a snapshot was taken: before the first there is nothing that changes would be noted for.
+    tracking: bool,
 }
 
 impl Operator for Windows {
@@ -191,7 +194,7 @@ impl Windows {
             self.open[group as usize] = None;
             full.push(slot);
         }
-        self.dirty.push(group);
+        self.note(group);
         slot
     }
 
@@ -249,7 +252,8 @@ impl Windows {
             let window = &mut self.windows[*slot as usize];
             window.state = State::Closed;
             self.open[window.group as usize] = None;
-            self.dirty.push(window.group);
+            let group = window.group;
+            self.note(group);
         }
     }
 
@@ -278,15 +282,30 @@ impl Windows {
         if gone.is_empty() {
             return Ok(());
         }
-        self.closed.push(self.index.keys(&gone)?);
+        if self.tracking {
+            self.closed.push(self.index.keys(&gone)?);
+        }
         self.index.remove(&gone);
         Ok(())
     }
 
+    /// Notes that the window of a key has changed, each key about once.
+    fn note(&mut self, group: u32) {
+        if !self.tracking {
+            return;
+        }
+        self.dirty.push(group);
+        if self.dirty.len() > 2 * self.open.len() + 1024 {
+            self.dirty.sort_unstable();
+            self.dirty.dedup();
+        }
+    }
+
     fn save(&mut self, since: Epoch) -> Result<Snapshot> {
+        let everything = !std::mem::replace(&mut self.tracking, true) || since == Epoch::ZERO;
         let mut dirty = std::mem::take(&mut self.dirty);
         let mut closed = std::mem::take(&mut self.closed);
-        if since == Epoch::ZERO {
+        if everything {
             dirty = (0..self.open.len() as u32).collect();
             closed.clear();
         }

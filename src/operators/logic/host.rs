@@ -36,6 +36,7 @@ pub fn build(node: &Logic, snapshots: &[Snapshot]) -> Result<Box<dyn Operator>> 
         wakes: BTreeSet::new(),
         dirty: vec![],
         gone: vec![],
+        tracking: !snapshots.is_empty(),
     };
     host.restore(snapshots)?;
     Ok(Box::new(host))
@@ -59,6 +60,8 @@ struct Host {
     wakes: BTreeSet<(Timestamp, u64, u32)>,
     dirty: Vec<u32>,
     gone: Vec<Vec<ArrayRef>>,
+    /// Whether a snapshot was taken: before the first there is nothing that changes would be noted for.
+    tracking: bool,
 }
 
 struct Instance {
@@ -171,7 +174,7 @@ impl Host {
                 self.wakes.extend(instance.wake);
             }
         }
-        self.dirty.push(slot);
+        self.note(slot);
         for batch in batches {
             if batch.schema().fields().len() != self.schema.fields().len() {
                 let message = format!(
@@ -196,16 +199,31 @@ impl Host {
         gone.dedup();
         gone.retain(|slot| self.instances[*slot as usize].is_none());
         if !gone.is_empty() {
-            self.gone.push(self.index.keys(&gone)?);
+            if self.tracking {
+                self.gone.push(self.index.keys(&gone)?);
+            }
             self.index.remove(&gone);
         }
         Ok(())
     }
 
+    /// Notes that an instance has changed, each about once.
+    fn note(&mut self, slot: u32) {
+        if !self.tracking {
+            return;
+        }
+        self.dirty.push(slot);
+        if self.dirty.len() > 2 * self.instances.len() + 1024 {
+            self.dirty.sort_unstable();
+            self.dirty.dedup();
+        }
+    }
+
     fn save(&mut self, since: Epoch) -> Result<Snapshot> {
+        let everything = !std::mem::replace(&mut self.tracking, true) || since == Epoch::ZERO;
         let mut dirty = std::mem::take(&mut self.dirty);
         let mut gone = std::mem::take(&mut self.gone);
-        if since == Epoch::ZERO {
+        if everything {
             dirty = self.index.groups_in_order();
             gone.clear();
         }
