@@ -7,7 +7,7 @@ use arrow::datatypes::{DataType, Field, SchemaRef};
 
 use crate::catalog::Relation;
 use crate::error::{Code, DataError, Error, InternalError, Result, StatementError, did_you_mean};
-use crate::plan::type_name;
+use crate::types::type_name;
 use crate::types::{Batch, IntoRow, RowKind, rows_to_batch};
 
 use super::Engine;

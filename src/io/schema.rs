@@ -7,6 +7,7 @@ use arrow::compute::{CastOptions, can_cast_types, cast_with_options};
 use arrow::datatypes::{DataType, Field, FieldRef, Fields, Schema, SchemaRef};
 
 use crate::error::{Code, DataError, InternalError, Result, did_you_mean};
+use crate::types::type_name;
 
 /// The columns that were declared, and those of them that are read.
 #[derive(Debug, Clone)]
@@ -131,27 +132,4 @@ fn plain_type(data_type: &DataType) -> DataType {
         DataType::Struct(fields) => DataType::Struct(fields.iter().map(inner).collect()),
         other => other.clone(),
     }
-}
-
-/// A type as it is written in SQL.
-pub(crate) fn type_name(data_type: &DataType) -> String {
-    let name = match data_type {
-        DataType::Boolean => "BOOLEAN",
-        DataType::Int8 => "TINYINT",
-        DataType::Int16 => "SMALLINT",
-        DataType::Int32 => "INTEGER",
-        DataType::Int64 => "BIGINT",
-        DataType::Float32 => "REAL",
-        DataType::Float64 => "DOUBLE",
-        DataType::Utf8 | DataType::Utf8View | DataType::LargeUtf8 => "VARCHAR",
-        DataType::Binary | DataType::LargeBinary | DataType::BinaryView => "BYTEA",
-        DataType::Date32 | DataType::Date64 => "DATE",
-        DataType::Time32(_) | DataType::Time64(_) => "TIME",
-        DataType::Timestamp(_, None) => "TIMESTAMP",
-        DataType::Timestamp(_, Some(_)) => "TIMESTAMP WITH TIME ZONE",
-        DataType::Interval(_) | DataType::Duration(_) => "INTERVAL",
-        DataType::Decimal128(precision, scale) => return format!("DECIMAL({precision}, {scale})"),
-        other => return other.to_string(),
-    };
-    name.to_string()
 }

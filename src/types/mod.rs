@@ -2,6 +2,7 @@
 
 mod batch;
 mod dead_letter;
+mod names;
 mod rows;
 mod time;
 mod value;
@@ -9,6 +10,7 @@ mod value;
 pub(crate) use batch::changelog_schema;
 pub use batch::{Batch, OP_COLUMN, RowKind, RowKinds};
 pub use dead_letter::dead_letter_schema;
+pub use names::type_name;
 pub use rows::rows_to_batch;
 pub use time::{Epoch, Interval, Timestamp};
 pub use value::{ColumnIndex, FromValue, IntoRow, Row, Value};

@@ -9,8 +9,9 @@ use crate::catalog::{Derived, Relation, SinkDef, Stream, Table, View};
 use crate::error::{Code, Result, StatementError, did_you_mean};
 use crate::io::{self, FileOptions};
 use crate::operators::upsert::Upsert;
-use crate::plan::{self, Bounded, ChangelogMode, Parameters, type_name};
+use crate::plan::{self, Bounded, ChangelogMode, Parameters};
 use crate::sql::{CreateSink, CreateStream, CreateTable, CreateView, IfExists, Name, ObjectKind, Query, Watermark};
+use crate::types::type_name;
 
 use super::super::core::{Core, Done, Planned, ViewInfo};
 use super::super::pipeline::Destination;

@@ -7,8 +7,9 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 
 use crate::catalog::Relation;
 use crate::error::{Code, Error, Result};
-use crate::plan::{ChangelogMode, type_name};
+use crate::plan::ChangelogMode;
 use crate::sql::{Name, ObjectKind};
+use crate::types::type_name;
 
 use super::super::core::{ClockMode, Core, Done};
 use super::super::settings::NAMES;

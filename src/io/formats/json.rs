@@ -20,7 +20,8 @@ use crate::io::input::{Fill, Input, Lines, Text};
 use crate::io::options::FileOptions;
 use crate::io::output::Output;
 use crate::io::rejects::BadRow;
-use crate::io::schema::{Wanted, batch_of, type_name};
+use crate::io::schema::{Wanted, batch_of};
+use crate::types::type_name;
 
 const TOO_LONG: &str = "the row is longer than max_row_bytes";
 

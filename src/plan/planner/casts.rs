@@ -14,7 +14,7 @@ use datafusion_expr::{Expr, ExprSchemable};
 
 use super::diagnose::only_place;
 use crate::error::{Code, Error, Result, StatementError};
-use crate::plan::type_name;
+use crate::types::type_name;
 
 /// The casts of a plan, by their text.
 pub(super) fn casts(plan: &LogicalPlan) -> PlanResult<HashSet<String>> {

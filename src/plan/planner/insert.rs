@@ -8,8 +8,9 @@ use datafusion_expr::{Expr, lit};
 
 use super::{STACK_BYTES, bind, diagnose, finish, functions, size};
 use crate::error::{Code, Error, Result, StatementError};
-use crate::plan::{Context, Plan, type_name};
+use crate::plan::{Context, Plan};
 use crate::sql;
+use crate::types::type_name;
 
 /// Plans what is written into a relation of columns `target`: the result has exactly those columns.
 pub(in crate::plan) fn plan_insert(insert: &sql::Insert, target: &SchemaRef, context: &Context<'_>) -> Result<Plan> {

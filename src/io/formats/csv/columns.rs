@@ -20,7 +20,7 @@ use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime};
 use super::records::{Grammar, Span};
 use crate::error::{Code, Result, StatementError};
 use crate::io::options::CsvOptions;
-use crate::io::schema::type_name;
+use crate::types::type_name;
 
 /// The texts that people write for a missing value; they earn a hint.
 const USUAL_NULLS: [&str; 9] = ["NA", "N/A", "NULL", "null", "None", "nan", "-", "?", "\\N"];
