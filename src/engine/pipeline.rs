@@ -334,10 +334,13 @@ pub(super) fn all_inserted(rows: arrow::array::RecordBatch) -> Batch {
     Batch::changelog(rows, kinds)
 }
 
-/// The batch in parts of at most `rows` rows; whole for 0.
+/// The batch in parts of at most `rows` rows; whole, and without a copy of its columns, if it has no more or for 0.
 pub(super) fn cut(batch: &Batch, rows: usize) -> impl Iterator<Item = Batch> + '_ {
     let size = if rows == 0 { batch.num_rows().max(1) } else { rows };
-    (0..batch.num_rows()).step_by(size).map(move |from| batch.slice(from, size.min(batch.num_rows() - from)))
+    (0..batch.num_rows()).step_by(size).map(move |from| match batch.num_rows() <= size {
+        true => batch.clone(),
+        false => batch.slice(from, size.min(batch.num_rows() - from)),
+    })
 }
 
 fn next_dead_letters(source: &mut dyn io::Source) -> Result<Option<arrow::array::RecordBatch>> {

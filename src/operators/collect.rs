@@ -21,7 +21,7 @@ use crate::error::{InternalError, Result};
 use crate::expr::Expr;
 use crate::operators::aggregate::{Accumulators, accumulators};
 use crate::operators::{Operator, Output, Port, StateSize};
-use crate::plan::node::Collect;
+use crate::plan::node::{ChangelogMode, Collect};
 use crate::state::{GroupIndex, Snapshot, table};
 use crate::types::{Batch, Epoch, Interval, Timestamp};
 
@@ -41,7 +41,7 @@ pub fn build(node: &Collect, snapshots: &[Snapshot]) -> Result<Box<dyn Operator>
         open: vec![],
         windows: vec![],
         free: vec![],
-        accumulators: accumulators(&node.aggregates)?,
+        accumulators: accumulators(&node.aggregates, ChangelogMode::AppendOnly)?,
         deadlines: BinaryHeap::new(),
         opened: 0,
         dirty: vec![],
@@ -147,7 +147,7 @@ impl Operator for Windows {
         let mut full = vec![];
         let slots: Vec<u32> = groups.into_iter().map(|group| self.enter(group, now, &mut full)).collect();
         self.accumulators.grow(self.windows.len());
-        self.accumulators.update(batch.rows(), &slots, None)?;
+        self.accumulators.update(batch.rows(), &slots)?;
         self.say(&full, &vec![Reason::Size; full.len()], out)
     }
 
@@ -395,7 +395,8 @@ impl Windows {
             slots.push(self.place(window));
         }
         self.accumulators.grow(self.windows.len());
-        self.accumulators.load(&slots, state)
+        let counts: Vec<i64> = rows.values().iter().map(|rows| *rows as i64).collect();
+        self.accumulators.load(&slots, &counts, state)
     }
 }
 

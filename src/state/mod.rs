@@ -1,11 +1,13 @@
 //! WHAT IS KEPT? Keyed state over Arrow, and its snapshots.
 
 mod changes;
+mod columns;
 mod group_index;
 mod row_store;
 mod snapshot;
 
 pub use changes::Changes;
+pub use columns::grow_to;
 pub use group_index::GroupIndex;
 pub use row_store::{RowId, RowStore};
 pub use snapshot::{Snapshot, StateTable, table};

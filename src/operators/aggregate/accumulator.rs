@@ -1,15 +1,18 @@
 //! What an aggregate computes for each group, in columns by group number.
 
 use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch};
-use arrow::buffer::NullBuffer;
+use arrow::buffer::{BooleanBuffer, NullBuffer, ScalarBuffer};
 
 use crate::error::{InternalError, Result};
 use crate::expr::{AggregateCall, Expr};
+use crate::plan::node::ChangelogMode;
+use crate::state::grow_to;
 use crate::types::RowKinds;
 
 use super::accumulators::create;
 
 /// Some rows for an accumulator.
+#[derive(Clone, Copy)]
 pub struct Input<'a> {
     /// The group of each row.
     pub groups: &'a [u32],
@@ -22,22 +25,44 @@ pub struct Input<'a> {
 }
 
 impl Input<'_> {
+    /// The rows that count: those that the filter lets through and `nulls` says are there. `None` if all do.
+    pub fn counted(&self, nulls: Option<&NullBuffer>) -> Option<BooleanBuffer> {
+        let nulls = nulls.filter(|nulls| nulls.null_count() > 0);
+        match (self.selection, nulls) {
+            (None, None) => None,
+            (Some(selection), None) => Some(selection.values().clone()),
+            (None, Some(nulls)) => Some(nulls.inner().clone()),
+            (Some(selection), Some(nulls)) => Some(selection.values() & nulls.inner()),
+        }
+    }
+
     /// Calls `step` with row, group and weight (1, or -1 for a row that is taken back) of each row that counts:
     /// those that the filter lets through and `nulls` says are there.
-    pub fn each(
+    pub fn each(&self, nulls: Option<&NullBuffer>, step: impl FnMut(usize, usize, i64) -> Result<()>) -> Result<()> {
+        self.each_of(self.counted(nulls).as_ref(), step)
+    }
+
+    /// As [`Input::each`] for the rows that `counted` says; `None` for all.
+    pub fn each_of(
         &self,
-        nulls: Option<&NullBuffer>,
+        counted: Option<&BooleanBuffer>,
         mut step: impl FnMut(usize, usize, i64) -> Result<()>,
     ) -> Result<()> {
-        if self.selection.is_none() && self.kinds.is_none() && nulls.is_none() {
-            for (row, group) in self.groups.iter().enumerate() {
-                step(row, *group as usize, 1)?;
+        match (counted, self.kinds) {
+            (None, None) => {
+                for (row, group) in self.groups.iter().enumerate() {
+                    step(row, *group as usize, 1)?;
+                }
             }
-            return Ok(());
-        }
-        for (row, group) in self.groups.iter().enumerate() {
-            if self.counts(nulls, row) {
-                step(row, *group as usize, self.weight(row))?;
+            (None, Some(kinds)) => {
+                for (row, group) in self.groups.iter().enumerate() {
+                    step(row, *group as usize, kinds.get(row).weight())?;
+                }
+            }
+            (Some(counted), _) => {
+                for row in counted.set_indices() {
+                    step(row, self.groups[row] as usize, self.weight(row))?;
+                }
             }
         }
         Ok(())
@@ -51,8 +76,9 @@ impl Input<'_> {
         mut step: impl FnMut(&mut S, usize, usize, i64) -> Result<()>,
         mut say: impl FnMut(&S, usize),
     ) -> Result<()> {
+        let counted = self.counted(nulls);
         for (row, group) in self.groups.iter().enumerate() {
-            if self.counts(nulls, row) {
+            if counted.as_ref().is_none_or(|counted| counted.value(row)) {
                 step(state, row, *group as usize, self.weight(row))?;
             }
             say(state, *group as usize);
@@ -60,11 +86,8 @@ impl Input<'_> {
         Ok(())
     }
 
-    fn counts(&self, nulls: Option<&NullBuffer>, row: usize) -> bool {
-        self.selection.is_none_or(|selection| selection.value(row)) && nulls.is_none_or(|nulls| nulls.is_valid(row))
-    }
-
-    fn weight(&self, row: usize) -> i64 {
+    /// 1, or -1 for a row that is taken back.
+    pub fn weight(&self, row: usize) -> i64 {
         self.kinds.map_or(1, |kinds| kinds.get(row).weight())
     }
 }
@@ -72,6 +95,7 @@ impl Input<'_> {
 /// An aggregate's state for every group.
 ///
 /// A group that has seen no row, or was reset, gives what the aggregate gives over nothing.
+/// How many rows each group has is counted once for all calls, in [`Accumulators`], and handed to those who ask.
 pub trait GroupAccumulator: Send {
     /// Makes room for groups below `slots`.
     fn grow(&mut self, slots: usize);
@@ -79,11 +103,12 @@ pub trait GroupAccumulator: Send {
     /// Takes rows in. Every group is below what was grown to.
     fn update(&mut self, input: &Input<'_>) -> Result<()>;
 
-    /// Takes rows in, and gives the value of each row's group as it is after that row.
-    fn update_running(&mut self, input: &Input<'_>) -> Result<ArrayRef>;
+    /// Takes rows in, and gives the value of each row's group as it is after that row. `counts` has for each row how
+    /// many rows its group has, this one included.
+    fn update_running(&mut self, input: &Input<'_>, counts: &ScalarBuffer<i64>) -> Result<ArrayRef>;
 
-    /// The values of groups. Changes nothing.
-    fn read(&mut self, groups: &[u32]) -> Result<ArrayRef>;
+    /// The values of groups. Changes nothing. `rows` has for every group how many rows it has.
+    fn read(&mut self, groups: &[u32], rows: &[i64]) -> Result<ArrayRef>;
 
     /// Makes groups as new.
     fn reset(&mut self, groups: &[u32]);
@@ -103,9 +128,11 @@ pub trait GroupAccumulator: Send {
     fn bytes(&self) -> usize;
 }
 
-/// The accumulators of all calls of an operator.
+/// The accumulators of all calls of an operator, and how many rows each group has.
 pub struct Accumulators {
     calls: Vec<Call>,
+    /// For each group how many rows it has, less those taken back.
+    rows: Vec<i64>,
 }
 
 struct Call {
@@ -117,33 +144,73 @@ struct Call {
     width: usize,
 }
 
-/// Builds the accumulators of `calls`.
-pub fn accumulators(calls: &[AggregateCall]) -> Result<Accumulators> {
+/// Builds the accumulators of `calls` over rows of that mode.
+pub fn accumulators(calls: &[AggregateCall], mode: ChangelogMode) -> Result<Accumulators> {
     let call = |call: &AggregateCall| {
         let mut arguments = call.arguments.clone();
         arguments.extend(call.order_by.iter().map(|key| key.expr.clone()));
-        let mut accumulator = create(call)?;
+        let mut accumulator = create(call, mode)?;
         let width = accumulator.save(&[])?.len();
         Ok(Call { arguments, filter: call.filter.clone(), accumulator, width })
     };
-    Ok(Accumulators { calls: calls.iter().map(call).collect::<Result<_>>()? })
+    Ok(Accumulators { calls: calls.iter().map(call).collect::<Result<_>>()?, rows: vec![] })
 }
 
 impl Accumulators {
     /// Makes room for groups below `slots`.
     pub fn grow(&mut self, slots: usize) {
+        if slots <= self.rows.len() {
+            return;
+        }
+        grow_to(&mut self.rows, slots, 0);
         for call in &mut self.calls {
             call.accumulator.grow(slots);
         }
     }
 
+    /// For how many groups there is room.
+    pub fn slots(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// How many rows a group has, less those taken back.
+    pub fn rows(&self, group: u32) -> i64 {
+        self.rows[group as usize]
+    }
+
     /// Takes the rows of a batch in; `groups` has the group of each.
-    pub fn update(&mut self, rows: &RecordBatch, groups: &[u32], kinds: Option<&RowKinds>) -> Result<()> {
-        let taken_back = kinds.is_some_and(|kinds| kinds.iter().any(|kind| kind.weight() < 0));
-        for call in &mut self.calls {
-            if taken_back && !call.accumulator.retracts() {
-                return Err(InternalError::new("an aggregate that cannot take rows back was asked to").into());
+    pub fn update(&mut self, rows: &RecordBatch, groups: &[u32]) -> Result<()> {
+        for group in groups {
+            self.rows[*group as usize] += 1;
+        }
+        self.update_calls(rows, groups, None)
+    }
+
+    /// Takes the rows of a batch in and back; calls `appeared` with each group that had no row and now has one.
+    pub fn update_changes(
+        &mut self,
+        rows: &RecordBatch,
+        groups: &[u32],
+        kinds: &RowKinds,
+        mut appeared: impl FnMut(u32),
+    ) -> Result<()> {
+        let mut taken_back = false;
+        for (group, kind) in groups.iter().zip(kinds.iter()) {
+            let rows = &mut self.rows[*group as usize];
+            *rows += kind.weight();
+            taken_back |= kind.weight() < 0;
+            if *rows == 1 && kind.weight() == 1 {
+                appeared(*group);
             }
+        }
+        if taken_back && self.calls.iter().any(|call| !call.accumulator.retracts()) {
+            return Err(InternalError::new("an aggregate that cannot take rows back was asked to").into());
+        }
+        self.update_calls(rows, groups, Some(kinds))
+    }
+
+    fn update_calls(&mut self, rows: &RecordBatch, groups: &[u32], kinds: Option<&RowKinds>) -> Result<()> {
+        for call in &mut self.calls {
             let (arguments, selection) = call.evaluate(rows)?;
             let input = Input { groups, arguments: &arguments, selection: selection.as_ref(), kinds };
             call.accumulator.update(&input)?;
@@ -153,27 +220,37 @@ impl Accumulators {
 
     /// Takes the rows of a batch in, and gives for each call the value of each row's group as it is after that row.
     pub fn update_running(&mut self, rows: &RecordBatch, groups: &[u32]) -> Result<Vec<ArrayRef>> {
+        let count = |group: &u32| {
+            let count = &mut self.rows[*group as usize];
+            *count += 1;
+            *count
+        };
+        let counts: ScalarBuffer<i64> = groups.iter().map(count).collect();
         let run = |call: &mut Call| {
             let (arguments, selection) = call.evaluate(rows)?;
             let input = Input { groups, arguments: &arguments, selection: selection.as_ref(), kinds: None };
-            call.accumulator.update_running(&input)
+            call.accumulator.update_running(&input, &counts)
         };
         self.calls.iter_mut().map(run).collect()
     }
 
     /// The values of groups, a column a call.
     pub fn read(&mut self, groups: &[u32]) -> Result<Vec<ArrayRef>> {
-        self.calls.iter_mut().map(|call| call.accumulator.read(groups)).collect()
+        let rows = &self.rows;
+        self.calls.iter_mut().map(|call| call.accumulator.read(groups, rows)).collect()
     }
 
     /// Makes groups as new.
     pub fn reset(&mut self, groups: &[u32]) {
+        for group in groups {
+            self.rows[*group as usize] = 0;
+        }
         for call in &mut self.calls {
             call.accumulator.reset(groups);
         }
     }
 
-    /// The state of groups as columns.
+    /// The state of groups as columns, without [`Accumulators::rows`].
     pub fn save(&mut self, groups: &[u32]) -> Result<Vec<ArrayRef>> {
         let mut columns = Vec::new();
         for call in &mut self.calls {
@@ -182,8 +259,11 @@ impl Accumulators {
         Ok(columns)
     }
 
-    /// Puts a saved state back.
-    pub fn load(&mut self, groups: &[u32], columns: &[ArrayRef]) -> Result<()> {
+    /// Puts a saved state back; `rows` has how many rows each of the groups had.
+    pub fn load(&mut self, groups: &[u32], rows: &[i64], columns: &[ArrayRef]) -> Result<()> {
+        for (group, rows) in groups.iter().zip(rows) {
+            self.rows[*group as usize] = *rows;
+        }
         let mut rest = columns;
         for call in &mut self.calls {
             let (own, others) = rest.split_at(call.width.min(rest.len()));
@@ -196,7 +276,8 @@ impl Accumulators {
 
     /// Bytes held.
     pub fn bytes(&self) -> usize {
-        self.calls.iter().map(|call| call.accumulator.bytes()).sum()
+        let calls: usize = self.calls.iter().map(|call| call.accumulator.bytes()).sum();
+        calls + self.rows.capacity() * size_of::<i64>()
     }
 }
 

@@ -4,13 +4,15 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, DynComparator, Int64Array, make_comparator};
-use arrow::compute::{SortOptions, concat, interleave};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array, UInt32Array, make_comparator};
+use arrow::buffer::BooleanBuffer;
+use arrow::compute::kernels::cmp::distinct;
+use arrow::compute::{SortOptions, concat, filter, interleave, take};
 use arrow::datatypes::Int64Type;
 
 use crate::error::{InternalError, Result};
 use crate::operators::{Operator, Output, Port, StateSize};
-use crate::state::{Snapshot, table};
+use crate::state::{Snapshot, grow_to, table};
 use crate::types::{Batch, Epoch, Interval, RowKind, RowKinds, Timestamp};
 
 use super::{BATCH_ROWS, Groups};
@@ -26,6 +28,8 @@ pub(super) struct Changes {
     interval: Option<Interval>,
     /// For each group whether the answer holds a row of it.
     said: Vec<bool>,
+    /// For each group whether it is pending.
+    marked: Vec<bool>,
     pending: Pending,
     due: Option<Timestamp>,
 }
@@ -34,17 +38,16 @@ pub(super) struct Changes {
 #[derive(Default)]
 struct Pending {
     groups: Vec<u32>,
-    /// Where in `before` the row of each group is, as it was last said.
-    places: Vec<Option<usize>>,
-    /// Rows as they were last said: parts of columns, keys first.
+    /// For each of them whether the answer holds a row of it.
+    said: Vec<bool>,
+    /// The values of those that were said as they were last said, in parts of columns.
     before: Vec<Vec<ArrayRef>>,
-    held: usize,
-    marked: Vec<bool>,
 }
 
 impl Changes {
     pub fn new(groups: Groups, interval: Option<Interval>, snapshots: &[Snapshot]) -> Result<Changes> {
-        let mut changes = Changes { groups, interval, said: vec![], pending: Pending::default(), due: None };
+        let pending = Pending::default();
+        let mut changes = Changes { groups, interval, said: vec![], marked: vec![], pending, due: None };
         changes.grow();
         for group in changes.groups.index.groups_in_order() {
             changes.said[group as usize] = changes.groups.is_there(group);
@@ -56,29 +59,28 @@ impl Changes {
     }
 
     fn grow(&mut self) {
-        let slots = self.groups.rows.len();
-        self.said.resize(slots.max(self.said.len()), false);
-        self.pending.marked.resize(slots.max(self.pending.marked.len()), false);
+        let slots = self.groups.accumulators.slots();
+        grow_to(&mut self.said, slots, false);
+        grow_to(&mut self.marked, slots, false);
     }
 
-    /// Notes the rows of groups as they were last said, before they change.
+    /// Notes the values of groups as they were last said, before they change.
     fn touch(&mut self, groups: &[u32]) -> Result<()> {
         self.grow();
         let mut known = vec![];
         for group in groups {
-            if std::mem::replace(&mut self.pending.marked[*group as usize], true) {
+            if std::mem::replace(&mut self.marked[*group as usize], true) {
                 continue;
             }
-            self.pending.groups.push(*group);
             let said = self.said[*group as usize];
-            self.pending.places.push(said.then_some(self.pending.held + known.len()));
+            self.pending.groups.push(*group);
+            self.pending.said.push(said);
             if said {
                 known.push(*group);
             }
         }
         if !known.is_empty() {
-            self.pending.before.push(self.groups.columns(&known)?);
-            self.pending.held += known.len();
+            self.pending.before.push(self.groups.accumulators.read(&known)?);
         }
         Ok(())
     }
@@ -86,43 +88,44 @@ impl Changes {
     /// Says what has become of the pending groups.
     fn flush(&mut self, out: &mut Output) -> Result<()> {
         let pending = std::mem::take(&mut self.pending);
+        pending.groups.iter().for_each(|group| self.marked[*group as usize] = false);
         self.due = None;
-        let after = self.groups.columns(&pending.groups)?;
+        let after = self.groups.accumulators.read(&pending.groups)?;
         let before = pending.columns(&after)?;
         let steps = self.steps(&pending, &before, &after)?;
-        for steps in batches(&steps) {
-            let places: Vec<(usize, usize)> = steps.iter().map(|(_, place)| *place).collect();
-            let columns = before.iter().zip(&after);
-            let columns = columns.map(|(before, after)| interleave(&[before.as_ref(), after.as_ref()], &places));
-            let rows = self.groups.batch(columns.collect::<Result<_, _>>()?, steps.len())?;
+        for part in steps.parts() {
+            let groups = &steps.groups[part.clone()];
+            let mut columns = self.groups.index.keys(groups)?;
+            for (before, after) in before.iter().zip(&after) {
+                columns.push(interleave(&[before.as_ref(), after.as_ref()], &steps.places[part.clone()])?);
+            }
+            let rows = self.groups.batch(columns, groups.len())?;
             out.push(match self.groups.appends {
                 true => Batch::append_only(rows),
-                false => Batch::changelog(rows, steps.iter().map(|(kind, _)| *kind).collect::<RowKinds>()),
+                false => Batch::changelog(rows, steps.kinds[part].iter().copied().collect::<RowKinds>()),
             });
         }
         self.settle(&pending.groups);
         Ok(())
     }
 
-    /// The changes in order: the kind, and the row in the columns before (0) or after (1).
-    fn steps(&self, pending: &Pending, before: &[ArrayRef], after: &[ArrayRef]) -> Result<Vec<Step>> {
-        let values = self.groups.keys.len()..after.len();
-        let compare = values
-            .map(|column| make_comparator(&before[column], &after[column], SortOptions::default()))
-            .collect::<Result<Vec<DynComparator>, _>>()?;
-        let mut steps: Vec<Step> = Vec::with_capacity(2 * pending.groups.len());
-        for (row, (group, place)) in pending.groups.iter().zip(&pending.places).enumerate() {
-            match (place, self.groups.is_there(*group)) {
-                (Some(place), true) => {
-                    if compare.iter().any(|compare| compare(*place, row).is_ne()) {
-                        steps.push((RowKind::UpdateBefore, (0, *place)));
-                        steps.push((RowKind::UpdateAfter, (1, row)));
-                    }
+    /// The changes in order.
+    fn steps(&self, pending: &Pending, before: &[ArrayRef], after: &[ArrayRef]) -> Result<Steps> {
+        let changed = changed(pending, before, after)?;
+        let mut steps = Steps::with_capacity(pending.groups.len() + changed.len());
+        let mut place = 0;
+        for (row, (group, said)) in pending.groups.iter().zip(&pending.said).enumerate() {
+            match (said, self.groups.is_there(*group)) {
+                (true, true) if changed.value(place) => {
+                    steps.push(RowKind::UpdateBefore, *group, (0, place));
+                    steps.push(RowKind::UpdateAfter, *group, (1, row));
                 }
-                (Some(place), false) => steps.push((RowKind::Delete, (0, *place))),
-                (None, true) => steps.push((RowKind::Insert, (1, row))),
-                (None, false) => {}
+                (true, true) => {}
+                (true, false) => steps.push(RowKind::Delete, *group, (0, place)),
+                (false, true) => steps.push(RowKind::Insert, *group, (1, row)),
+                (false, false) => {}
             }
+            place += usize::from(*said);
         }
         Ok(steps)
     }
@@ -142,20 +145,17 @@ impl Changes {
     }
 
     fn save_pending(&mut self) -> Result<Snapshot> {
-        let after = self.groups.columns(&self.pending.groups)?;
+        let mut columns = self.groups.index.keys(&self.pending.groups)?;
+        let after = self.groups.accumulators.read(&self.pending.groups)?;
         let before = self.pending.columns(&after)?;
-        // A group that was never said has no row before; its keys are what matters, so the row after stands in.
-        let places: Vec<(usize, usize)> = self
-            .pending
-            .places
-            .iter()
-            .enumerate()
-            .map(|(row, place)| place.map_or((1, row), |place| (0, place)))
-            .collect();
-        let columns = before.iter().zip(&after);
-        let columns = columns.map(|(before, after)| interleave(&[before.as_ref(), after.as_ref()], &places));
-        let mut columns: Vec<ArrayRef> = columns.collect::<Result<_, _>>()?;
-        columns.push(Arc::new(self.pending.places.iter().map(|place| Some(place.is_some())).collect::<BooleanArray>()));
+        // A group that was never said has no values before; its keys are what matters, so those after stand in.
+        let mut known = 0..;
+        let place = |(row, said): (usize, &bool)| if *said { (0, known.next().unwrap_or(0)) } else { (1, row) };
+        let places: Vec<(usize, usize)> = self.pending.said.iter().enumerate().map(place).collect();
+        for (before, after) in before.iter().zip(&after) {
+            columns.push(interleave(&[before.as_ref(), after.as_ref()], &places)?);
+        }
+        columns.push(Arc::new(BooleanArray::from(self.pending.said.clone())));
         let due: ArrayRef = Arc::new(self.due.iter().map(|due| due.nanos()).collect::<Int64Array>());
         let (rows, dues) = (places.len(), due.len());
         Ok(Snapshot { tables: vec![table(PENDING, columns, rows)?, table(DUE, vec![due], dues)?] })
@@ -170,53 +170,90 @@ impl Changes {
         let Some(saved) = snapshot.table(PENDING) else { return Ok(()) };
         let Some((said, columns)) = saved.columns().split_last() else { return Ok(()) };
         let said = said.as_boolean_opt().ok_or_else(missing)?;
+        let (keys, values) = columns.split_at_checked(self.groups.keys.len()).ok_or_else(missing)?;
         let mut groups = vec![];
-        let keys = columns.get(..self.groups.keys.len()).ok_or_else(missing)?;
         self.groups.index.intern(keys, saved.num_rows(), &mut groups)?;
         self.groups.grow();
         self.grow();
         for (row, group) in groups.iter().enumerate() {
             self.said[*group as usize] = said.value(row);
-            self.pending.marked[*group as usize] = true;
-            self.pending.places.push(said.value(row).then_some(row));
+            self.marked[*group as usize] = true;
         }
-        self.pending.held = saved.num_rows();
-        self.pending.before.push(columns.to_vec());
-        self.pending.groups = groups;
+        let before = values.iter().map(|column| filter(column, said)).collect::<Result<_, _>>()?;
+        self.pending = Pending { groups, said: said.values().iter().collect(), before: vec![before] };
         Ok(())
     }
 }
 
-type Step = (RowKind, (usize, usize));
+/// Changes in order, in columns.
+struct Steps {
+    kinds: Vec<RowKind>,
+    groups: Vec<u32>,
+    /// Where the values are: in the columns before (0) or after (1), and in which row.
+    places: Vec<(usize, usize)>,
+}
 
-/// Cuts changes into batches; an update is never cut in two.
-fn batches(steps: &[Step]) -> Vec<&[Step]> {
-    let mut parts = vec![];
-    let mut rest = steps;
-    while !rest.is_empty() {
-        let mut end = BATCH_ROWS.min(rest.len());
-        if end < rest.len() && rest[end - 1].0 == RowKind::UpdateBefore {
-            end -= 1;
-        }
-        let (part, others) = rest.split_at(end);
-        parts.push(part);
-        rest = others;
+impl Steps {
+    fn with_capacity(steps: usize) -> Steps {
+        Steps { kinds: Vec::with_capacity(steps), groups: Vec::with_capacity(steps), places: Vec::with_capacity(steps) }
     }
-    parts
+
+    fn push(&mut self, kind: RowKind, group: u32, place: (usize, usize)) {
+        self.kinds.push(kind);
+        self.groups.push(group);
+        self.places.push(place);
+    }
+
+    /// Cuts changes into batches; an update is never cut in two.
+    fn parts(&self) -> Vec<std::ops::Range<usize>> {
+        let mut parts = vec![];
+        let mut start = 0;
+        while start < self.kinds.len() {
+            let mut end = (start + BATCH_ROWS).min(self.kinds.len());
+            if end < self.kinds.len() && self.kinds[end - 1] == RowKind::UpdateBefore {
+                end -= 1;
+            }
+            parts.push(start..end);
+            start = end;
+        }
+        parts
+    }
 }
 
 impl Pending {
-    /// The rows as they were last said; columns without rows, like `like`, if there are none.
+    /// The values as they were last said; columns without rows, like `like`, if there are none.
     fn columns(&self, like: &[ArrayRef]) -> Result<Vec<ArrayRef>> {
         let column = |(index, like): (usize, &ArrayRef)| {
             let parts: Vec<&dyn Array> = self.before.iter().map(|part| part[index].as_ref()).collect();
-            match parts.is_empty() {
-                true => Ok(like.slice(0, 0)),
-                false => concat(&parts),
+            match parts.as_slice() {
+                [] => Ok(like.slice(0, 0)),
+                [_] => Ok(self.before[0][index].clone()),
+                parts => concat(parts),
             }
         };
         Ok(like.iter().enumerate().map(column).collect::<Result<_, _>>()?)
     }
+}
+
+/// For each group that was said, in order, whether its values are others now.
+fn changed(pending: &Pending, before: &[ArrayRef], after: &[ArrayRef]) -> Result<BooleanBuffer> {
+    let known = pending.said.iter().enumerate().filter(|(_, said)| **said).map(|(row, _)| row as u32);
+    let known = UInt32Array::from_iter_values(known);
+    let mut changed = BooleanBuffer::new_unset(known.len());
+    for (before, after) in before.iter().zip(after) {
+        let after = if known.len() == after.len() { after.clone() } else { take(after, &known, None)? };
+        changed = &changed | &differs(before, &after)?;
+    }
+    Ok(changed)
+}
+
+/// Where two columns differ. Two NULLs do not, and neither do two NaN.
+fn differs(before: &ArrayRef, after: &ArrayRef) -> Result<BooleanBuffer> {
+    if !before.data_type().is_nested() {
+        return Ok(distinct(before, after)?.values().clone());
+    }
+    let compare = make_comparator(before, after, SortOptions::default())?;
+    Ok(BooleanBuffer::collect_bool(before.len(), |row| compare(row, row).is_ne()))
 }
 
 impl Operator for Changes {

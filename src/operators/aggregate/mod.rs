@@ -38,8 +38,7 @@ pub fn build(node: &Aggregate, snapshots: &[Snapshot]) -> Result<Box<dyn Operato
         keys: node.keys.clone(),
         schema: node.schema.clone(),
         index: GroupIndex::new(&types)?,
-        accumulators: accumulators(&node.aggregates)?,
-        rows: vec![],
+        accumulators: accumulators(&node.aggregates, node.input_mode)?,
         dirty: saved::Dirty::default(),
         totals: node.totals.clone(),
         always: vec![],
@@ -63,8 +62,6 @@ struct Groups {
     schema: SchemaRef,
     index: GroupIndex,
     accumulators: Accumulators,
-    /// For each group how many rows it has, less those taken back.
-    rows: Vec<i64>,
     dirty: saved::Dirty,
     /// The keys of the groups that are there even without a row, and those groups once they are known.
     totals: RecordBatch,
@@ -87,34 +84,20 @@ impl Groups {
     }
 
     fn grow(&mut self) {
-        let slots = self.index.slots();
-        if slots > self.rows.len() {
-            self.rows.resize(slots, 0);
-            self.accumulators.grow(slots);
-        }
+        self.accumulators.grow(self.index.slots());
     }
 
     fn update(&mut self, batch: &Batch, groups: &[u32]) -> Result<()> {
-        self.accumulators.update(batch.rows(), groups, batch.kinds())?;
-        self.count(batch, groups);
-        Ok(())
-    }
-
-    fn count(&mut self, batch: &Batch, groups: &[u32]) {
         match batch.kinds() {
-            None => groups.iter().for_each(|group| self.rows[*group as usize] += 1),
+            None => self.accumulators.update(batch.rows(), groups)?,
             Some(kinds) => {
-                for (group, kind) in groups.iter().zip(kinds.iter()) {
-                    let rows = &mut self.rows[*group as usize];
-                    *rows += kind.weight();
-                    // A group that had no row left is new, wherever the batches were cut.
-                    if *rows == 1 && kind.weight() == 1 {
-                        self.index.move_to_end(*group);
-                    }
-                }
+                // A group that had no row left is new, wherever the batches were cut.
+                let index = &mut self.index;
+                self.accumulators.update_changes(batch.rows(), groups, kinds, |group| index.move_to_end(group))?;
             }
         }
         self.dirty.mark(groups);
+        Ok(())
     }
 
     /// The groups that are there even without a row, made if they are not there yet.
@@ -128,7 +111,7 @@ impl Groups {
 
     /// Whether a group is part of the answer: a total always is, another group while it has rows.
     fn is_there(&self, group: u32) -> bool {
-        self.rows[group as usize] > 0 || self.always.contains(&group)
+        self.accumulators.rows(group) > 0 || self.always.contains(&group)
     }
 
     fn columns(&mut self, groups: &[u32]) -> Result<Vec<ArrayRef>> {
@@ -168,16 +151,12 @@ impl Groups {
     fn forget(&mut self, groups: &[u32]) {
         self.dirty.bury(&self.index, groups);
         self.accumulators.reset(groups);
-        for group in groups {
-            self.rows[*group as usize] = 0;
-        }
         self.index.remove(groups);
         self.always.retain(|group| !groups.contains(group));
     }
 
     fn size(&self) -> StateSize {
-        let bytes = self.index.bytes() + self.accumulators.bytes() + self.rows.capacity() * size_of::<i64>();
-        StateSize { rows: self.index.len(), bytes }
+        StateSize { rows: self.index.len(), bytes: self.index.bytes() + self.accumulators.bytes() }
     }
 }
 
@@ -223,7 +202,7 @@ impl Operator for Running {
     fn on_batch(&mut self, _: Port, batch: Batch, out: &mut Output) -> Result<()> {
         let (mut columns, groups) = self.groups.number(&batch)?;
         columns.extend(self.groups.accumulators.update_running(batch.rows(), &groups)?);
-        self.groups.count(&batch, &groups);
+        self.groups.dirty.mark(&groups);
         out.push(Batch::append_only(self.groups.batch(columns, groups.len())?));
         Ok(())
     }

@@ -85,7 +85,7 @@ impl Groups {
         }
         let mut columns = self.index.keys(&changed)?;
         columns.push(Arc::new(UInt64Array::from(self.index.sequence(&changed))));
-        columns.push(Arc::new(changed.iter().map(|group| self.rows[*group as usize]).collect::<Int64Array>()));
+        columns.push(Arc::new(changed.iter().map(|group| self.accumulators.rows(*group)).collect::<Int64Array>()));
         columns.extend(self.accumulators.save(&changed)?);
         let mut tables = Vec::with_capacity(2);
         if let Some(gone) = joined(&gone)? {
@@ -105,9 +105,6 @@ impl Groups {
                 self.index.intern(gone.columns(), gone.num_rows(), &mut groups)?;
                 self.grow();
                 self.accumulators.reset(&groups);
-                for group in &groups {
-                    self.rows[*group as usize] = 0;
-                }
                 self.index.remove(&groups);
             }
             if let Some(saved) = snapshot.table(GROUPS) {
@@ -131,10 +128,7 @@ impl Groups {
             return Err(InternalError::new("a saved group is not in its form").into());
         };
         self.index.set_sequence(&groups, sequence.values());
-        for (group, rows) in groups.iter().zip(rows.values()) {
-            self.rows[*group as usize] = *rows;
-        }
-        self.accumulators.load(&groups, state)
+        self.accumulators.load(&groups, rows.values(), state)
     }
 }
 

@@ -4,12 +4,13 @@ use std::hash::{BuildHasher, Hash};
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayData, ArrayRef, ArrowPrimitiveType, AsArray, BooleanArray, make_array};
-use arrow::buffer::{Buffer, NullBuffer};
+use arrow::buffer::{Buffer, NullBuffer, ScalarBuffer};
 use arrow::datatypes::{ArrowNativeType, DataType, Float16Type, Float32Type, Float64Type};
 use hashbrown::{DefaultHashBuilder, HashTable};
 
 use super::slots::Slots;
 use crate::error::Result;
+use crate::state::grow_to;
 
 /// Two words, and in the two low bits of `nulls` which of them is NULL. The word of a NULL is 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -19,10 +20,11 @@ pub(super) struct Packed {
     nulls: u8,
 }
 
-/// Words by group. The table holds the words too, so a hit touches one cache line.
+/// Words by group, and where each is found by its hash.
 pub(super) struct FixedKeys<W> {
     hasher: DefaultHashBuilder,
-    table: HashTable<(W, u32)>,
+    /// Groups by the hash of their words. The words are not repeated here: a small table is in the cache more often.
+    table: HashTable<u32>,
     null: Option<u32>,
     words: Vec<W>,
 }
@@ -46,18 +48,25 @@ impl<W: Copy + Eq + Hash + Default> FixedKeys<W> {
     }
 
     fn intern_one(&mut self, word: W, slots: &mut Slots) -> u32 {
-        let hash = self.hasher.hash_one(word);
-        if let Some((_, group)) = self.table.find(hash, |entry| entry.0 == word) {
-            return *group;
+        match self.find(word) {
+            Some(group) => group,
+            None => {
+                let group = slots.take();
+                self.put(group, word, slots);
+                self.hash(group);
+                group
+            }
         }
-        let group = slots.take();
-        let hasher = &self.hasher;
-        self.table.insert_unique(hash, (word, group), |entry| hasher.hash_one(entry.0));
-        self.put(group, word, slots);
-        group
     }
 
-    fn intern_null(&mut self, slots: &mut Slots) -> u32 {
+    /// The group of a word that is in the table.
+    #[inline]
+    pub fn find(&self, word: W) -> Option<u32> {
+        let words = &self.words;
+        self.table.find(self.hasher.hash_one(word), |group| words[*group as usize] == word).copied()
+    }
+
+    pub fn intern_null(&mut self, slots: &mut Slots) -> u32 {
         if let Some(group) = self.null {
             return group;
         }
@@ -67,21 +76,56 @@ impl<W: Copy + Eq + Hash + Default> FixedKeys<W> {
         group
     }
 
-    fn put(&mut self, group: u32, word: W, slots: &Slots) {
-        if self.words.len() < slots.slots() {
-            self.words.resize(slots.slots(), W::default());
-        }
+    /// Notes the word of a group, which is not found by it yet.
+    pub fn put(&mut self, group: u32, word: W, slots: &Slots) {
+        grow_to(&mut self.words, slots.slots(), W::default());
         self.words[group as usize] = word;
+    }
+
+    /// Lets a group be found by its word.
+    pub fn hash(&mut self, group: u32) {
+        let (words, hasher) = (&self.words, &self.hasher);
+        let hash = |group: &u32| hasher.hash_one(words[*group as usize]);
+        self.table.insert_unique(hash(&group), group, hash);
+    }
+
+    /// Forgets where words are found, but not the words.
+    pub fn unhash(&mut self) {
+        self.table = HashTable::new();
+    }
+
+    /// The words that are found, and their groups.
+    pub fn found(&self) -> impl Iterator<Item = (W, u32)> + Clone + '_ {
+        self.table.iter().map(|group| (self.words[*group as usize], *group))
+    }
+
+    /// How many words are found.
+    pub fn len(&self) -> usize {
+        self.table.len()
+    }
+
+    /// The word of a group.
+    pub fn word(&self, group: u32) -> W {
+        self.words[group as usize]
+    }
+
+    /// Whether `group` is that of NULL.
+    pub fn is_null(&self, group: u32) -> bool {
+        self.null == Some(group)
+    }
+
+    /// Forgets the NULL group, if `group` is it.
+    pub fn remove_null(&mut self, group: u32) -> bool {
+        self.null.take_if(|null| *null == group).is_some()
     }
 
     /// Forgets the key of `group`.
     pub fn remove(&mut self, group: u32) {
-        if self.null == Some(group) {
-            self.null = None;
+        if self.remove_null(group) {
             return;
         }
         let hash = self.hasher.hash_one(self.words[group as usize]);
-        if let Ok(entry) = self.table.find_entry(hash, |entry| entry.1 == group) {
+        if let Ok(entry) = self.table.find_entry(hash, |entry| *entry == group) {
             entry.remove();
         }
     }
@@ -133,8 +177,8 @@ pub(super) fn canonical(array: &ArrayRef) -> ArrayRef {
     }
 }
 
-/// The bits of each value, whatever the type. What stands for a NULL is arbitrary.
-pub(super) fn words(array: &ArrayRef) -> Vec<u64> {
+/// The bits of each value, whatever the type; those of eight bytes without a copy. What stands for a NULL is arbitrary.
+pub(super) fn words(array: &ArrayRef) -> ScalarBuffer<u64> {
     let array = canonical(array);
     if let Some(bits) = array.as_boolean_opt() {
         return bits.values().iter().map(u64::from).collect();
@@ -144,11 +188,11 @@ pub(super) fn words(array: &ArrayRef) -> Vec<u64> {
         Some(1) => widened::<u8>(&data),
         Some(2) => widened::<u16>(&data),
         Some(4) => widened::<u32>(&data),
-        _ => data.buffer::<u64>(0)[..data.len()].to_vec(),
+        _ => ScalarBuffer::new(data.buffers()[0].clone(), data.offset(), data.len()),
     }
 }
 
-fn widened<N: ArrowNativeType + Into<u64>>(data: &ArrayData) -> Vec<u64> {
+fn widened<N: ArrowNativeType + Into<u64>>(data: &ArrayData) -> ScalarBuffer<u64> {
     data.buffer::<N>(0)[..data.len()].iter().map(|value| (*value).into()).collect()
 }
 
@@ -161,7 +205,7 @@ pub(super) fn double_words(array: &ArrayRef) -> Vec<u128> {
 /// The bits of two columns, row by row.
 pub(super) fn pairs(left: &ArrayRef, right: &ArrayRef) -> Vec<Packed> {
     let pack = |(left, right)| Packed { left, right, nulls: 0 };
-    let mut pairs = words(left).into_iter().zip(words(right)).map(pack).collect::<Vec<_>>();
+    let mut pairs = words(left).iter().copied().zip(words(right).iter().copied()).map(pack).collect::<Vec<_>>();
     for row in null_rows(left) {
         pairs[row].left = 0;
         pairs[row].nulls |= 1;

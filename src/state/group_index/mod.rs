@@ -1,8 +1,10 @@
 //! From key to dense group number.
 
 mod bytes;
+mod dense;
 mod fixed;
 mod slots;
+mod words;
 
 use std::sync::Arc;
 
@@ -16,6 +18,7 @@ use crate::error::{Code, Result, StatementError};
 use bytes::ByteKeys;
 use fixed::{FixedKeys, Packed};
 use slots::Slots;
+use words::WordKeys;
 
 /// Numbers the distinct keys it has seen: dense `u32` slots, reused after [`GroupIndex::remove`].
 ///
@@ -32,7 +35,7 @@ enum Keys {
     /// No key columns: one group for all rows.
     Nothing,
     /// One column of at most eight bytes.
-    Word(FixedKeys<u64>),
+    Word(WordKeys),
     /// One column of sixteen bytes.
     DoubleWord(FixedKeys<u128>),
     /// Two columns of at most eight bytes each.
@@ -115,7 +118,7 @@ impl GroupIndex {
     pub fn clear(&mut self) {
         match &mut self.keys {
             Keys::Nothing => {}
-            Keys::Word(index) => *index = FixedKeys::default(),
+            Keys::Word(index) => *index = WordKeys::default(),
             Keys::DoubleWord(index) => *index = FixedKeys::default(),
             Keys::Pair(index) => *index = FixedKeys::default(),
             Keys::Text(index) | Keys::Rows(_, index) => *index = ByteKeys::default(),
@@ -178,7 +181,7 @@ impl Keys {
     fn for_types(types: &[DataType]) -> Result<Keys> {
         Ok(match types {
             [] => Keys::Nothing,
-            [key] if fixed::is_word(key) => Keys::Word(FixedKeys::default()),
+            [key] if fixed::is_word(key) => Keys::Word(WordKeys::default()),
             [DataType::Decimal128(_, _)] => Keys::DoubleWord(FixedKeys::default()),
             [left, right] if fixed::is_word(left) && fixed::is_word(right) => Keys::Pair(FixedKeys::default()),
             [key] if is_text(key) => Keys::Text(ByteKeys::default()),

@@ -6,12 +6,13 @@ const FREE: u64 = u64::MAX;
 /// Gives group numbers out and takes them back.
 #[derive(Default)]
 pub(super) struct Slots {
-    /// For each slot when its group first appeared, or [`FREE`].
-    sequence: Vec<u64>,
+    /// How many numbers were ever in use at once.
+    slots: u32,
+    /// For each slot when its group first appeared, or [`FREE`]. As long as no number was taken back, groups appeared
+    /// in the order of their numbers and this is not kept.
+    sequence: Option<Vec<u64>>,
     free: Vec<u32>,
     next: u64,
-    /// Whether the order of slots may no longer be the order of appearance.
-    shuffled: bool,
 }
 
 impl Slots {
@@ -20,11 +21,15 @@ impl Slots {
         let sequence = self.next;
         self.next += 1;
         if let Some(slot) = self.free.pop() {
-            self.sequence[slot as usize] = sequence;
+            self.shuffled()[slot as usize] = sequence;
             return slot;
         }
-        self.sequence.push(sequence);
-        u32::try_from(self.sequence.len() - 1).expect("memory ends long before four billion groups")
+        if let Some(kept) = &mut self.sequence {
+            kept.push(sequence);
+        }
+        let slot = self.slots;
+        self.slots = slot.checked_add(1).expect("memory ends long before four billion groups");
+        slot
     }
 
     /// The number of the only group there is.
@@ -37,24 +42,22 @@ impl Slots {
         if !self.is_live(slot) {
             return false;
         }
-        self.sequence[slot as usize] = FREE;
+        self.shuffled()[slot as usize] = FREE;
         self.free.push(slot);
-        self.shuffled = true;
         true
     }
 
     pub fn is_live(&self, slot: u32) -> bool {
-        self.sequence.get(slot as usize).is_some_and(|sequence| *sequence != FREE)
+        slot < self.slots && self.sequence(slot) != FREE
     }
 
     pub fn sequence(&self, slot: u32) -> u64 {
-        self.sequence[slot as usize]
+        self.sequence.as_ref().map_or(u64::from(slot), |kept| kept[slot as usize])
     }
 
     pub fn set_sequence(&mut self, slot: u32, sequence: u64) {
-        self.sequence[slot as usize] = sequence;
+        self.shuffled()[slot as usize] = sequence;
         self.next = self.next.max(sequence + 1);
-        self.shuffled = true;
     }
 
     pub fn move_to_end(&mut self, slot: u32) {
@@ -62,23 +65,29 @@ impl Slots {
     }
 
     pub fn in_order(&self) -> Vec<u32> {
-        let mut slots = (0..self.sequence.len() as u32).collect::<Vec<_>>();
-        if self.shuffled {
+        let mut slots = (0..self.slots).collect::<Vec<_>>();
+        if let Some(sequence) = &self.sequence {
             slots.retain(|slot| self.is_live(*slot));
-            slots.sort_unstable_by_key(|slot| self.sequence[*slot as usize]);
+            slots.sort_unstable_by_key(|slot| sequence[*slot as usize]);
         }
         slots
     }
 
     pub fn len(&self) -> usize {
-        self.sequence.len() - self.free.len()
+        self.slots() - self.free.len()
     }
 
     pub fn slots(&self) -> usize {
-        self.sequence.len()
+        self.slots as usize
     }
 
     pub fn bytes(&self) -> usize {
-        self.sequence.capacity() * size_of::<u64>() + self.free.capacity() * size_of::<u32>()
+        let sequence = self.sequence.as_ref().map_or(0, |kept| kept.capacity() * size_of::<u64>());
+        sequence + self.free.capacity() * size_of::<u32>()
+    }
+
+    /// The sequence numbers, kept from now on.
+    fn shuffled(&mut self) -> &mut Vec<u64> {
+        self.sequence.get_or_insert_with(|| (0..u64::from(self.slots)).collect())
     }
 }

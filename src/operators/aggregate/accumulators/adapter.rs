@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, BooleanArray, UInt32Array};
+use arrow::buffer::ScalarBuffer;
 use arrow::compute::{cast, take};
 use datafusion_common::ScalarValue;
 use datafusion_expr::Accumulator;
@@ -90,11 +91,11 @@ impl GroupAccumulator for Adapter {
         Ok(())
     }
 
-    fn update_running(&mut self, input: &Input<'_>) -> Result<ArrayRef> {
+    fn update_running(&mut self, input: &Input<'_>, _: &ScalarBuffer<i64>) -> Result<ArrayRef> {
         running_by_reading(self, input)
     }
 
-    fn read(&mut self, groups: &[u32]) -> Result<ArrayRef> {
+    fn read(&mut self, groups: &[u32], _: &[i64]) -> Result<ArrayRef> {
         let output = self.call.output.data_type().clone();
         if groups.is_empty() {
             return Ok(arrow::array::new_empty_array(&output));

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray};
+use arrow::buffer::ScalarBuffer;
 
 use super::saved;
 use crate::error::{InternalError, Result};
@@ -53,7 +54,7 @@ impl GroupAccumulator for Both {
         })
     }
 
-    fn update_running(&mut self, input: &Input<'_>) -> Result<ArrayRef> {
+    fn update_running(&mut self, input: &Input<'_>, _: &ScalarBuffer<i64>) -> Result<ArrayRef> {
         let given = booleans(&input.arguments[0])?;
         let connective = self.connective;
         let mut said = Vec::with_capacity(input.groups.len());
@@ -66,7 +67,7 @@ impl GroupAccumulator for Both {
         Ok(Arc::new(BooleanArray::from(said)))
     }
 
-    fn read(&mut self, groups: &[u32]) -> Result<ArrayRef> {
+    fn read(&mut self, groups: &[u32], _: &[i64]) -> Result<ArrayRef> {
         Ok(Arc::new(groups.iter().map(|group| self.values[*group as usize]).collect::<BooleanArray>()))
     }
 
@@ -77,7 +78,7 @@ impl GroupAccumulator for Both {
     }
 
     fn save(&mut self, groups: &[u32]) -> Result<Vec<ArrayRef>> {
-        Ok(vec![self.read(groups)?])
+        Ok(vec![self.read(groups, &[])?])
     }
 
     fn load(&mut self, groups: &[u32], columns: &[ArrayRef]) -> Result<()> {

@@ -1,51 +1,56 @@
 //! `count(*)` and `count(x)`.
 
-use arrow::array::{Array, ArrayRef, PrimitiveArray};
-use arrow::datatypes::Int64Type;
+use std::sync::Arc;
 
-use super::{integers, saved, values};
+use arrow::array::{Array, ArrayRef, Int64Array};
+use arrow::buffer::{NullBuffer, ScalarBuffer};
+
+use super::missing::Missing;
+use super::{integers, saved};
 use crate::error::Result;
 use crate::operators::aggregate::accumulator::{GroupAccumulator, Input};
 
-/// How many rows have come, less those taken back.
+/// How many rows have come, less those taken back. That is counted already, so all it keeps is what does not count.
 #[derive(Default)]
 pub struct Count {
-    counts: Vec<i64>,
+    missing: Missing,
+}
+
+fn nulls(input: &Input<'_>) -> Option<NullBuffer> {
+    input.arguments.first().and_then(|argument| argument.logical_nulls())
 }
 
 impl GroupAccumulator for Count {
     fn grow(&mut self, slots: usize) {
-        self.counts.resize(slots.max(self.counts.len()), 0);
+        self.missing.grow(slots);
     }
 
     fn update(&mut self, input: &Input<'_>) -> Result<()> {
-        let nulls = input.arguments.first().and_then(|argument| argument.logical_nulls());
-        let counts = &mut self.counts;
-        input.each(nulls.as_ref(), |_, group, weight| {
-            counts[group] += weight;
-            Ok(())
-        })
+        self.missing.note(input, input.counted(nulls(input).as_ref()).as_ref());
+        Ok(())
     }
 
-    fn update_running(&mut self, input: &Input<'_>) -> Result<ArrayRef> {
-        let nulls = input.arguments.first().and_then(|argument| argument.logical_nulls());
-        let mut said = Vec::with_capacity(input.groups.len());
-        let step = |counts: &mut Vec<i64>, _, group: usize, weight| {
-            counts[group] += weight;
-            Ok(())
-        };
-        input.each_running(nulls.as_ref(), &mut self.counts, step, |counts, group| said.push(counts[group]))?;
-        Ok(std::sync::Arc::new(PrimitiveArray::<Int64Type>::from(said)))
+    fn update_running(&mut self, input: &Input<'_>, counts: &ScalarBuffer<i64>) -> Result<ArrayRef> {
+        let counted = input.counted(nulls(input).as_ref());
+        if counted.is_none() && self.missing.is_empty() {
+            return Ok(Arc::new(Int64Array::new(counts.clone(), None)));
+        }
+        let mut said = Vec::with_capacity(counts.len());
+        for (row, group) in input.groups.iter().enumerate() {
+            if counted.as_ref().is_some_and(|counted| !counted.value(row)) {
+                self.missing.pass(*group as usize, 1);
+            }
+            said.push(self.missing.counted(*group, counts[row]));
+        }
+        Ok(Arc::new(Int64Array::from(said)))
     }
 
-    fn read(&mut self, groups: &[u32]) -> Result<ArrayRef> {
-        Ok(integers(groups.iter().map(|group| self.counts[*group as usize])))
+    fn read(&mut self, groups: &[u32], rows: &[i64]) -> Result<ArrayRef> {
+        Ok(integers(groups.iter().map(|group| self.missing.counted(*group, rows[*group as usize]))))
     }
 
     fn reset(&mut self, groups: &[u32]) {
-        for group in groups {
-            self.counts[*group as usize] = 0;
-        }
+        self.missing.reset(groups);
     }
 
     fn retracts(&self) -> bool {
@@ -53,17 +58,14 @@ impl GroupAccumulator for Count {
     }
 
     fn save(&mut self, groups: &[u32]) -> Result<Vec<ArrayRef>> {
-        Ok(vec![self.read(groups)?])
+        Ok(vec![self.missing.save(groups)])
     }
 
     fn load(&mut self, groups: &[u32], columns: &[ArrayRef]) -> Result<()> {
-        for (group, count) in groups.iter().zip(values::<Int64Type>(saved(columns, 0)?)?) {
-            self.counts[*group as usize] = *count;
-        }
-        Ok(())
+        self.missing.load(groups, saved(columns, 0)?)
     }
 
     fn bytes(&self) -> usize {
-        self.counts.capacity() * size_of::<i64>()
+        self.missing.bytes()
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, ListArray, UInt32Array};
-use arrow::buffer::OffsetBuffer;
+use arrow::buffer::{OffsetBuffer, ScalarBuffer};
 use arrow::compute::filter;
 use arrow::datatypes::{DataType, Field};
 
@@ -73,13 +73,13 @@ impl GroupAccumulator for Distinct {
         self.inner.update(&Input { selection: Some(&selection), ..*input })
     }
 
-    fn update_running(&mut self, input: &Input<'_>) -> Result<ArrayRef> {
+    fn update_running(&mut self, input: &Input<'_>, counts: &ScalarBuffer<i64>) -> Result<ArrayRef> {
         let selection = self.selection(input)?;
-        self.inner.update_running(&Input { selection: Some(&selection), ..*input })
+        self.inner.update_running(&Input { selection: Some(&selection), ..*input }, counts)
     }
 
-    fn read(&mut self, groups: &[u32]) -> Result<ArrayRef> {
-        self.inner.read(groups)
+    fn read(&mut self, groups: &[u32], rows: &[i64]) -> Result<ArrayRef> {
+        self.inner.read(groups, rows)
     }
 
     fn reset(&mut self, groups: &[u32]) {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, ListArray};
-use arrow::buffer::{NullBuffer, OffsetBuffer};
+use arrow::buffer::{NullBuffer, OffsetBuffer, ScalarBuffer};
 use arrow::compute::{concat, interleave};
 use arrow::datatypes::{DataType, Field, FieldRef};
 use arrow::row::{RowConverter, SortField};
@@ -139,11 +139,11 @@ impl GroupAccumulator for Lists {
         self.join_small()
     }
 
-    fn update_running(&mut self, input: &Input<'_>) -> Result<ArrayRef> {
+    fn update_running(&mut self, input: &Input<'_>, _: &ScalarBuffer<i64>) -> Result<ArrayRef> {
         running_by_reading(self, input)
     }
 
-    fn read(&mut self, groups: &[u32]) -> Result<ArrayRef> {
+    fn read(&mut self, groups: &[u32], _: &[i64]) -> Result<ArrayRef> {
         let lists: Vec<Vec<(usize, usize)>> = groups.iter().map(|group| self.places(*group)).collect();
         // The list of nothing is NULL.
         let nulls: NullBuffer = lists.iter().map(|list| !list.is_empty()).collect();

@@ -6,7 +6,11 @@ mod boolean;
 mod count;
 mod distinct;
 mod extreme;
+mod floats;
+mod fold;
 mod lists;
+mod missing;
+mod number_lists;
 mod ordered;
 mod strings;
 mod sum;
@@ -20,17 +24,18 @@ use arrow::datatypes::{ArrowPrimitiveType, DataType, Int64Type};
 use super::accumulator::GroupAccumulator;
 use crate::error::{InternalError, Result};
 use crate::expr::AggregateCall;
+use crate::plan::node::ChangelogMode;
 
 /// The accumulator for a call: our own where there is one for its types, else DataFusion's, one a group.
-pub fn create(call: &AggregateCall) -> Result<Box<dyn GroupAccumulator>> {
-    match own(call)? {
+pub fn create(call: &AggregateCall, mode: ChangelogMode) -> Result<Box<dyn GroupAccumulator>> {
+    match own(call, mode)? {
         Some(accumulator) => Ok(accumulator),
         None => Ok(Box::new(adapter::Adapter::new(call.clone()))),
     }
 }
 
-fn own(call: &AggregateCall) -> Result<Option<Box<dyn GroupAccumulator>>> {
-    let Some(plain) = plain(call)? else { return Ok(None) };
+fn own(call: &AggregateCall, mode: ChangelogMode) -> Result<Option<Box<dyn GroupAccumulator>>> {
+    let Some(plain) = plain(call, mode)? else { return Ok(None) };
     let repeats_matter = match call.function.as_ref() {
         "first_value" | "last_value" | "min" | "max" | "bool_and" | "bool_or" => false,
         _ => call.distinct,
@@ -44,18 +49,21 @@ fn own(call: &AggregateCall) -> Result<Option<Box<dyn GroupAccumulator>>> {
 }
 
 /// The columnar form of a call without its DISTINCT.
-fn plain(call: &AggregateCall) -> Result<Option<Box<dyn GroupAccumulator>>> {
+fn plain(call: &AggregateCall, mode: ChangelogMode) -> Result<Option<Box<dyn GroupAccumulator>>> {
     Ok(match call.function.as_ref() {
         "count" if call.arguments.len() <= 1 => Some(Box::new(count::Count::default())),
-        "array_agg" => Some(Box::new(lists::Lists::new(call)?)),
+        "array_agg" => match number_lists::create(call) {
+            Some(lists) => Some(lists),
+            None => Some(Box::new(lists::Lists::new(call)?)),
+        },
         "first_value" => Some(Box::new(ordered::Picked::new(call, ordered::Pick::First)?)),
         "last_value" => Some(Box::new(ordered::Picked::new(call, ordered::Pick::Last)?)),
         "min" => extreme::create(call, extreme::Extreme::Min)?,
         "max" => extreme::create(call, extreme::Extreme::Max)?,
         "bool_and" => Some(Box::new(boolean::Both::new(boolean::Connective::And))),
         "bool_or" => Some(Box::new(boolean::Both::new(boolean::Connective::Or))),
-        "sum" => sum::create(call),
-        "avg" => average::create(call),
+        "sum" => sum::create(call, mode),
+        "avg" => average::create(call, mode),
         "var" | "var_pop" | "stddev" | "stddev_pop" => variance::create(call),
         "string_agg" if call.order_by.is_empty() => strings::create(call)?,
         _ => None,
@@ -108,10 +116,10 @@ fn running_by_reading(
             kinds: None,
         };
         accumulator.update(&one)?;
-        said.push(accumulator.read(one.groups)?);
+        said.push(accumulator.read(one.groups, &[])?);
     }
     if said.is_empty() {
-        return accumulator.read(&[]);
+        return accumulator.read(&[], &[]);
     }
     let said: Vec<&dyn Array> = said.iter().map(|array| array.as_ref()).collect();
     Ok(arrow::compute::concat(&said)?)

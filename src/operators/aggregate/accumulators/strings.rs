@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, StringArray};
+use arrow::buffer::ScalarBuffer;
 use arrow::compute::cast;
 use arrow::datatypes::DataType;
 
@@ -66,7 +67,7 @@ impl GroupAccumulator for Strings {
         })
     }
 
-    fn update_running(&mut self, input: &Input<'_>) -> Result<ArrayRef> {
+    fn update_running(&mut self, input: &Input<'_>, _: &ScalarBuffer<i64>) -> Result<ArrayRef> {
         let (values, delimiters) = (text(&input.arguments[0])?, text(&input.arguments[1])?);
         let mut said: Vec<Option<String>> = Vec::with_capacity(input.groups.len());
         let step = |strings: &mut Vec<Option<String>>, row, group: usize, _| {
@@ -78,7 +79,7 @@ impl GroupAccumulator for Strings {
         self.say(StringArray::from(said))
     }
 
-    fn read(&mut self, groups: &[u32]) -> Result<ArrayRef> {
+    fn read(&mut self, groups: &[u32], _: &[i64]) -> Result<ArrayRef> {
         let strings = groups.iter().map(|group| self.strings[*group as usize].as_deref());
         self.say(strings.collect::<StringArray>())
     }

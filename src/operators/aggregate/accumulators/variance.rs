@@ -1,6 +1,7 @@
 //! `var`, `var_pop`, `stddev` and `stddev_pop`, by Welford's method.
 
 use arrow::array::ArrayRef;
+use arrow::buffer::ScalarBuffer;
 use arrow::datatypes::{DataType, Float64Type, Int64Type};
 
 use super::{argument_type, integers, numbers, saved, values};
@@ -85,7 +86,7 @@ impl GroupAccumulator for Variance {
         })
     }
 
-    fn update_running(&mut self, input: &Input<'_>) -> Result<ArrayRef> {
+    fn update_running(&mut self, input: &Input<'_>, _: &ScalarBuffer<i64>) -> Result<ArrayRef> {
         let given = values::<Float64Type>(&input.arguments[0])?;
         let (of, measure) = (self.of, self.measure);
         let mut said = Vec::with_capacity(input.groups.len());
@@ -98,7 +99,7 @@ impl GroupAccumulator for Variance {
         Ok(numbers::<Float64Type>(said.into_iter(), &DataType::Float64))
     }
 
-    fn read(&mut self, groups: &[u32]) -> Result<ArrayRef> {
+    fn read(&mut self, groups: &[u32], _: &[i64]) -> Result<ArrayRef> {
         let read = groups.iter().map(|group| value(self.of, self.measure, &self.states[*group as usize]));
         Ok(numbers::<Float64Type>(read, &DataType::Float64))
     }

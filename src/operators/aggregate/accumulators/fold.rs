@@ -1,0 +1,142 @@
+//! Aggregates whose state is one number a group: sums, means, the smallest and the largest.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, PrimitiveArray};
+use arrow::buffer::{NullBuffer, ScalarBuffer};
+use arrow::datatypes::{ArrowPrimitiveType, DataType};
+
+use super::missing::Missing;
+use super::{saved, values};
+use crate::error::Result;
+use crate::operators::aggregate::accumulator::{GroupAccumulator, Input, argument_nulls};
+use crate::state::grow_to;
+
+/// How a value goes into the number of its group.
+pub trait Fold: Send {
+    /// The type of the values, of the state and of the result, but for precision and zone.
+    type Number: ArrowPrimitiveType;
+
+    /// Whether values can be taken back.
+    const RETRACTS: bool = false;
+
+    /// The state of a group without a value. Never said: the aggregate of nothing is NULL.
+    fn nothing(&self) -> Native<Self>;
+
+    /// Takes a value in, or back where `weight` is -1.
+    fn step(&self, state: &mut Native<Self>, value: Native<Self>, weight: i64) -> Result<()>;
+
+    /// The result for a group with `count` values.
+    fn value(&self, state: Native<Self>, count: i64) -> Result<Native<Self>> {
+        let _ = count;
+        Ok(state)
+    }
+}
+
+pub type Native<F> = <<F as Fold>::Number as ArrowPrimitiveType>::Native;
+
+/// A [`Fold`] of every group.
+pub struct Folded<F: Fold> {
+    fold: F,
+    states: Vec<Native<F>>,
+    missing: Missing,
+    output: DataType,
+}
+
+impl<F: Fold + 'static> Folded<F> {
+    pub fn boxed(fold: F, output: DataType) -> Box<dyn GroupAccumulator> {
+        Box::new(Folded { fold, states: vec![], missing: Missing::default(), output })
+    }
+
+    fn array(&self, numbers: Vec<Native<F>>, nulls: Option<NullBuffer>) -> ArrayRef {
+        let array = PrimitiveArray::<F::Number>::new(ScalarBuffer::from(numbers), nulls);
+        Arc::new(array.with_data_type(self.output.clone()))
+    }
+
+    /// Every row counts, and every row before it did: nothing said is NULL.
+    fn run_whole(&mut self, input: &Input<'_>, counts: &[i64]) -> Result<ArrayRef> {
+        let given = values::<F::Number>(&input.arguments[0])?;
+        let mut said = Vec::with_capacity(input.groups.len());
+        for ((group, value), count) in input.groups.iter().zip(given).zip(counts) {
+            let state = &mut self.states[*group as usize];
+            self.fold.step(state, *value, 1)?;
+            said.push(self.fold.value(*state, *count)?);
+        }
+        Ok(self.array(said, None))
+    }
+}
+
+impl<F: Fold + 'static> GroupAccumulator for Folded<F> {
+    fn grow(&mut self, slots: usize) {
+        grow_to(&mut self.states, slots, self.fold.nothing());
+        self.missing.grow(slots);
+    }
+
+    fn update(&mut self, input: &Input<'_>) -> Result<()> {
+        let counted = input.counted(argument_nulls(input));
+        self.missing.note(input, counted.as_ref());
+        let given = values::<F::Number>(&input.arguments[0])?;
+        let (fold, states) = (&self.fold, &mut self.states);
+        input.each_of(counted.as_ref(), |row, group, weight| fold.step(&mut states[group], given[row], weight))
+    }
+
+    fn update_running(&mut self, input: &Input<'_>, counts: &ScalarBuffer<i64>) -> Result<ArrayRef> {
+        let counted = input.counted(argument_nulls(input));
+        let Some(counted) = counted.or_else(|| (!self.missing.is_empty()).then(|| all(input.groups.len()))) else {
+            return self.run_whole(input, counts);
+        };
+        let given = values::<F::Number>(&input.arguments[0])?;
+        let (mut said, mut present) = (Vec::with_capacity(given.len()), Vec::with_capacity(given.len()));
+        for (row, group) in input.groups.iter().enumerate() {
+            let state = &mut self.states[*group as usize];
+            match counted.value(row) {
+                true => self.fold.step(state, given[row], 1)?,
+                false => self.missing.pass(*group as usize, 1),
+            }
+            let count = self.missing.counted(*group, counts[row]);
+            present.push(count > 0);
+            said.push(if count > 0 { self.fold.value(*state, count)? } else { self.fold.nothing() });
+        }
+        Ok(self.array(said, Some(NullBuffer::from(present))))
+    }
+
+    fn read(&mut self, groups: &[u32], rows: &[i64]) -> Result<ArrayRef> {
+        let value = |group: &u32| match self.missing.counted(*group, rows[*group as usize]) {
+            count if count > 0 => self.fold.value(self.states[*group as usize], count),
+            _ => Ok(self.fold.nothing()),
+        };
+        let read = groups.iter().map(value).collect::<Result<_>>()?;
+        Ok(self.array(read, self.missing.present(groups, rows)))
+    }
+
+    fn reset(&mut self, groups: &[u32]) {
+        for group in groups {
+            self.states[*group as usize] = self.fold.nothing();
+        }
+        self.missing.reset(groups);
+    }
+
+    fn retracts(&self) -> bool {
+        F::RETRACTS
+    }
+
+    fn save(&mut self, groups: &[u32]) -> Result<Vec<ArrayRef>> {
+        let states: Vec<_> = groups.iter().map(|group| self.states[*group as usize]).collect();
+        Ok(vec![Arc::new(PrimitiveArray::<F::Number>::new(states.into(), None)), self.missing.save(groups)])
+    }
+
+    fn load(&mut self, groups: &[u32], columns: &[ArrayRef]) -> Result<()> {
+        for (group, state) in groups.iter().zip(values::<F::Number>(saved(columns, 0)?)?) {
+            self.states[*group as usize] = *state;
+        }
+        self.missing.load(groups, saved(columns, 1)?)
+    }
+
+    fn bytes(&self) -> usize {
+        self.states.capacity() * size_of::<Native<F>>() + self.missing.bytes()
+    }
+}
+
+fn all(rows: usize) -> arrow::buffer::BooleanBuffer {
+    arrow::buffer::BooleanBuffer::new_set(rows)
+}

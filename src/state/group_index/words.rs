@@ -1,0 +1,129 @@
+//! Keys of at most eight bytes: close together in a column of places, or else in a hash table.
+
+use arrow::buffer::{NullBuffer, ScalarBuffer};
+
+use super::dense::Dense;
+use super::fixed::FixedKeys;
+use super::slots::Slots;
+
+/// With so many keys in the hash table it is looked for the first time whether they have come to lie close together.
+const RECONSIDERED_AT_FIRST: usize = 1_024;
+
+/// Words by group, found in whichever way suits the words that have come.
+pub(super) struct WordKeys {
+    keys: FixedKeys<u64>,
+    /// As long as words lie close together; otherwise they are hashed.
+    dense: Option<Dense>,
+    /// How many words `dense` has.
+    close: usize,
+    /// With how many hashed keys it is looked again.
+    reconsidered_at: usize,
+}
+
+impl Default for WordKeys {
+    fn default() -> Self {
+        let dense = Some(Dense::default());
+        WordKeys { keys: FixedKeys::default(), dense, close: 0, reconsidered_at: RECONSIDERED_AT_FIRST }
+    }
+}
+
+impl WordKeys {
+    /// Appends the group of each word; a row that `nulls` marks is NULL whatever its word.
+    pub fn intern(
+        &mut self,
+        words: &ScalarBuffer<u64>,
+        nulls: Option<&NullBuffer>,
+        slots: &mut Slots,
+        groups: &mut Vec<u32>,
+    ) {
+        match nulls.filter(|nulls| nulls.null_count() > 0) {
+            None => groups.extend(words.iter().map(|word| self.intern_one(*word, slots))),
+            Some(nulls) => groups.extend(words.iter().zip(nulls).map(|(word, valid)| match valid {
+                true => self.intern_one(*word, slots),
+                false => self.keys.intern_null(slots),
+            })),
+        }
+    }
+
+    #[inline]
+    fn intern_one(&mut self, word: u64, slots: &mut Slots) -> u32 {
+        let found = match &self.dense {
+            Some(dense) => dense.find(word),
+            None => self.keys.find(word),
+        };
+        match found {
+            Some(group) => group,
+            None => self.insert(word, slots),
+        }
+    }
+
+    #[inline(never)]
+    fn insert(&mut self, word: u64, slots: &mut Slots) -> u32 {
+        let group = slots.take();
+        self.keys.put(group, word, slots);
+        match &mut self.dense {
+            Some(dense) => match dense.insert(word, group, self.close + 1) {
+                true => self.close += 1,
+                false => {
+                    self.dense = None;
+                    self.rehash(slots);
+                }
+            },
+            None => {
+                self.keys.hash(group);
+                self.reconsider();
+            }
+        }
+        group
+    }
+
+    /// Hashes every word, because one lies far from the others.
+    fn rehash(&mut self, slots: &Slots) {
+        self.close = 0;
+        for group in 0..slots.slots() as u32 {
+            if slots.is_live(group) && !self.keys.is_null(group) {
+                self.keys.hash(group);
+            }
+        }
+        self.reconsidered_at = RECONSIDERED_AT_FIRST.max(2 * self.keys.len());
+    }
+
+    /// Words that come in any order lie close together only once most of them have come.
+    fn reconsider(&mut self) {
+        if self.keys.len() < self.reconsidered_at {
+            return;
+        }
+        self.reconsidered_at = 2 * self.keys.len();
+        if let Some(dense) = Dense::of(self.keys.found()) {
+            self.close = self.keys.len();
+            self.keys.unhash();
+            self.dense = Some(dense);
+        }
+    }
+
+    /// Forgets the key of `group`.
+    pub fn remove(&mut self, group: u32) {
+        match &mut self.dense {
+            None => self.keys.remove(group),
+            Some(_) if self.keys.remove_null(group) => {}
+            Some(dense) => {
+                dense.remove(self.keys.word(group));
+                self.close -= 1;
+            }
+        }
+    }
+
+    /// The words of `groups`.
+    pub fn words(&self, groups: &[u32]) -> Vec<u64> {
+        self.keys.words(groups)
+    }
+
+    /// Which of `groups` is the NULL group, if any is.
+    pub fn nulls(&self, groups: &[u32]) -> Option<NullBuffer> {
+        self.keys.nulls(groups)
+    }
+
+    pub fn bytes(&self) -> usize {
+        self.keys.bytes() + self.dense.as_ref().map_or(0, Dense::bytes)
+    }
+}
