@@ -13,6 +13,7 @@ use datafusion_common::DataFusionError;
 use datafusion_expr::Accumulator;
 use datafusion_physical_expr::PhysicalExpr;
 use datafusion_physical_expr::aggregate::AggregateFunctionExpr;
+use datafusion_physical_expr::expressions::{Column, Literal};
 
 use crate::error::{Code, DataError, Error, InternalError, Result};
 
@@ -20,6 +21,8 @@ use crate::error::{Code, DataError, Error, InternalError, Result};
 #[derive(Clone)]
 pub struct Expr {
     physical: Arc<dyn PhysicalExpr>,
+    /// The index of the column that it is, if it is nothing more.
+    column: Option<usize>,
     field: FieldRef,
     text: Arc<str>,
 }
@@ -27,19 +30,23 @@ pub struct Expr {
 impl Expr {
     /// An expression whose result is described by `field`; `text` is how EXPLAIN and errors call it.
     pub fn new(physical: Arc<dyn PhysicalExpr>, field: FieldRef, text: impl Into<Arc<str>>) -> Expr {
-        Expr { physical, field, text: text.into() }
+        let column = physical.downcast_ref::<Column>().map(Column::index);
+        Expr { physical, column, field, text: text.into() }
     }
 
     /// The column `index` of `schema` itself.
     pub fn column(schema: &Schema, index: usize) -> Expr {
         let field = Arc::new(schema.field(index).clone());
-        let physical = datafusion_physical_expr::expressions::Column::new(field.name(), index);
+        let physical = Column::new(field.name(), index);
         let text: Arc<str> = field.name().as_str().into();
         Expr::new(Arc::new(physical), field, text)
     }
 
     /// The values for the rows of `batch`, one a row.
     pub fn evaluate(&self, batch: &RecordBatch) -> Result<ArrayRef> {
+        if let Some(column) = self.column.and_then(|index| batch.columns().get(index)) {
+            return Ok(column.clone());
+        }
         let value = self.physical.evaluate(batch).map_err(value_error)?;
         value.into_array(batch.num_rows()).map_err(value_error)
     }
@@ -58,7 +65,12 @@ impl Expr {
 
     /// If the expression is a plain column, its index.
     pub fn column_index(&self) -> Option<usize> {
-        self.physical.downcast_ref::<datafusion_physical_expr::expressions::Column>().map(|column| column.index())
+        self.column
+    }
+
+    /// Whether it is a value that is written in the statement and is not NULL.
+    pub fn is_known(&self) -> bool {
+        self.physical.downcast_ref::<Literal>().is_some_and(|literal| !literal.value().is_null())
     }
 
     /// Name, type and nullability of the result.

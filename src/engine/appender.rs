@@ -37,7 +37,10 @@ impl Appender {
     /// # Errors
     /// If the columns are not those of the stream, naming the first that differs, or if the stream is closed.
     pub fn append(&mut self, rows: RecordBatch) -> Result<()> {
-        let rows = conform(&self.name, &self.schema, &rows)?;
+        self.append_conforming(conform(&self.name, &self.schema, rows)?)
+    }
+
+    fn append_conforming(&mut self, rows: RecordBatch) -> Result<()> {
         self.engine.with_core(|core| {
             core.tick()?;
             core.append(&self.name, rows, RowKind::Insert)
@@ -46,7 +49,7 @@ impl Appender {
 
     /// Appends one row: a tuple or a vector of values.
     pub fn append_row(&mut self, row: impl IntoRow) -> Result<()> {
-        self.append(rows_to_batch(&self.schema, &[row.into_row()])?)
+        self.append_conforming(rows_to_batch(&self.schema, &[row.into_row()])?)
     }
 
     /// Puts rows into a table, where each replaces the row of its key. The same as [`Appender::append`].
@@ -154,7 +157,10 @@ impl Core {
 }
 
 /// The rows with exactly the columns of `schema`, or an error that names the first column that does not fit.
-pub(super) fn conform(name: &str, schema: &SchemaRef, rows: &RecordBatch) -> Result<RecordBatch> {
+pub(super) fn conform(name: &str, schema: &SchemaRef, rows: RecordBatch) -> Result<RecordBatch> {
+    if Arc::ptr_eq(schema, rows.schema_ref()) {
+        return Ok(rows);
+    }
     if rows.num_columns() != schema.fields().len() {
         let names: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
         let message = format!("the batch has {} columns, but there are {}", rows.num_columns(), names.len());

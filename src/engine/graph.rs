@@ -230,12 +230,13 @@ impl Graph {
         let readers = self.readers.get(relation).cloned().unwrap_or_default();
         let by_row =
             |id: &PipelineId| self.pipelines.get(id).is_some_and(|pipeline| pipeline.by_row.contains(relation));
+        if !readers.iter().any(by_row) {
+            return self.push_to(&readers, relation, batch);
+        }
         let (single, whole): (Vec<_>, Vec<_>) = readers.into_iter().partition(by_row);
         self.push_to(&whole, relation, batch);
-        if !single.is_empty() {
-            for row in single_rows(batch) {
-                self.push_to(&single, relation, &row);
-            }
+        for row in single_rows(batch) {
+            self.push_to(&single, relation, &row);
         }
     }
 

@@ -18,6 +18,8 @@ use super::dataflow::{Dataflow, Stage, Target};
 pub struct Inline {
     queue: VecDeque<(Target, Work)>,
     out: Output,
+    /// What is on its way from one operator of a stage to the next.
+    passing: Vec<Event>,
     results: Vec<Batch>,
 }
 
@@ -179,42 +181,34 @@ impl Inline {
     fn activate(&mut self, dataflow: &mut Dataflow, stage: usize, event: Event) -> Result<()> {
         let Dataflow { stages, metrics, .. } = dataflow;
         let running = &mut stages[stage];
-        let mut events = vec![event];
-        for step in &mut running.steps {
+        let ends = matches!(event, Event::Eof);
+        let last = running.steps.len().saturating_sub(1);
+        self.passing.push(event);
+        for (number, step) in running.steps.iter_mut().enumerate() {
             let metrics = &mut metrics[step.node];
-            let mut following = Vec::with_capacity(events.len());
-            for event in events {
-                let last = match &event {
-                    Event::Batch(_, batch) => {
-                        metrics.rows_in += batch.num_rows() as u64;
-                        None
-                    }
-                    Event::Eof => Some(Event::Eof),
-                    Event::Watermark(_) | Event::Notify(_) => None,
-                };
+            for event in self.passing.drain(..) {
+                if let Event::Batch(_, batch) = &event {
+                    metrics.rows_in += batch.num_rows() as u64;
+                }
                 deliver(step.operator.as_mut(), event, &mut self.out)?;
-                following.extend(self.out.drain().map(|batch| {
-                    metrics.rows_out += batch.num_rows() as u64;
-                    Event::Batch(Port(0), batch)
-                }));
-                following.extend(self.out.take_watermark().map(Event::Watermark));
-                following.extend(last);
             }
-            events = following;
+            let said = self.out.drain().inspect(|batch| metrics.rows_out += batch.num_rows() as u64);
+            if number == last {
+                self.queue.extend(said.map(|batch| (running.target, Work::Rows(batch))));
+                self.queue
+                    .extend(self.out.take_watermark().map(|watermark| (running.target, Work::Watermark(watermark))));
+            } else {
+                self.passing.extend(said.map(|batch| Event::Batch(Port(0), batch)));
+                self.passing.extend(self.out.take_watermark().map(Event::Watermark));
+                self.passing.extend(ends.then_some(Event::Eof));
+            }
         }
         running.ask_due();
-        let target = running.target;
         let stopped = running.stop_after.is_some_and(|rows| metrics[running.only_node()].rows_out >= rows);
-        for event in events {
-            match event {
-                Event::Batch(_, batch) => self.queue.push_back((target, Work::Rows(batch))),
-                Event::Watermark(watermark) => self.queue.push_back((target, Work::Watermark(watermark))),
-                Event::Notify(_) | Event::Eof => {}
-            }
-        }
         // A stage that is ending comes back here with its Eof; it must not be stopped twice.
-        let feeding = dataflow.stages[stage].upstream_inputs.clone().any(|input| !dataflow.inputs[input].ended);
-        if stopped && feeding { self.stop(dataflow, stage) } else { Ok(()) }
+        let feeding =
+            || dataflow.inputs[dataflow.stages[stage].upstream_inputs.clone()].iter().any(|input| !input.ended);
+        if stopped && feeding() { self.stop(dataflow, stage) } else { Ok(()) }
     }
 }
 

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch, StringArray};
-use arrow::buffer::ScalarBuffer;
+use arrow::buffer::{Buffer, OffsetBuffer, ScalarBuffer};
 use arrow::compute;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 
@@ -173,7 +173,7 @@ impl Batch {
     /// The batch as users see it: a changelog with its kinds in a first column `op`.
     pub fn to_record_batch(&self) -> Result<RecordBatch> {
         let Some(kinds) = &self.kinds else { return Ok(self.rows.clone()) };
-        let op: ArrayRef = Arc::new(StringArray::from_iter_values(kinds.iter().map(RowKind::as_str)));
+        let op: ArrayRef = Arc::new(op_column(kinds)?);
         let mut columns = vec![op];
         columns.extend_from_slice(self.rows.columns());
         Ok(RecordBatch::try_new(changelog_schema(&self.rows.schema()), columns)?)
@@ -189,6 +189,14 @@ impl Batch {
         let kinds = changelog.then(|| batches.iter().flat_map(|b| (0..b.num_rows()).map(|row| b.kind(row))).collect());
         Ok(Batch { rows, kinds })
     }
+}
+
+/// The kinds as text.
+fn op_column(kinds: &RowKinds) -> Result<StringArray> {
+    let mut text = Vec::with_capacity(2 * kinds.len());
+    kinds.iter().for_each(|kind| text.extend_from_slice(kind.as_str().as_bytes()));
+    let offsets = OffsetBuffer::from_repeated_length(2, kinds.len());
+    Ok(StringArray::try_new(offsets, Buffer::from_vec(text), None)?)
 }
 
 /// The schema of a changelog as users see it: `op` before the columns of `schema`.

@@ -56,7 +56,7 @@ fn column<'a>(field: &FieldRef, values: impl Iterator<Item = &'a Value> + Clone)
 }
 
 /// The column, if its type is a common one and every value is of that very type.
-fn exact<'a>(data_type: &DataType, values: impl Iterator<Item = &'a Value>) -> Option<ArrayRef> {
+fn exact<'a>(data_type: &DataType, values: impl Iterator<Item = &'a Value> + Clone) -> Option<ArrayRef> {
     macro_rules! collect {
         ($array:ty, $variant:ident, $value:ident => $cell:expr) => {{
             let cells = values.map(|value| {
@@ -69,11 +69,21 @@ fn exact<'a>(data_type: &DataType, values: impl Iterator<Item = &'a Value>) -> O
             Some(Arc::new(cells.collect::<Option<$array>>()?) as ArrayRef)
         }};
     }
+    macro_rules! numbers {
+        ($array:ty, $variant:ident) => {{
+            // Without NULLs, which is nearly always, the values are the column.
+            let plain = values.clone().map(|value| if let Value::$variant(value) = value { Some(*value) } else { None });
+            match plain.collect::<Option<Vec<_>>>() {
+                Some(numbers) => Some(Arc::new(<$array>::from(numbers)) as ArrayRef),
+                None => collect!($array, $variant, value => *value),
+            }
+        }};
+    }
     match data_type {
         DataType::Boolean => collect!(BooleanArray, Bool, value => *value),
-        DataType::Int64 => collect!(Int64Array, Int, value => *value),
-        DataType::UInt64 => collect!(UInt64Array, UInt, value => *value),
-        DataType::Float64 => collect!(Float64Array, Float, value => *value),
+        DataType::Int64 => numbers!(Int64Array, Int),
+        DataType::UInt64 => numbers!(UInt64Array, UInt),
+        DataType::Float64 => numbers!(Float64Array, Float),
         DataType::Utf8 => collect!(StringArray, Text, value => value.as_str()),
         // Arrow's types are not ours to enumerate: the rest takes the way of single cells.
         _ => None,

@@ -29,7 +29,7 @@ impl Core {
         let name: Arc<str> = insert.target.value.as_str().into();
         let Some(first) = batches.first() else { return Ok(inserted(0)) };
         let batch = Batch::concat(&first.rows().schema(), &batches)?;
-        let batch = conform(&name, &schema, batch.rows())?;
+        let batch = conform(&name, &schema, batch.rows().clone())?;
         let count = batch.num_rows();
         self.append(&name, batch, RowKind::Insert).map_err(|error| placed(error, &insert.target))?;
         self.graph.flush()?;

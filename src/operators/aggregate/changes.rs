@@ -105,7 +105,7 @@ impl Changes {
                 false => Batch::changelog(rows, steps.kinds[part].iter().copied().collect::<RowKinds>()),
             });
         }
-        self.settle(&pending.groups);
+        self.settle(&pending, &steps);
         Ok(())
     }
 
@@ -131,17 +131,20 @@ impl Changes {
     }
 
     /// After the answer holds what is there, groups without rows are freed.
-    fn settle(&mut self, groups: &[u32]) {
-        let mut gone = vec![];
-        for group in groups {
-            let there = self.groups.is_there(*group);
-            self.said[*group as usize] = there;
-            if !there {
-                gone.push(*group);
+    fn settle(&mut self, pending: &Pending, steps: &Steps) {
+        for (kind, group) in steps.kinds.iter().zip(&steps.groups) {
+            match kind {
+                RowKind::Insert => self.said[*group as usize] = true,
+                RowKind::Delete => self.said[*group as usize] = false,
+                RowKind::UpdateBefore | RowKind::UpdateAfter => {}
             }
         }
-        self.groups.forget(&gone);
-        self.grow();
+        if self.groups.retracts {
+            let there = |group: &&u32| self.groups.is_there(**group);
+            let gone: Vec<u32> = pending.groups.iter().filter(|group| !there(group)).copied().collect();
+            self.groups.forget(&gone);
+            self.grow();
+        }
     }
 
     fn save_pending(&mut self) -> Result<Snapshot> {

@@ -43,6 +43,7 @@ pub fn build(node: &Aggregate, snapshots: &[Snapshot]) -> Result<Box<dyn Operato
         totals: node.totals.clone(),
         always: vec![],
         appends: node.aggregates.is_empty() && node.input_mode == ChangelogMode::AppendOnly,
+        retracts: node.input_mode == ChangelogMode::Changelog,
     };
     groups.restore(snapshots)?;
     if !groups.index.is_empty() {
@@ -68,6 +69,8 @@ struct Groups {
     always: Vec<u32>,
     /// Whether changes can only be new rows.
     appends: bool,
+    /// Whether rows may be taken back, so that a group may lose its last.
+    retracts: bool,
 }
 
 impl Groups {
@@ -110,6 +113,7 @@ impl Groups {
     }
 
     /// Whether a group is part of the answer: a total always is, another group while it has rows.
+    #[inline]
     fn is_there(&self, group: u32) -> bool {
         self.accumulators.rows(group) > 0 || self.always.contains(&group)
     }

@@ -31,15 +31,18 @@ struct FloatAverage;
 impl Fold for FloatAverage {
     type Number = Float64Type;
 
+    #[inline]
     fn nothing(&self) -> f64 {
         0.0
     }
 
+    #[inline]
     fn step(&self, state: &mut f64, value: f64, _: i64) -> Result<()> {
         *state += value;
         Ok(())
     }
 
+    #[inline]
     fn value(&self, state: f64, count: i64) -> Result<f64> {
         Ok(state / count as f64)
     }
@@ -61,16 +64,19 @@ impl Fold for DecimalAverage {
 
     const RETRACTS: bool = true;
 
+    #[inline]
     fn nothing(&self) -> i128 {
         0
     }
 
+    #[inline]
     fn step(&self, state: &mut i128, value: i128, weight: i64) -> Result<()> {
         let value = if weight > 0 { Some(value) } else { value.checked_neg() };
         *state = value.and_then(|value| state.checked_add(value)).ok_or_else(too_large)?;
         Ok(())
     }
 
+    #[inline]
     fn value(&self, state: i128, count: i64) -> Result<i128> {
         let scaled = state.checked_mul(self.factor).ok_or_else(too_large)?;
         Ok(scaled / i128::from(count))

@@ -51,10 +51,12 @@ struct Smallest<T>(PhantomData<fn() -> T>);
 impl<T: ArrowPrimitiveType> Fold for Smallest<T> {
     type Number = T;
 
+    #[inline]
     fn nothing(&self) -> T::Native {
         T::Native::MAX_TOTAL_ORDER
     }
 
+    #[inline]
     fn step(&self, state: &mut T::Native, value: T::Native, _: i64) -> Result<()> {
         *state = if value.is_lt(*state) { value } else { *state };
         Ok(())
@@ -67,10 +69,12 @@ struct Largest<T>(PhantomData<fn() -> T>);
 impl<T: ArrowPrimitiveType> Fold for Largest<T> {
     type Number = T;
 
+    #[inline]
     fn nothing(&self) -> T::Native {
         T::Native::MIN_TOTAL_ORDER
     }
 
+    #[inline]
     fn step(&self, state: &mut T::Native, value: T::Native, _: i64) -> Result<()> {
         *state = if value.is_gt(*state) { value } else { *state };
         Ok(())

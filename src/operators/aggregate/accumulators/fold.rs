@@ -27,6 +27,7 @@ pub trait Fold: Send {
     fn step(&self, state: &mut Native<Self>, value: Native<Self>, weight: i64) -> Result<()>;
 
     /// The result for a group with `count` values.
+    #[inline]
     fn value(&self, state: Native<Self>, count: i64) -> Result<Native<Self>> {
         let _ = count;
         Ok(state)

@@ -41,10 +41,12 @@ impl<T: ArrowPrimitiveType> Fold for Sum<T> {
 
     const RETRACTS: bool = true;
 
+    #[inline]
     fn nothing(&self) -> T::Native {
         T::Native::ZERO
     }
 
+    #[inline]
     fn step(&self, state: &mut T::Native, value: T::Native, weight: i64) -> Result<()> {
         let sum = if weight > 0 { state.add_checked(value) } else { state.sub_checked(value) };
         *state = sum.map_err(|_| too_large())?;
@@ -58,10 +60,12 @@ struct FloatSum;
 impl Fold for FloatSum {
     type Number = Float64Type;
 
+    #[inline]
     fn nothing(&self) -> f64 {
         0.0
     }
 
+    #[inline]
     fn step(&self, state: &mut f64, value: f64, _: i64) -> Result<()> {
         *state += value;
         Ok(())
