@@ -3,12 +3,12 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use riverrun::RowKind;
 use riverrun::arrow::array::{Array, ArrayRef, AsArray, Float64Array, RecordBatch, UInt32Array};
 use riverrun::arrow::compute::{cast, concat_batches, take_record_batch};
 use riverrun::arrow::datatypes::{DataType, Field, Float64Type, Schema, SchemaRef};
 use riverrun::arrow::row::{OwnedRow, RowConverter, Rows, SortField};
 use riverrun::arrow::util::display::array_value_to_string;
-use riverrun::types::RowKind;
 
 use super::Result;
 

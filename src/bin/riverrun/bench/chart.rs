@@ -96,7 +96,8 @@ fn group(result: &Comparison, scale: &Scale, y: &mut f64) -> String {
         "<text x=\"8\" y=\"{:.1}\"><tspan class=\"title\">{}</tspan> <tspan class=\"small\">{}</tspan></text>\n",
         *y + 14.0,
         escaped(&result.workload.name),
-        escaped(&result.workload.title)
+        // The rest is in the documents; here it would leave the picture.
+        escaped(result.workload.title.split([':', '.']).next().unwrap_or_default())
     );
     *y += TITLE;
     for (outcome, rate) in rates(result) {

@@ -205,3 +205,40 @@ impl Reference {
         Answer::new(&self.shape, &batches)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bench::runner::Bare;
+    use crate::bench::{flights, workloads};
+
+    #[test]
+    fn every_workload_gives_the_answer_that_the_loop_written_by_hand_gives() {
+        let progress = Rc::new(Progress::hidden());
+        let files = tempfile::tempdir().unwrap();
+        let flights = flights::directory(None);
+        let sets = DataSets::new(files.path().to_owned(), flights, progress.clone());
+        let bench = Bench { sets: &sets, events: 5000, reps: 1, progress: &progress };
+        let mut runners: Vec<Box<dyn Runner>> = vec![Box::new(River::new(Format::Memory)), Box::<Bare>::default()];
+        for workload in workloads::choose(&[]).unwrap() {
+            let comparison = bench.compare(&workload, &mut runners).unwrap();
+            assert_eq!(comparison.failures().collect::<Vec<_>>(), [""; 0]);
+            assert!(comparison.results.iter().all(|outcome| outcome.series().is_some()));
+        }
+    }
+
+    #[test]
+    fn reading_files_gives_the_answer_that_memory_gives() {
+        let progress = Rc::new(Progress::hidden());
+        let files = tempfile::tempdir().unwrap();
+        let sets = DataSets::new(files.path().to_owned(), flights::directory(None), progress.clone());
+        let bench = Bench { sets: &sets, events: 2000, reps: 1, progress: &progress };
+        for format in [Format::Arrow, Format::Parquet, Format::Csv, Format::Jsonl] {
+            for name in ["a3_channel", "d_join_final", "g_flights"] {
+                let workload = workloads::named(name).unwrap();
+                let comparison = bench.compare(&workload, &mut [Box::new(River::new(format))]).unwrap();
+                assert_eq!(comparison.failures().collect::<Vec<_>>(), [""; 0], "{format:?}");
+            }
+        }
+    }
+}

@@ -49,6 +49,7 @@ impl Tables {
 
 impl Table {
     /// How many rows it has.
+    #[cfg(test)]
     pub fn rows(&self) -> usize {
         self.batches.iter().map(RecordBatch::num_rows).sum()
     }

@@ -1,10 +1,14 @@
 //! What a workload is fed with: the batches of all its streams, in the order in which they arrive.
 
-use riverrun::arrow::array::{AsArray, RecordBatch};
-use riverrun::arrow::datatypes::{DataType, Int64Type, TimestampMicrosecondType};
+use std::sync::Arc;
+
+use riverrun::arrow::array::{ArrayRef, AsArray, RecordBatch};
+use riverrun::arrow::compute::cast;
+use riverrun::arrow::datatypes::{DataType, Field, Int64Type, SchemaRef};
 
 use super::Result;
 use super::data::Tables;
+use super::river;
 use super::workloads::Workload;
 
 /// The columns that say when a row happened.
@@ -31,12 +35,16 @@ pub struct Input {
 impl Input {
     /// The batches of the tables that `workload` reads, merged by the time of their first rows.
     ///
-    /// Where times are equal, the stream that the workload names first is served first.
+    /// Where times are equal, the stream that the workload names first is served first. A stream has those columns of
+    /// its table that it declares, as the types that it declares.
     pub fn new(workload: &Workload, tables: &Tables) -> Result<Input> {
+        let engine = river::engine(workload)?;
         let mut pushes = vec![];
         for (stream, written) in workload.streams.iter().enumerate() {
-            let table = tables.table(&written.name)?;
-            pushes.extend(table.batches.iter().map(|rows| Push { stream, rows: rows.clone() }));
+            let schema = engine.appender(&written.name)?.schema().clone();
+            for rows in &tables.table(&written.name)?.batches {
+                pushes.push(Push { stream, rows: fitted(rows, &schema)? });
+            }
         }
         pushes.sort_by_key(|push| (first_time(&push.rows), push.stream));
         let rows = pushes.iter().map(|push| push.rows.num_rows() as u64).sum();
@@ -50,12 +58,19 @@ impl Input {
     }
 }
 
-/// When the first row of a batch happened.
+fn fitted(rows: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
+    let column = |field: &Arc<Field>| -> Result<ArrayRef> {
+        let column = rows.column_by_name(field.name());
+        let missing = || format!("the data has no column \"{}\"", field.name());
+        Ok(cast(column.ok_or_else(missing)?, field.data_type())?)
+    };
+    let columns = schema.fields().iter().map(column).collect::<Result<_>>()?;
+    Ok(RecordBatch::try_new(schema.clone(), columns)?)
+}
+
+/// When the first row of a batch happened, in whatever unit.
 fn first_time(rows: &RecordBatch) -> Option<i64> {
     let column = TIME_COLUMNS.iter().find_map(|name| rows.column_by_name(name))?;
-    match column.data_type() {
-        DataType::Int64 => column.as_primitive::<Int64Type>().values().first().copied(),
-        DataType::Timestamp(_, _) => column.as_primitive_opt::<TimestampMicrosecondType>()?.values().first().copied(),
-        _ => None,
-    }
+    let numbers = cast(column, &DataType::Int64).ok()?;
+    numbers.as_primitive_opt::<Int64Type>()?.values().first().copied()
 }

@@ -47,10 +47,12 @@ pub type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 const EVENTS: usize = 10_000_000;
 /// How many there are with `--quick`.
 const EVENTS_QUICK: usize = 1_000_000;
-/// How many rows are pushed when instructions are counted.
-const EVENTS_COUNTED: usize = 200_000;
+/// How many there are when instructions are counted: about 200,000 bids.
+const EVENTS_COUNTED: usize = 217_392;
 /// How often each runner runs.
 const REPS: usize = 5;
+/// What stands for every peer.
+const ALL: &str = "all";
 /// Where files are written if nobody says.
 const DIRECTORY: &str = "target/bench";
 
@@ -77,7 +79,7 @@ pub struct BenchArguments {
     #[arg(long, value_name = "FORMAT", default_value = "memory")]
     from: Format,
 
-    /// Other engines to run beside it; see benches/peers
+    /// Other engines to run beside it, or `all`; see benches/peers
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     peers: Vec<String>,
 
@@ -128,12 +130,13 @@ fn measure(arguments: &BenchArguments, bench: &Bench<'_>) -> Result<Report> {
     if arguments.from == Format::Memory {
         runners.push(Box::new(Bare::default()));
     }
-    for peer in &arguments.peers {
+    let every = arguments.peers.iter().any(|peer| peer == ALL);
+    for peer in if every { peers::names() } else { arguments.peers.clone() } {
         bench.progress.tell(|| format!("installing and starting {peer}"));
-        runners.push(Box::new(peers::start(peer, arguments.from, Path::new(DIRECTORY))?));
+        runners.push(Box::new(peers::start(&peer, arguments.from, Path::new(DIRECTORY))?));
     }
-    let results = workloads.iter().map(|workload| bench.compare(workload, &mut runners));
-    let results = results.collect::<Result<Vec<_>>>()?;
+    let workloads = workloads.into_iter().map(|workload| workload.with_targets_of(arguments.from));
+    let results = workloads.map(|workload| bench.compare(&workload, &mut runners)).collect::<Result<Vec<_>>>()?;
     // Other engines hold on to memory and threads of theirs until they are gone.
     drop(runners);
     let mut findings = probes::state(&results);

@@ -87,6 +87,9 @@ impl Runner for River {
         let mut workload = workload.clone();
         let mut input = Input::new(&workload, &data.tables(&workload)?)?;
         if self.from != Format::Memory {
+            if workload.depends_on_interleaving() {
+                return Ok(Loaded::Unsupported("files are read one after the other".into()));
+            }
             data.write(&workload, &[self.from])?;
             workload = workload.over_files(&data.directory, self.from);
             input.pushes.clear();
@@ -104,7 +107,8 @@ impl Runner for River {
         let task = self.task()?;
         let mut session = Session::open(&task.workload)?;
         session.push(&task.input, taker)?;
-        let state = Some(session.state());
+        // Files are read only now: what is kept at their end is never seen.
+        let state = (self.from == Format::Memory).then(|| session.state());
         session.close(taker)?;
         Ok(Notes { state, version: Some(env!("CARGO_PKG_VERSION").into()) })
     }

@@ -150,10 +150,10 @@ pub fn named(name: &str) -> Result<Workload> {
     known.ok_or_else(|| format!("there is no workload \"{name}\""))?.workload()
 }
 
-/// Whether `asked` is the workload `name`, or the first words of its name, if it is no workload itself.
+/// Whether `asked` is the workload `name`, or the beginning of its name if it is no workload itself.
 fn fits(name: &str, asked: &str) -> bool {
     let exact = KNOWN.iter().any(|known| known.name == asked);
-    name == asked || !exact && name.strip_prefix(asked).is_some_and(|rest| rest.starts_with('_'))
+    name == asked || !exact && name.starts_with(asked)
 }
 
 fn of_file(path: &Path) -> Result<Workload> {
@@ -163,13 +163,33 @@ fn of_file(path: &Path) -> Result<Workload> {
 }
 
 impl Workload {
+    /// Whether its answer depends on how the rows of its streams follow one another.
+    ///
+    /// What speaks once all have ended does not: the last row of each side is the last whoever came between.
+    pub fn depends_on_interleaving(&self) -> bool {
+        self.streams.len() > 1 && !self.query.to_uppercase().contains("EMIT FINAL")
+    }
+
     /// The same over the files in `directory`.
+    #[must_use]
     pub fn over_files(mut self, directory: &Path, format: Format) -> Workload {
         for stream in &mut self.streams {
             let path = files::path(directory, &stream.name, format).display().to_string().replace('\'', "''");
             stream.text.push_str(&format!(" WITH (path = '{path}', format = '{}')", format.name()));
         }
         self.directory = Some(directory.to_owned());
+        self
+    }
+
+    /// What is to be reached when the measured time begins with reading `format`; from memory it is each workload's own.
+    #[must_use]
+    pub fn with_targets_of(mut self, format: Format) -> Workload {
+        self.targets = match format {
+            Format::Memory => self.targets,
+            Format::Csv | Format::Jsonl => &[target(DUCKDB, 1.0)],
+            Format::Parquet => &[target(DUCKDB, 0.7)],
+            Format::Arrow => &[],
+        };
         self
     }
 }
@@ -211,6 +231,7 @@ mod tests {
     fn workloads_are_chosen_by_the_beginning_of_their_names() {
         assert_eq!(names(&[]).len(), KNOWN.len());
         assert_eq!(names(&["a2"]), ["a2_bidder", "a2_bidder_uniform"]);
+        assert_eq!(names(&["e", "f"]), ["e_q1", "e_q2", "f_collect"]);
         assert_eq!(names(&["a2_bidder"]), ["a2_bidder"]);
         assert!(choose(&["z9".into()]).is_err());
     }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
+use riverrun::RowKind;
 use riverrun::arrow::array::{ArrayRef, StringArray, StringBuilder};
-use riverrun::types::RowKind;
 
 use super::{Map, Result, Sink, array_of, column, numbers, texts};
 use crate::bench::input::Input;
