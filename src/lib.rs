@@ -64,7 +64,7 @@ pub mod error;
 pub use engine::{Appender, CancelHandle, Engine, EngineBuilder, Outcome, Query};
 pub use error::{Code, Error, Result};
 pub use io::Access;
-pub use operators::logic;
+pub use operators::{StateSize, logic};
 pub use plan::Parameters;
 pub use types::{Batch, Epoch, Interval, IntoRow, Row, RowKind, Timestamp, Value};
 

@@ -11,6 +11,7 @@ use futures_core::Stream;
 use serde::de::DeserializeOwned;
 
 use crate::error::{Code, DataError, InternalError, Result, StatementError};
+use crate::operators::StateSize;
 use crate::plan::ChangelogMode;
 use crate::recovery::PipelineId;
 use crate::types::Batch;
@@ -89,6 +90,15 @@ impl Query {
     pub fn is_finished(&self) -> bool {
         let finished = |core: &mut Core| core.graph.pipelines.get(&self.id).is_none_or(Pipeline::is_finished);
         self.failed || self.engine.lock(finished)
+    }
+
+    /// How much its operators keep, as `EXPLAIN ANALYZE` tells it; nothing once it has ended or failed.
+    ///
+    /// What waits to be polled does not count. Asking takes a step for each operator and for some of their columns, not
+    /// for each row.
+    pub fn state_size(&self) -> StateSize {
+        let size = |core: &mut Core| core.graph.pipelines.get(&self.id).map(|pipeline| pipeline.dataflow.state_size());
+        self.engine.lock(size).map_or_else(StateSize::default, |(size, _)| size)
     }
 
     /// The rows as values of `T`, one after the other; as the iterator of batches, but typed.

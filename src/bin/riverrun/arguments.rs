@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use clap::{ArgMatches, Args, ColorChoice, CommandFactory, FromArgMatches, Parser, Subcommand};
 use riverrun::console::Format;
 
+use crate::bench::BenchArguments;
+
 /// An embedded streaming SQL engine: a prompt, a script, or a single statement.
 ///
 /// Without statements it opens a prompt, or runs what is piped into it.
@@ -66,6 +68,8 @@ pub enum Action {
         #[arg(required = true, value_name = "FILE")]
         files: Vec<PathBuf>,
     },
+    /// Measures how fast it is on this machine
+    Bench(BenchArguments),
 }
 
 /// Something to run, in the order of the command line.

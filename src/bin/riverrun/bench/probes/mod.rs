@@ -1,0 +1,90 @@
+//! What the throughput of workloads does not show: how long one row takes, a start, a plan, and how time grows.
+
+mod growth;
+mod latency;
+mod plan;
+mod start;
+
+use super::Result;
+use super::compare::{Bench, Comparison};
+use super::targets::OWN;
+
+/// Something found out, and how much it may be.
+#[derive(Debug, Clone)]
+pub struct Finding {
+    /// The probe.
+    pub probe: &'static str,
+    /// What was measured.
+    pub what: String,
+    /// How much it is.
+    pub found: f64,
+    /// Of what.
+    pub unit: &'static str,
+    /// At most how much it is to be.
+    pub most: Option<f64>,
+}
+
+impl Finding {
+    /// Whether it is no more than it is to be.
+    pub fn holds(&self) -> bool {
+        self.most.is_none_or(|most| self.found <= most)
+    }
+}
+
+/// A probe.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Probe {
+    /// One row pushed, and its answer read.
+    Latency,
+    /// A whole process.
+    Start,
+    /// From text to operators.
+    Plan,
+    /// Ten times the rows, and ten times the keys.
+    Growth,
+}
+
+impl Probe {
+    /// Every probe.
+    pub const ALL: [Probe; 4] = [Probe::Latency, Probe::Start, Probe::Plan, Probe::Growth];
+
+    /// How it is called.
+    pub fn name(self) -> &'static str {
+        match self {
+            Probe::Latency => "latency",
+            Probe::Start => "start",
+            Probe::Plan => "plan",
+            Probe::Growth => "growth",
+        }
+    }
+
+    /// Finds it out.
+    pub fn run(self, bench: &Bench<'_>) -> Result<Vec<Finding>> {
+        bench.progress.tell(|| self.name().to_owned());
+        match self {
+            Probe::Latency => latency::run(bench),
+            Probe::Start => start::run(bench),
+            Probe::Plan => plan::run(bench),
+            Probe::Growth => growth::run(bench),
+        }
+    }
+}
+
+/// The bytes that a key and its three accumulators are made of: `count`, `max` and `sum`, of 8 bytes each.
+const BYTES_OF_KEY_AND_TOTALS: f64 = 32.0;
+/// How much more the state may take.
+const OVERHEAD_MAX: f64 = 1.5;
+
+/// How many bytes the state of A1 has for each key, if A1 was measured.
+pub fn state(results: &[Comparison]) -> Vec<Finding> {
+    let states = results.iter().filter(|result| result.workload.name.starts_with("a1_"));
+    let states = states.filter_map(|result| Some((&result.workload.name, result.of(OWN)?.state?)));
+    let finding = |(name, state): (&String, riverrun::StateSize)| Finding {
+        probe: "state",
+        what: format!("{name}, for each of {} keys", state.rows),
+        found: state.bytes as f64 / state.rows as f64,
+        unit: "bytes",
+        most: Some(BYTES_OF_KEY_AND_TOTALS * OVERHEAD_MAX),
+    };
+    states.filter(|(_, state)| state.rows > 0).map(finding).collect()
+}
