@@ -28,5 +28,6 @@ install_python() {
 
 # Becomes the runner, so that the process the harness started is the one it measures.
 run_python() {
-    PYTHONPATH=$peers PYTHONDONTWRITEBYTECODE=1 exec "$home/venv/bin/python" "$here/runner.py" "$@"
+    RIVERRUN_PEER_HOME=$home PYTHONPATH=$peers PYTHONDONTWRITEBYTECODE=1 \
+        exec "$home/venv/bin/python" "$here/runner.py" "$@"
 }

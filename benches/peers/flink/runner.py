@@ -3,6 +3,7 @@
 Java holds the rows and the clock (Runner.java); this is the conversation around it.
 """
 
+import itertools
 import os
 import shutil
 import subprocess
@@ -85,9 +86,8 @@ class Run(peer.Job):
     def __init__(self, request, java, query):
         super().__init__(request)
         self.java, self.query = java, query
-        self.folder = tempfile.mkdtemp(prefix="riverrun-flink-")
-        if request.source == "memory":
-            self.decode()
+        self.folder = tempfile.mkdtemp(prefix="run-", dir=os.environ["RIVERRUN_PEER_HOME"])
+        self.whole, self.small = self.sources()
         self.fixed_seconds = None
 
     def decode(self):
@@ -97,16 +97,22 @@ class Run(peer.Job):
         self.java.say("bids", path, self.rows_in)
         os.remove(path)
 
-    def source(self, path):
-        return "memory" if self.request.source == "memory" else f"{FORMATS[self.request.source]}:{path}"
-
-    def small_source(self):
+    def sources(self):
+        """What Flink reads for all rows, and for the few that show the fixed cost of a job."""
         if self.request.source == "memory":
-            return "memory"
-        path = os.path.join(self.folder, f"small.{self.request.source}")
-        with open(self.request.path(self.request.bids)) as whole, open(path, "w") as small:
-            small.writelines(line for _, line in zip(range(SMALL_ROWS), whole))
-        return self.source(path)
+            self.decode()
+            return "memory", "memory"
+        form, path = FORMATS[self.request.source], self.request.path(self.request.bids)
+        # Flink cannot skip a header, so its CSV files are copies without one.
+        header = 1 if form == "csv" else 0
+        whole = self.copy(path, "whole", header, None) if header else path
+        return f"{form}:{whole}", f"{form}:{self.copy(path, 'small', header, header + SMALL_ROWS)}"
+
+    def copy(self, path, name, first, end):
+        copy = os.path.join(self.folder, name)
+        with open(path) as lines, open(copy, "w") as file:
+            file.writelines(itertools.islice(lines, first, end))
+        return copy
 
     def job(self, source, rows):
         query = self.query
@@ -115,13 +121,12 @@ class Run(peer.Job):
         return float(seconds), float(cpu), int(out)
 
     def whole_job(self):
-        return self.job(self.source(self.request.path(self.request.bids)), self.rows_in)
+        return self.job(self.whole, self.rows_in)
 
     def warm(self):
         """The first job of a kind compiles what the later ones run; a small one is the fixed cost of any job."""
         self.whole_job()
-        small = self.small_source()
-        self.fixed_seconds = min(self.job(small, SMALL_ROWS)[0] for _ in range(2))
+        self.fixed_seconds = min(self.job(self.small, SMALL_ROWS)[0] for _ in range(2))
 
     def measure(self):
         if self.fixed_seconds is None:
@@ -135,8 +140,8 @@ class Run(peer.Job):
 
     def answer(self):
         path = os.path.join(self.folder, "answer.tsv")
-        query, source = self.query, self.source(self.request.path(self.request.bids))
-        self.java.say("answer", source, self.rows_in, query.mini_batch, query.changes, query.text, path, query.keep)
+        query = self.query
+        self.java.say("answer", self.whole, self.rows_in, query.mini_batch, query.changes, query.text, path, query.keep)
         schema = self.request.answer
         return csv.read_csv(
             path,

@@ -34,10 +34,10 @@ def q2(bids):
 
 
 def collect(bids):
-    """One list per auction cut into tens: four times as fast as numbering the bids."""
-    lists = bids.group_by("auction").agg(col("price").alias("prices"))
-    first = polars.int_ranges(0, col("prices").list.len(), 10).alias("first")
-    return lists.with_columns(first).explode("first").select("auction", col("prices").list.slice(col("first"), 10))
+    """Numbers an auction's bids and groups by tens; cutting one list per auction is slower where an auction has many."""
+    ten = (polars.int_range(polars.len()).over("auction") // 10).alias("ten")
+    tens = bids.select("auction", "price", ten).group_by("auction", "ten")
+    return tens.agg(col("price").alias("prices")).select("auction", "prices")
 
 
 def flights(flights, weather):
