@@ -16,6 +16,8 @@ import pyarrow.parquet as parquet
 
 BATCH_ROWS = 8192
 
+SOURCES = ("memory", "arrow", "parquet", "csv", "jsonl")
+
 LONG, TEXT, TIME, DOUBLE = pa.int64(), pa.string(), pa.timestamp("us"), pa.float64()
 
 BIDS = {"auction": LONG, "bidder": LONG, "price": LONG, "channel": TEXT, "date_time": LONG}
@@ -64,6 +66,8 @@ class Request:
         workload = said["workload"].removesuffix("_uniform")
         if workload not in ANSWERS:
             raise Unsupported(f"no workload {said['workload']}")
+        if said["source"] not in SOURCES:
+            raise Unsupported(f"no source {said['source']}")
         bids = "bidn" if workload == said["workload"] else "bidu"
         return Request(workload, said["data"], said["source"], bids)
 

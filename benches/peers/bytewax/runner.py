@@ -72,7 +72,9 @@ class Run(peer.Job):
         gc.freeze()
 
     def batches(self):
-        return join_batches(self.request) if self.request.workload.startswith("d_") else keyed_batches(self.request, self.flow)
+        if self.request.workload.startswith("d_"):
+            return join_batches(self.request)
+        return keyed_batches(self.request, self.flow)
 
     def flow_into(self, take):
         flow = Dataflow("peer")

@@ -5,6 +5,7 @@ import java.lang.management.ManagementFactory;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.stream.Collectors;
+import java.util.stream.IntStream;
 import org.apache.flink.configuration.Configuration;
 import org.apache.flink.runtime.util.EnvironmentInformation;
 import org.apache.flink.table.api.EnvironmentSettings;
@@ -91,7 +92,8 @@ public final class Runner {
     TableEnvironment environment = environment(said[3]);
     environment.executeSql("CREATE TABLE bids (" + COLUMNS + ") WITH (" + connector(said[1], said[2]) + ")");
     Table result = environment.sqlQuery(said[5]);
-    environment.executeSql("CREATE TABLE answer (" + columns(result) + ") WITH ('connector'='counting','changes'='" + said[4] + "')");
+    String sink = "'connector'='counting','changes'='" + said[4] + "'";
+    environment.executeSql("CREATE TABLE answer (" + columns(result) + ") WITH (" + sink + ")");
     return result;
   }
 
@@ -120,10 +122,9 @@ public final class Runner {
   private static String columns(Table result) {
     List<String> names = result.getResolvedSchema().getColumnNames();
     List<LogicalType> types = types(result);
-    StringBuilder columns = new StringBuilder();
-    for (int i = 0; i < names.size(); i++)
-      columns.append(i > 0 ? ", `" : "`").append(names.get(i)).append("` ").append(types.get(i).copy(true).asSerializableString());
-    return columns.toString();
+    return IntStream.range(0, names.size())
+        .mapToObj(i -> "`" + names.get(i) + "` " + types.get(i).copy(true).asSerializableString())
+        .collect(Collectors.joining(", "));
   }
 
   private static List<LogicalType> types(Table result) {
