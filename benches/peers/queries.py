@@ -1,0 +1,26 @@
+"""The queries that DuckDB and DataFusion share, word for word.
+
+`{bids}` is the table of bids, and `{placed}` the same with each row's place in the input as `place`.
+"""
+
+
+def totals(key):
+    return f"SELECT {key}, count(*) AS n, max(price) AS best, sum(price) AS total FROM {{bids}} GROUP BY {key}"
+
+
+SQL = {
+    "a1_auction": totals("auction"),
+    "a2_bidder": totals("bidder"),
+    "a3_channel": totals("channel"),
+    "b_running": """
+        SELECT auction, count(*) OVER so_far AS n, max(price) OVER so_far AS best, sum(price) OVER so_far AS total
+        FROM {placed} AS placed
+        WINDOW so_far AS (PARTITION BY auction ORDER BY place ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW)""",
+    "e_q1": "SELECT auction, bidder, price * 0.908e0 AS price, channel, date_time FROM {bids}",
+    "e_q2": "SELECT auction, price FROM {bids} WHERE auction % 123 = 0",
+    "g_flights": """
+        SELECT carrier, precip > 0 AS rain, avg(dep_delay) AS delay, count(*) AS n
+        FROM flights JOIN weather ON flights.origin = weather.origin AND flights.time_hour = weather.time_hour
+        WHERE dep_delay IS NOT NULL
+        GROUP BY carrier, precip > 0""",
+}
