@@ -184,10 +184,12 @@ impl Workload {
     /// What is to be reached when the measured time begins with reading `format`; from memory it is each workload's own.
     #[must_use]
     pub fn with_targets_of(mut self, format: Format) -> Workload {
+        const TEXT: &[Target] = &[target(DUCKDB, 1.0)];
+        const PARQUET: &[Target] = &[target(DUCKDB, 0.7)];
         self.targets = match format {
             Format::Memory => self.targets,
-            Format::Csv | Format::Jsonl => &[target(DUCKDB, 1.0)],
-            Format::Parquet => &[target(DUCKDB, 0.7)],
+            Format::Csv | Format::Jsonl => TEXT,
+            Format::Parquet => PARQUET,
             Format::Arrow => &[],
         };
         self
