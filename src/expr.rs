@@ -10,10 +10,12 @@ use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch};
 use arrow::compute::SortOptions;
 use arrow::datatypes::{DataType, FieldRef, Schema};
 use datafusion_common::DataFusionError;
+use datafusion_common::tree_node::{Transformed, TreeNode};
 use datafusion_expr::Accumulator;
 use datafusion_physical_expr::PhysicalExpr;
 use datafusion_physical_expr::aggregate::AggregateFunctionExpr;
 use datafusion_physical_expr::expressions::{Column, Literal};
+use datafusion_physical_expr::utils::collect_columns;
 
 use crate::error::{Code, DataError, Error, InternalError, Result};
 
@@ -66,6 +68,30 @@ impl Expr {
     /// If the expression is a plain column, its index.
     pub fn column_index(&self) -> Option<usize> {
         self.column
+    }
+
+    /// The columns it looks at.
+    pub fn columns(&self) -> Vec<usize> {
+        match self.column {
+            Some(column) => vec![column],
+            None => collect_columns(&self.physical).iter().map(Column::index).collect(),
+        }
+    }
+
+    /// Makes it look at column `place(n)` where it looked at column `n`.
+    pub(crate) fn renumber(&mut self, place: &dyn Fn(usize) -> usize) {
+        self.column = self.column.map(place);
+        let moved = self.physical.clone().transform(|part| {
+            let column = part.downcast_ref::<Column>().map(|column| Column::new(column.name(), place(column.index())));
+            Ok(match column {
+                Some(column) => Transformed::yes(Arc::new(column) as Arc<dyn PhysicalExpr>),
+                None => Transformed::no(part),
+            })
+        });
+        // Nothing in there fails.
+        if let Ok(moved) = moved {
+            self.physical = moved.data;
+        }
     }
 
     /// Whether it is a value that is written in the statement and is not NULL.

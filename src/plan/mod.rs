@@ -5,6 +5,7 @@ mod changelog;
 mod explain;
 pub mod node;
 mod planner;
+mod rules;
 
 use std::collections::HashMap;
 use std::ops::ControlFlow;

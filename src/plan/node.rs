@@ -241,6 +241,8 @@ pub struct JoinSide {
     pub input: Node,
     /// The key, of the same types on all sides.
     pub keys: Vec<Expr>,
+    /// Which of its columns are kept and come out.
+    pub columns: Vec<usize>,
     /// How EXPLAIN calls it.
     pub name: Arc<str>,
 }
@@ -346,4 +348,46 @@ impl Node {
             Node::Limit(node) => vec![&node.input],
         }
     }
+
+    /// As [`Node::inputs`], to be rewritten.
+    pub(crate) fn inputs_mut(&mut self) -> Vec<&mut Node> {
+        match self {
+            Node::Source(_) | Node::Values(_) => vec![],
+            Node::Filter(node) => vec![&mut node.input],
+            Node::Project(node) => vec![&mut node.input],
+            Node::Unnest(node) => vec![&mut node.input],
+            Node::Expand(node) => vec![&mut node.input],
+            Node::Union(node) => node.inputs.iter_mut().collect(),
+            Node::Aggregate(node) => vec![&mut node.input],
+            Node::KeyedJoin(node) => node.sides.iter_mut().map(|side| &mut side.input).collect(),
+            Node::Collect(node) => vec![&mut node.input],
+            Node::Logic(node) => vec![&mut node.input],
+            Node::Sort(node) => vec![&mut node.input],
+            Node::Limit(node) => vec![&mut node.input],
+        }
+    }
+
+    /// The expressions that it evaluates over the rows of its only input, to be rewritten.
+    pub(crate) fn exprs_mut(&mut self) -> Vec<&mut Expr> {
+        match self {
+            Node::Source(_) | Node::Values(_) | Node::Unnest(_) | Node::Expand(_) | Node::Union(_) => vec![],
+            Node::KeyedJoin(_) | Node::Limit(_) => vec![],
+            Node::Filter(node) => vec![&mut node.predicate],
+            Node::Project(node) => node.exprs.iter_mut().collect(),
+            Node::Aggregate(node) => with_calls(&mut node.keys, &mut node.aggregates),
+            Node::Collect(node) => with_calls(&mut node.keys, &mut node.aggregates),
+            Node::Logic(node) => node.keys.iter_mut().collect(),
+            Node::Sort(node) => node.keys.iter_mut().map(|key| &mut key.expr).collect(),
+        }
+    }
+}
+
+fn with_calls<'a>(keys: &'a mut [Expr], calls: &'a mut [AggregateCall]) -> Vec<&'a mut Expr> {
+    let mut exprs: Vec<&mut Expr> = keys.iter_mut().collect();
+    for call in calls {
+        exprs.extend(&mut call.arguments);
+        exprs.extend(&mut call.filter);
+        exprs.extend(call.order_by.iter_mut().map(|key| &mut key.expr));
+    }
+    exprs
 }

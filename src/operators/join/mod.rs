@@ -14,6 +14,8 @@ mod saved;
 #[cfg(test)]
 mod tests;
 
+use std::sync::Arc;
+
 use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch};
 use arrow::compute::filter;
 use arrow::datatypes::SchemaRef;
@@ -22,7 +24,7 @@ use crate::error::Result;
 use crate::expr::Expr;
 use crate::operators::rows::{BATCH_ROWS, append_only, record_batch};
 use crate::operators::{Operator, Output, Port, StateSize};
-use crate::plan::node::{JoinEmit, JoinKeep, KeyedJoin};
+use crate::plan::node::{JoinEmit, JoinKeep, JoinSide, KeyedJoin};
 use crate::state::{Changes, GroupIndex, RowId, RowStore, Snapshot};
 use crate::types::{Batch, Epoch};
 
@@ -31,19 +33,22 @@ use kept::Kept;
 /// Builds the operator of a keyed join.
 pub fn build(node: &KeyedJoin, snapshots: &[Snapshot]) -> Result<Box<dyn Operator>> {
     let types: Vec<_> = node.sides[0].keys.iter().map(|key| key.data_type().clone()).collect();
-    let sides = node.sides.iter().map(|side| Side {
-        keys: side.keys.clone(),
-        store: RowStore::new(side.input.schema()),
-        kept: Kept::new(node.keep),
-        picked: vec![],
-    });
+    let side = |side: &JoinSide| {
+        Ok(Side {
+            keys: side.keys.clone(),
+            columns: side.columns.clone(),
+            store: RowStore::new(Arc::new(side.input.schema().project(&side.columns)?)),
+            kept: Kept::new(node.keep),
+            picked: vec![],
+        })
+    };
     let mut join = Join {
         keep: node.keep,
         emit: node.emit,
         required: node.required.clone(),
         schema: node.schema.clone(),
         index: GroupIndex::new(&types)?,
-        sides: sides.collect(),
+        sides: node.sides.iter().map(side).collect::<Result<_>>()?,
         appeared: vec![],
         loners: vec![],
         next: 0,
@@ -78,6 +83,8 @@ struct Join {
 
 struct Side {
     keys: Vec<Expr>,
+    /// Which columns are kept and come out.
+    columns: Vec<usize>,
     store: RowStore,
     kept: Kept,
     /// What comes out next: the rows of this side, in order.
@@ -94,7 +101,8 @@ impl Operator for Join {
     fn on_batch(&mut self, port: Port, batch: Batch, out: &mut Output) -> Result<()> {
         let rows = append_only(&batch, "a keyed join")?;
         let slots = self.number(port.0, rows)?;
-        let first = self.sides[port.0].store.append(rows)?;
+        let Side { columns, store, .. } = &mut self.sides[port.0];
+        let first = store.append(&rows.project(columns)?)?;
         let mut emptied = vec![];
         for (row, slot) in slots.into_iter().enumerate() {
             match slot {

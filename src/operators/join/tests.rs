@@ -14,6 +14,7 @@ use crate::plan::node::JoinSide;
 fn join(sides: &[SchemaRef], keys: usize, keep: JoinKeep, emit: JoinEmit, required: &[bool]) -> KeyedJoin {
     let fields = sides.iter().flat_map(|side| side.fields().iter().cloned()).collect::<Vec<_>>();
     let side = |schema: &SchemaRef| JoinSide {
+        columns: (0..schema.fields().len()).collect(),
         input: *no_input(schema),
         keys: (0..keys).map(|key| Expr::column(schema, key)).collect(),
         name: "side".into(),

@@ -22,7 +22,7 @@ use crate::plan::node::{
     Bounded, ChangelogMode, Filter, JoinEmit, JoinSide, KeyedJoin, Limit, Logic, Node, Project, Sort, Source, Union,
     Unnest, UnnestColumn, Values,
 };
-use crate::plan::{Context, Plan, bounds};
+use crate::plan::{Context, Plan, bounds, rules};
 use crate::sql::{Clause, EmitMode};
 
 /// Why lowering failed: with an error of ours, or one that DataFusion gave.
@@ -74,7 +74,7 @@ impl<'a> Demand<'a> {
 /// Makes our plan of DataFusion's.
 pub(super) fn lower(plan: &LogicalPlan, text: &Arc<str>, context: &Context<'_>) -> Lowering<Plan> {
     let lowered = Lowerer { text }.node(plan, Demand { clause: None, only_final: false })?;
-    let plan = Plan { root: lowered.node, mode: lowered.mode, bounded: lowered.bounded };
+    let plan = Plan { root: rules::rewrite(lowered.node), mode: lowered.mode, bounded: lowered.bounded };
     if context.require_bounded_state {
         bounds::require(&plan)?;
     }
@@ -216,7 +216,8 @@ impl Lowerer<'_> {
             }
             bounded = longest(bounded, input.bounded);
             let keys = compile_all(keys, side.schema())?;
-            sides.push(JoinSide { name: side_name(side), keys, input: input.node });
+            let columns = (0..input.node.schema().fields().len()).collect();
+            sides.push(JoinSide { name: side_name(side), keys, columns, input: input.node });
         }
         let node = Node::KeyedJoin(KeyedJoin {
             sides,

@@ -1,6 +1,6 @@
 //! Keys that are byte strings: text, and rows in Arrow's row format.
 
-use std::hash::BuildHasher;
+use std::hash::{BuildHasher, Hasher};
 use std::ops::Range;
 
 use arrow::array::{ArrayRef, BinaryBuilder};
@@ -8,6 +8,7 @@ use hashbrown::{DefaultHashBuilder, HashTable};
 use std::sync::Arc;
 
 use super::slots::Slots;
+use crate::state::grow_to;
 
 /// Byte strings by group, one after the other in one piece of memory.
 #[derive(Default)]
@@ -22,10 +23,14 @@ pub(super) struct ByteKeys {
     dead: usize,
 }
 
-/// The hash is kept so that most unequal keys are told apart, and the table grows, without a look at the bytes.
+/// The hash is kept so that most unequal keys are told apart, and the table grows, without a look at the bytes; where
+/// they start, so that equal ones are found with one look.
 struct Entry {
     hash: u64,
+    start: usize,
     group: u32,
+    /// Its low 32 bits: enough to tell most unequal keys apart.
+    length: u32,
 }
 
 impl ByteKeys {
@@ -36,27 +41,40 @@ impl ByteKeys {
         slots: &mut Slots,
         groups: &mut Vec<u32>,
     ) {
-        for key in keys {
-            groups.push(match key {
-                Some(key) => self.intern_one(key, slots),
-                None => *self.null.get_or_insert_with(|| slots.take()),
-            });
-        }
+        groups.extend(keys.map(|key| match key {
+            Some(key) => self.intern_one(key, slots),
+            None => *self.null.get_or_insert_with(|| slots.take()),
+        }));
     }
 
     fn intern_one(&mut self, key: &[u8], slots: &mut Slots) -> u32 {
-        let hash = self.hasher.hash_one(key);
-        let (memory, places) = (&self.memory, &self.places);
-        let same = |entry: &Entry| entry.hash == hash && &memory[places[entry.group as usize].clone()] == key;
-        if let Some(entry) = self.table.find(hash, same) {
-            return entry.group;
+        let hash = self.hash(key);
+        let memory = &self.memory;
+        let same = |entry: &Entry| {
+            entry.hash == hash
+                && entry.length == key.len() as u32
+                && memory.get(entry.start..entry.start + key.len()) == Some(key)
+        };
+        match self.table.find(hash, same) {
+            Some(entry) => entry.group,
+            None => self.insert(hash, key, slots),
         }
+    }
+
+    /// The hash mixes the length in by itself, so that it need not be written before the bytes.
+    fn hash(&self, key: &[u8]) -> u64 {
+        let mut hasher = self.hasher.build_hasher();
+        hasher.write(key);
+        hasher.finish()
+    }
+
+    #[inline(never)]
+    fn insert(&mut self, hash: u64, key: &[u8], slots: &mut Slots) -> u32 {
         let group = slots.take();
-        self.table.insert_unique(hash, Entry { hash, group }, |entry| entry.hash);
-        if self.places.len() < slots.slots() {
-            self.places.resize(slots.slots(), 0..0);
-        }
         let start = self.memory.len();
+        let length = key.len() as u32;
+        self.table.insert_unique(hash, Entry { hash, start, group, length }, |entry| entry.hash);
+        grow_to(&mut self.places, slots.slots(), 0..0);
         self.memory.extend_from_slice(key);
         self.places[group as usize] = start..self.memory.len();
         group
@@ -85,7 +103,7 @@ impl ByteKeys {
             return;
         }
         let place = std::mem::take(&mut self.places[group as usize]);
-        let hash = self.hasher.hash_one(&self.memory[place.clone()]);
+        let hash = self.hash(&self.memory[place.clone()]);
         if let Ok(entry) = self.table.find_entry(hash, |entry| entry.group == group) {
             entry.remove();
         }
@@ -105,6 +123,9 @@ impl ByteKeys {
         }
         self.memory = memory;
         self.dead = 0;
+        for entry in &mut self.table {
+            entry.start = self.places[entry.group as usize].start;
+        }
     }
 
     pub fn bytes(&self) -> usize {
