@@ -95,6 +95,8 @@ const D: &[Target] = &[target(BYTEWAX, 40.0)];
 const E: &[Target] = &[target(DATAFUSION, 0.5)];
 const F: &[Target] = &[target(BARE, 0.5), target(DUCKDB, 3.0)];
 const G: &[Target] = &[target(DUCKDB, 1.0)];
+const FROM_TEXT: &[Target] = &[target(DUCKDB, 1.0)];
+const FROM_PARQUET: &[Target] = &[target(DUCKDB, 0.7)];
 
 /// Every workload that comes with riverrun, in the order of the table.
 const KNOWN: &[Known] = &[
@@ -184,12 +186,10 @@ impl Workload {
     /// What is to be reached when the measured time begins with reading `format`; from memory it is each workload's own.
     #[must_use]
     pub fn with_targets_of(mut self, format: Format) -> Workload {
-        const TEXT: &[Target] = &[target(DUCKDB, 1.0)];
-        const PARQUET: &[Target] = &[target(DUCKDB, 0.7)];
         self.targets = match format {
             Format::Memory => self.targets,
-            Format::Csv | Format::Jsonl => TEXT,
-            Format::Parquet => PARQUET,
+            Format::Csv | Format::Jsonl => FROM_TEXT,
+            Format::Parquet => FROM_PARQUET,
             Format::Arrow => &[],
         };
         self
