@@ -17,6 +17,10 @@ use riverrun::{Access, Code, Engine, Error};
 use arguments::{Action, Arguments, Settings, Source};
 use host::Terminal;
 
+/// Rows that come one by one are many small allocations; this allocator makes them in less time than the system's.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// How the process ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Exit {

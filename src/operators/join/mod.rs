@@ -91,6 +91,17 @@ struct Side {
     picked: Vec<Option<RowId>>,
 }
 
+/// Notes the row `at` of the left side with every row of the right one; a side without rows has one that is missing.
+fn pick_pairs(left: &mut Side, right: &mut Side, slot: u32, at: usize) {
+    let rights = right.kept.rows(slot);
+    let row = left.kept.rows(slot).get(at).copied();
+    left.picked.extend(std::iter::repeat_n(row, rights.len().max(1)));
+    match rights {
+        [] => right.picked.push(None),
+        rows => right.picked.extend(rows.iter().copied().map(Some)),
+    }
+}
+
 /// Whose turn it is at the end.
 enum Turn {
     Key(u32),
@@ -221,6 +232,15 @@ impl Join {
     }
 
     fn pick_product(&mut self, slot: u32, out: &mut Output) -> Result<()> {
+        if self.sides.len() == 2 {
+            for at in 0..self.sides[0].kept.rows(slot).len().max(1) {
+                if let [left, right] = self.sides.as_mut_slice() {
+                    pick_pairs(left, right, slot, at);
+                }
+                self.say_if_full(out)?;
+            }
+            return Ok(());
+        }
         let lists: Vec<Vec<Option<RowId>>> = self
             .sides
             .iter()

@@ -47,7 +47,8 @@ impl ByteKeys {
         }));
     }
 
-    fn intern_one(&mut self, key: &[u8], slots: &mut Slots) -> u32 {
+    /// The group of a key that is not NULL.
+    pub fn intern_one(&mut self, key: &[u8], slots: &mut Slots) -> u32 {
         let hash = self.hash(key);
         let memory = &self.memory;
         let same = |entry: &Entry| {

@@ -3,6 +3,7 @@
 mod bytes;
 mod dense;
 mod fixed;
+mod packed;
 mod slots;
 mod words;
 
@@ -17,13 +18,14 @@ use crate::error::{Code, Result, StatementError};
 
 use bytes::ByteKeys;
 use fixed::{FixedKeys, Packed};
+use packed::PackedKeys;
 use slots::Slots;
 use words::WordKeys;
 
 /// Numbers the distinct keys it has seen: dense `u32` slots, reused after [`GroupIndex::remove`].
 ///
 /// Specialised by the key's types: none, one fixed-width column, one string column, two fixed-width columns,
-/// Arrow's row format for the rest. NULL is a key like any other; -0.0 and 0.0 are one key, and all NaN are one key.
+/// several of fixed width and strings, Arrow's row format for the rest. NULL is a key like any other; -0.0 and 0.0 are one key, and all NaN are one key.
 pub struct GroupIndex {
     types: Vec<DataType>,
     keys: Keys,
@@ -42,6 +44,8 @@ enum Keys {
     Pair(FixedKeys<Packed>),
     /// One column of strings or bytes.
     Text(ByteKeys),
+    /// Several columns of at most eight bytes, strings or bytes.
+    Packed(PackedKeys),
     /// Whatever else there is, in Arrow's row format.
     Rows(RowConverter, ByteKeys),
 }
@@ -64,6 +68,7 @@ impl GroupIndex {
             (Keys::DoubleWord(index), [key]) => index.intern(&fixed::double_words(key), key.nulls(), slots, groups),
             (Keys::Pair(index), [left, right]) => index.intern(&fixed::pairs(left, right), None, slots, groups),
             (Keys::Text(index), [key]) => intern_text(index, key, slots, groups)?,
+            (Keys::Packed(index), keys) => index.intern(keys, rows, slots, groups)?,
             (Keys::Rows(converter, index), keys) => {
                 let keys = keys.iter().map(fixed::canonical).collect::<Vec<_>>();
                 let rows = converter.convert_columns(&keys)?;
@@ -88,6 +93,7 @@ impl GroupIndex {
             }
             Keys::Pair(index) => fixed::pair_arrays(&self.types, &index.words(groups))?,
             Keys::Text(index) => vec![cast(&index.array(groups), &self.types[0])?],
+            Keys::Packed(index) => index.arrays(&self.types, groups)?,
             Keys::Rows(converter, index) => {
                 let parser = converter.parser();
                 let rows = groups.iter().map(|group| parser.parse(index.get(*group).unwrap_or_default()));
@@ -109,6 +115,7 @@ impl GroupIndex {
                 Keys::Word(index) => index.remove(group),
                 Keys::DoubleWord(index) => index.remove(group),
                 Keys::Pair(index) => index.remove(group),
+                Keys::Packed(index) => index.keys.remove(group),
                 Keys::Text(index) | Keys::Rows(_, index) => index.remove(group),
             }
         }
@@ -121,6 +128,7 @@ impl GroupIndex {
             Keys::Word(index) => *index = WordKeys::default(),
             Keys::DoubleWord(index) => *index = FixedKeys::default(),
             Keys::Pair(index) => *index = FixedKeys::default(),
+            Keys::Packed(index) => index.keys = ByteKeys::default(),
             Keys::Text(index) | Keys::Rows(_, index) => *index = ByteKeys::default(),
         }
         self.slots = Slots::default();
@@ -171,6 +179,7 @@ impl GroupIndex {
             Keys::DoubleWord(index) => index.bytes(),
             Keys::Pair(index) => index.bytes(),
             Keys::Text(index) => index.bytes(),
+            Keys::Packed(index) => index.keys.bytes(),
             Keys::Rows(converter, index) => converter.size() + index.bytes(),
         };
         keys + self.slots.bytes()
@@ -185,7 +194,10 @@ impl Keys {
             [DataType::Decimal128(_, _)] => Keys::DoubleWord(FixedKeys::default()),
             [left, right] if fixed::is_word(left) && fixed::is_word(right) => Keys::Pair(FixedKeys::default()),
             [key] if is_text(key) => Keys::Text(ByteKeys::default()),
-            types => Keys::Rows(row_converter(types)?, ByteKeys::default()),
+            types => match PackedKeys::of(types) {
+                Some(keys) => Keys::Packed(keys),
+                None => Keys::Rows(row_converter(types)?, ByteKeys::default()),
+            },
         })
     }
 }
