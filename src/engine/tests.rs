@@ -1,5 +1,7 @@
 //! The engine as its users see it: statements in, rows out.
 
+mod restart;
+
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;

@@ -6,8 +6,9 @@ mod explain;
 pub mod node;
 mod planner;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 use sqlparser::ast;
@@ -27,6 +28,8 @@ pub struct Context<'a> {
     pub catalog: &'a Catalog,
     /// The columns of the files that the statement reads directly, by path (see [`file_names`]).
     pub files: &'a HashMap<String, SchemaRef>,
+    /// The streams and tables that have ended: they are bounded, whatever they were declared to be.
+    pub closed: &'a BTreeSet<Arc<str>>,
     /// Values for `$1`, `$name`.
     pub parameters: &'a Parameters,
     /// Whether a query whose state has no bound is refused.

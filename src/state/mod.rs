@@ -7,5 +7,6 @@ mod snapshot;
 
 pub use changes::Changes;
 pub use group_index::GroupIndex;
+pub(crate) use group_index::row_converter;
 pub use row_store::{RowId, RowStore};
 pub use snapshot::{Snapshot, StateTable, table};
