@@ -47,7 +47,7 @@ pub(super) enum ClockMode {
     Manual,
 }
 
-/// What is known of a view, or of a derived stream over files alone, besides its query.
+/// What is known of a view, or of a derived stream over what is bounded, besides its query.
 pub(super) struct ViewInfo {
     pub(super) depends_on: BTreeSet<String>,
     /// The columns of the files it reads by their path.
@@ -152,6 +152,7 @@ impl Core {
         Context {
             catalog: &self.catalog,
             files,
+            closed: &self.graph.closed,
             parameters,
             require_bounded_state: self.settings.require_bounded_state,
         }

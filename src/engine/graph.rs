@@ -18,6 +18,7 @@ use crate::runtime::{Inline, bases, diamonds, single_rows};
 use crate::types::{Batch, Timestamp};
 
 use super::pipeline::{Destination, Pipeline, Reading, cut};
+use super::progress::ProgressHandle;
 use super::settings::Settings;
 use super::sinks::Sinks;
 
@@ -40,6 +41,7 @@ pub(super) struct Graph {
     /// How many rows have been read from each file stream by its latest reader.
     pub(super) counts: BTreeMap<Arc<str>, io::SourceCounts>,
     pub(super) now: Timestamp,
+    pub(super) progress: ProgressHandle,
     driver: Inline,
     /// Who waits for rows; woken when the engine is unlocked.
     pub(super) wakers: Vec<Waker>,
@@ -282,22 +284,23 @@ impl Graph {
         if !pipeline.has_unread() {
             return false;
         }
-        let mut read = false;
+        let mut read = None;
         self.on(id, signals, |pipeline, driver, now| match pipeline.read(driver, batch_rows, now)? {
             Reading::Nothing => Ok(vec![]),
-            Reading::Read(emitted) => {
-                read = true;
+            Reading::Read { rows, emitted } => {
+                read = Some(rows);
                 Ok(emitted)
             }
         });
         if let Some(pipeline) = self.pipelines.get(&id) {
+            self.progress.read(read.unwrap_or(0) as u64, pipeline.progress());
             for feed in &pipeline.feeds {
                 if let Some(counts) = feed.counts() {
                     self.counts.insert(feed.relation.clone(), counts);
                 }
             }
         }
-        read
+        read.is_some()
     }
 
     /// Runs `work` on a pipeline that has not failed, and sends on what it answers.

@@ -9,6 +9,7 @@ mod graph;
 mod names;
 mod parameters;
 mod pipeline;
+mod progress;
 mod query;
 mod settings;
 mod sinks;
@@ -35,6 +36,7 @@ use crate::sql;
 use crate::types::Timestamp;
 
 pub use appender::Appender;
+pub use progress::{Progress, ProgressHandle};
 pub use query::{CancelQuery, Query, QueryStream, Rows};
 pub use settings::{LimitsChange, Settings};
 
@@ -49,6 +51,7 @@ pub struct Engine {
 struct Shared {
     core: Mutex<Core>,
     cancel: Arc<AtomicBool>,
+    progress: ProgressHandle,
 }
 
 /// What a statement has brought.
@@ -122,8 +125,9 @@ impl Engine {
 
     fn with(access: Access, clock: Arc<dyn Clock>, settings: Settings) -> Engine {
         let cancel = Arc::new(AtomicBool::new(false));
-        let core = Mutex::new(Core::new(access, clock, settings, cancel.clone()));
-        Engine { shared: Arc::new(Shared { core, cancel }) }
+        let core = Core::new(access, clock, settings, cancel.clone());
+        let progress = core.graph.progress.clone();
+        Engine { shared: Arc::new(Shared { core: Mutex::new(core), cancel, progress }) }
     }
 
     /// Runs the statements of a text. The answers of queries are thrown away, and queries that would go on are stopped.
@@ -210,6 +214,11 @@ impl Engine {
     /// Stops what the engine is doing, from elsewhere.
     pub fn cancel_handle(&self) -> CancelHandle {
         CancelHandle(self.shared.cancel.clone())
+    }
+
+    /// Tells how far the engine has read, from elsewhere.
+    pub fn progress(&self) -> ProgressHandle {
+        self.shared.progress.clone()
     }
 
     /// Registers a scalar function under its own name and aliases.

@@ -97,8 +97,8 @@ pub(super) enum FeedRows {
 pub(super) enum Reading {
     /// Everything has been read before.
     Nothing,
-    /// These answers; perhaps none.
-    Read(Vec<Batch>),
+    /// So many rows, and these answers; perhaps none.
+    Read { rows: usize, emitted: Vec<Batch> },
 }
 
 impl Pipeline {
@@ -192,7 +192,7 @@ impl Pipeline {
                     continue;
                 }
                 let emitted = end_targets(dataflow, driver, &feed.targets, now)?;
-                return Ok(Reading::Read(emitted));
+                return Ok(Reading::Read { rows: 0, emitted });
             };
             let mut emitted = vec![];
             if by_row.contains(&feed.relation) {
@@ -204,9 +204,16 @@ impl Pipeline {
                     emitted.extend(push_targets(dataflow, driver, &feed.targets, &part, now)?);
                 }
             }
-            return Ok(Reading::Read(emitted));
+            return Ok(Reading::Read { rows: batch.num_rows(), emitted });
         }
         Ok(Reading::Nothing)
+    }
+
+    /// How much of the files it reads has been read, from 0 to 1; each counts the same.
+    pub(super) fn progress(&self) -> Option<f64> {
+        let files = self.feeds.iter().filter_map(Feed::source);
+        let known: Vec<f64> = files.map(|source| source.progress()).collect::<Option<_>>()?;
+        (!known.is_empty()).then(|| known.iter().sum::<f64>() / known.len() as f64)
     }
 
     /// Fails if it keeps more than it may. Measured every few batches: measuring has a cost of its own.
@@ -303,6 +310,14 @@ impl Feed {
         match &self.rows {
             FeedRows::File(source) => Some(source.counts()),
             FeedRows::Ready { .. } | FeedRows::DeadLetters(_) => None,
+        }
+    }
+
+    /// The file, if it is one.
+    fn source(&self) -> Option<&dyn io::Source> {
+        match &self.rows {
+            FeedRows::Ready { .. } => None,
+            FeedRows::File(source) | FeedRows::DeadLetters(source) => Some(source.as_ref()),
         }
     }
 

@@ -1,5 +1,7 @@
 //! The engine as its users see it: statements in, rows out.
 
+mod restart;
+
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -539,4 +541,26 @@ fn a_view_that_is_read_can_be_replaced_but_not_by_its_own_reader() {
     assert_eq!(answer(&engine, "SELECT n FROM b"), ["2"]);
     assert_eq!(error(&engine, "CREATE OR REPLACE VIEW a AS SELECT n FROM b").code(), Code::InvalidArgument);
     assert_eq!(error(&engine, "DROP VIEW a").code(), Code::InvalidArgument);
+}
+
+#[test]
+fn progress_tells_rows_and_how_much_of_the_files_is_read() {
+    let (engine, directory) = engine_with_files();
+    let file = path(directory.path(), "n.csv");
+    std::fs::write(&file, "n\n1\n2\n3\n").unwrap();
+    let progress = engine.progress();
+    assert_eq!((progress.now().rows, progress.now().fraction), (0, None));
+    engine.execute("SELECT 1").unwrap();
+    assert_eq!((progress.now().rows, progress.now().fraction), (1, None), "what is written in a statement is no file");
+    engine.execute(&format!("SELECT n FROM '{file}'")).unwrap();
+    assert_eq!((progress.now().rows, progress.now().fraction), (4, Some(1.0)));
+    let large = path(directory.path(), "large.csv");
+    std::fs::write(&large, format!("n\n{}", "12345678\n".repeat(100_000))).unwrap();
+    let mut query = engine.query(&format!("SELECT n FROM '{file}' UNION ALL SELECT n FROM '{large}'")).unwrap();
+    query.next().unwrap().unwrap();
+    assert_eq!(progress.now().rows, 7);
+    let fraction = progress.now().fraction.unwrap();
+    assert!((0.5..0.9).contains(&fraction), "one of two files, and the beginning of the other: {fraction}");
+    while query.next().is_some() {}
+    assert_eq!((progress.now().rows, progress.now().fraction), (100_007, Some(1.0)));
 }

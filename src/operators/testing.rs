@@ -249,7 +249,14 @@ pub(crate) fn planned(stream: &SchemaRef, text: &str) -> Node {
     let stream = Stream { schema: stream.clone(), options: vec![], bounded: Bounded::UntilClosed };
     catalog.relations.insert("s".into(), Relation::Stream(stream));
     let (files, parameters) = (HashMap::new(), Parameters::default());
-    let context = Context { catalog: &catalog, files: &files, parameters: &parameters, require_bounded_state: false };
+    let closed = std::collections::BTreeSet::new();
+    let context = Context {
+        catalog: &catalog,
+        files: &files,
+        closed: &closed,
+        parameters: &parameters,
+        require_bounded_state: false,
+    };
     let statements = sql::parse(text, &sql::Limits::default()).unwrap();
     let sql::Body::Query(query) = &statements[0].body else { panic!("not a query: {text}") };
     plan::plan_query(query, &context).unwrap_or_else(|error| panic!("{text}: {error}")).root

@@ -4,7 +4,8 @@ use std::fmt;
 
 use crate::error::{Code, Result, StatementError};
 use crate::plan::Plan;
-use crate::plan::node::{Bounded, JoinEmit, JoinKeep, Node};
+use crate::plan::changelog::mode;
+use crate::plan::node::{Bounded, ChangelogMode, JoinEmit, JoinKeep, Node};
 
 /// What bounds a node's state.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,8 +60,13 @@ pub fn bound(node: &Node) -> Bound {
         },
         Node::Collect(_) => Bound::Window,
         Node::Logic(node) => Bound::Keys(names(node.keys.iter())),
-        Node::Sort(node) if node.fetch.is_some() => Bound::Keys("LIMIT".into()),
-        Node::Sort(node) => rows_kept(&node.input, "ORDER BY keeps every row; a LIMIT bounds it"),
+        // Of a changelog every row is kept: one of the first may be taken back, and let a later one in.
+        Node::Sort(node) if node.fetch.is_some() && mode(&node.input) == ChangelogMode::AppendOnly => {
+            Bound::Keys("LIMIT".into())
+        }
+        Node::Sort(node) => {
+            rows_kept(&node.input, "ORDER BY keeps every row; a LIMIT over rows that are only added bounds it")
+        }
     }
 }
 

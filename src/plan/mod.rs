@@ -7,8 +7,9 @@ pub mod node;
 mod planner;
 mod rules;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 use sqlparser::ast;
@@ -28,6 +29,8 @@ pub struct Context<'a> {
     pub catalog: &'a Catalog,
     /// The columns of the files that the statement reads directly, by path (see [`file_names`]).
     pub files: &'a HashMap<String, SchemaRef>,
+    /// The streams and tables that have ended: they are bounded, whatever they were declared to be.
+    pub closed: &'a BTreeSet<Arc<str>>,
     /// Values for `$1`, `$name`.
     pub parameters: &'a Parameters,
     /// Whether a query whose state has no bound is refused.

@@ -9,5 +9,6 @@ mod snapshot;
 pub use changes::Changes;
 pub use columns::grow_to;
 pub use group_index::GroupIndex;
+pub(crate) use group_index::row_converter;
 pub use row_store::{RowId, RowStore};
 pub use snapshot::{Snapshot, StateTable, table};

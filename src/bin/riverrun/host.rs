@@ -4,6 +4,7 @@ use std::io::{self, Read, Write};
 use std::time::{Duration, Instant};
 
 use riverrun::console::Host;
+use riverrun::engine::ProgressHandle;
 use riverrun::io::access::NewFile;
 use riverrun::{Access, Result};
 
@@ -13,13 +14,14 @@ use crate::progress::Progress;
 pub struct Terminal {
     opened: Instant,
     access: Access,
+    handle: ProgressHandle,
     progress: Option<Progress>,
 }
 
 impl Terminal {
-    /// A terminal that is opened now.
-    pub fn new(access: Access) -> Terminal {
-        Terminal { opened: Instant::now(), access, progress: None }
+    /// A terminal that is opened now, and shows the progress of an engine.
+    pub fn new(access: Access, handle: ProgressHandle) -> Terminal {
+        Terminal { opened: Instant::now(), access, handle, progress: None }
     }
 }
 
@@ -40,7 +42,7 @@ impl Host for Terminal {
     }
 
     fn statement_begins(&mut self) {
-        self.progress = Progress::start();
+        self.progress = Progress::start(&self.handle);
     }
 
     fn statement_ends(&mut self) {

@@ -59,8 +59,9 @@ fn run(arguments: &Arguments, sources: Vec<Source>) -> io::Result<Exit> {
     };
     interrupt::install(engine.cancel_handle());
     let interactive = sources.is_empty() && io::stdin().is_terminal();
+    let terminal = Terminal::new(access, engine.progress());
     let mut console = Console::new(engine, settings.format)
-        .with_host(Terminal::new(access))
+        .with_host(terminal)
         .with_colour(colour(settings))
         .with_on_error(if interactive || settings.keep_going { OnError::Continue } else { OnError::Stop })
         .with_messages(if interactive { Messages::Show } else { Messages::Hide });

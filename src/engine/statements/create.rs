@@ -64,7 +64,7 @@ impl Core {
         Ok(created(&create.name, ObjectKind::Stream))
     }
 
-    /// A stream that is defined by a query. Over files alone it is read anew by each reader, like a view.
+    /// A stream that is defined by a query. Over what is bounded it is read anew by each reader, like a view.
     fn create_derived(&mut self, create: &CreateStream, query: &Query, parameters: &Parameters) -> Result<Done> {
         for (given, what) in [
             (!create.options.is_empty(), "options"),

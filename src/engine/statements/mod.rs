@@ -21,6 +21,7 @@ use super::core::{Core, Done};
 impl Core {
     /// Runs one statement.
     pub(super) fn run(&mut self, statement: &sql::Statement, parameters: &Parameters) -> Result<Done> {
+        self.graph.progress.begin();
         match &statement.body {
             Body::Query(query) => self.run_query(query, parameters),
             Body::CreateStream(create) => self.create_stream(create, parameters),

@@ -62,7 +62,7 @@ impl Core {
     /// Where the rows of a stream come from, and whether more can come.
     fn stream_state(&self, name: &str) -> &'static str {
         match self.catalog.relations.get(name) {
-            Some(Relation::View(_)) => "query over files",
+            Some(Relation::View(_)) => "query, read anew",
             Some(Relation::Stream(stream)) if !stream.options.is_empty() => "file",
             Some(_) if self.graph.closed.contains(name) => "closed",
             Some(Relation::Derived(_)) => "query",

@@ -131,7 +131,14 @@ fn aggregate(text: &str) -> Aggregate {
     let stream = Stream { schema: table(), options: vec![], bounded: Bounded::UntilClosed };
     catalog.relations.insert("s".into(), Relation::Stream(stream));
     let (files, parameters) = (HashMap::new(), Parameters::default());
-    let context = Context { catalog: &catalog, files: &files, parameters: &parameters, require_bounded_state: false };
+    let closed = std::collections::BTreeSet::new();
+    let context = Context {
+        catalog: &catalog,
+        files: &files,
+        closed: &closed,
+        parameters: &parameters,
+        require_bounded_state: false,
+    };
     let statements = sql::parse(text, &sql::Limits::default()).unwrap();
     let Body::Query(query) = &statements[0].body else { panic!("not 7 query: {text}") };
     let mut node = plan::plan_query(query, &context).unwrap_or_else(|error| panic!("{text}: {error}")).root;

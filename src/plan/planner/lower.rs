@@ -132,14 +132,13 @@ impl Lowerer<'_> {
     fn sort(&self, node: &logical::Sort, demand: Demand<'_>) -> Lowering<Lowered> {
         let ended = demand.clause.is_some_and(|clause| clause.emit == Some(EmitMode::Final));
         let input = self.node(&node.input, demand)?;
-        let sorts = input.mode == ChangelogMode::AppendOnly && (ended || input.at_end || input.bounded == Bounded::Yes);
-        if !sorts {
+        if !(ended || input.at_end || input.bounded == Bounded::Yes) {
             let error = StatementError::new(Code::EmitMode, "ORDER BY needs a result that ends");
             return Err(self.at_word("order", error.hint("Add EMIT FINAL at the end of the query.")).into());
         }
         let keys = sort_keys(&node.expr, node.input.schema())?;
         let sorted = input.map(|input| Node::Sort(Sort { input: Box::new(input), keys, fetch: node.fetch }));
-        Ok(Lowered { at_end: true, ..sorted })
+        Ok(Lowered { at_end: true, mode: ChangelogMode::AppendOnly, ..sorted })
     }
 
     fn limit(&self, node: &logical::Limit, demand: Demand<'_>) -> Lowering<Lowered> {

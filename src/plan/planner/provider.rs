@@ -87,18 +87,26 @@ impl<'a> Provider<'a> {
         }
         match self.context.catalog.relations.get(name) {
             Some(Relation::Stream(stream)) => {
-                Ok(source(name, &stream.schema, stream.bounded, ChangelogMode::AppendOnly))
+                Ok(source(name, &stream.schema, self.bounded(name, stream.bounded), ChangelogMode::AppendOnly))
             }
             Some(Relation::Table(table)) => {
-                Ok(source(name, &table.schema, Bounded::UntilClosed, ChangelogMode::Changelog))
+                let bounded = self.bounded(name, Bounded::UntilClosed);
+                Ok(source(name, &table.schema, bounded, ChangelogMode::Changelog))
             }
-            Some(Relation::Derived(derived)) => Ok(source(name, &derived.schema, derived.bounded, derived.mode)),
+            Some(Relation::Derived(derived)) => {
+                Ok(source(name, &derived.schema, self.bounded(name, derived.bounded), derived.mode))
+            }
             Some(Relation::View(view)) => {
                 let plan = super::bind(&view.query, self.context).map_err(smuggle)?;
                 Ok(Arc::new(Inlined { plan: super::rename(plan, &view.columns)? }))
             }
             None => Err(self.not_found(name)),
         }
+    }
+
+    /// Whether a relation ends by itself now, which it does once it is closed.
+    fn bounded(&self, name: &str, declared: Bounded) -> Bounded {
+        if self.context.closed.contains(name) { Bounded::Yes } else { declared }
     }
 
     fn dead_letters(&self, name: &str, stream: &str) -> PlanResult<Arc<dyn TableSource>> {

@@ -34,7 +34,14 @@ fn planned(text: &str) -> String {
     let catalog = catalog();
     let files = HashMap::new();
     let parameters = Parameters::default();
-    let context = Context { catalog: &catalog, files: &files, parameters: &parameters, require_bounded_state: false };
+    let closed = std::collections::BTreeSet::new();
+    let context = Context {
+        catalog: &catalog,
+        files: &files,
+        closed: &closed,
+        parameters: &parameters,
+        require_bounded_state: false,
+    };
     let statements = match sql::parse(text, &sql::Limits::default()) {
         Ok(statements) => statements,
         Err(error) => return format!("syntax: {error}"),

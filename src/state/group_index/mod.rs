@@ -202,7 +202,8 @@ impl Keys {
     }
 }
 
-fn row_converter(types: &[DataType]) -> Result<RowConverter> {
+/// Turns rows of those types into bytes that are equal, and ordered, as the rows are.
+pub(crate) fn row_converter(types: &[DataType]) -> Result<RowConverter> {
     let fields = types.iter().map(|key| SortField::new(key.clone())).collect::<Vec<_>>();
     if let Some(key) = types.iter().find(|key| !RowConverter::supports_fields(&[SortField::new((*key).clone())])) {
         let error = StatementError::new(Code::Type, format!("values of type {key} cannot be a key"));
