@@ -91,15 +91,19 @@ struct Side {
     picked: Vec<Option<RowId>>,
 }
 
-/// Notes the row `at` of the left side with every row of the right one; a side without rows has one that is missing.
-fn pick_pairs(left: &mut Side, right: &mut Side, slot: u32, at: usize) {
+/// Notes the row `at` of the left side with rows of the right one from the `from`th on, as many as a batch has room for,
+/// and says how many; a side without rows has one that is missing.
+fn pick_pairs(left: &mut Side, right: &mut Side, slot: u32, at: usize, from: usize) -> usize {
+    let room = BATCH_ROWS.saturating_sub(right.picked.len()).max(1);
     let rights = right.kept.rows(slot);
-    let row = left.kept.rows(slot).get(at).copied();
-    left.picked.extend(std::iter::repeat_n(row, rights.len().max(1)));
-    match rights {
-        [] => right.picked.push(None),
-        rows => right.picked.extend(rows.iter().copied().map(Some)),
+    let taken = rights.len().saturating_sub(from).clamp(1, room);
+    match rights.get(from..from + taken) {
+        Some(rows) => right.picked.extend(rows.iter().copied().map(Some)),
+        None => right.picked.push(None),
     }
+    let row = left.kept.rows(slot).get(at).copied();
+    left.picked.extend(std::iter::repeat_n(row, taken));
+    taken
 }
 
 /// Whose turn it is at the end.
@@ -232,14 +236,9 @@ impl Join {
     }
 
     fn pick_product(&mut self, slot: u32, out: &mut Output) -> Result<()> {
-        if self.sides.len() == 2 {
-            for at in 0..self.sides[0].kept.rows(slot).len().max(1) {
-                if let [left, right] = self.sides.as_mut_slice() {
-                    pick_pairs(left, right, slot, at);
-                }
-                self.say_if_full(out)?;
-            }
-            return Ok(());
+        if let [left, right] = self.sides.as_slice() {
+            let (lefts, rights) = (left.kept.rows(slot).len().max(1), right.kept.rows(slot).len().max(1));
+            return self.pick_all_pairs(slot, lefts, rights, out);
         }
         let lists: Vec<Vec<Option<RowId>>> = self
             .sides
@@ -262,6 +261,19 @@ impl Join {
             at[turn] += 1;
             at[turn + 1..].fill(0);
         }
+    }
+
+    fn pick_all_pairs(&mut self, slot: u32, lefts: usize, rights: usize, out: &mut Output) -> Result<()> {
+        for at in 0..lefts {
+            let mut from = 0;
+            while from < rights
+                && let [left, right] = self.sides.as_mut_slice()
+            {
+                from += pick_pairs(left, right, slot, at, from);
+                self.say_if_full(out)?;
+            }
+        }
+        Ok(())
     }
 
     fn pick_alone(&mut self, only: usize, row: RowId, out: &mut Output) -> Result<()> {
