@@ -13,8 +13,7 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, RecordBatchOptions, StringArray, UInt64Array};
-use arrow::compute::concat;
+use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, RecordBatchOptions, StringArray, UInt64Array};
 use arrow::datatypes::{Int64Type, SchemaRef, UInt64Type};
 
 use crate::error::{InternalError, Result};
@@ -22,13 +21,11 @@ use crate::expr::Expr;
 use crate::operators::aggregate::{Accumulators, accumulators};
 use crate::operators::{Operator, Output, Port, StateSize};
 use crate::plan::node::{ChangelogMode, Collect};
-use crate::state::{GroupIndex, Snapshot, table};
+use crate::state::{Changes, GONE, GroupIndex, Snapshot, table};
 use crate::types::{Batch, Epoch, Interval, Timestamp};
 
 /// Keys, then when the window opened (number and time), its last row's time, its rows, then the aggregates' state.
 const WINDOWS: &str = "windows";
-/// Keys of windows that have closed.
-const CLOSED: &str = "closed";
 
 /// Builds the operator of a `COLLECT`.
 pub fn build(node: &Collect, snapshots: &[Snapshot]) -> Result<Box<dyn Operator>> {
@@ -44,14 +41,14 @@ pub fn build(node: &Collect, snapshots: &[Snapshot]) -> Result<Box<dyn Operator>
         accumulators: accumulators(&node.aggregates, ChangelogMode::AppendOnly)?,
         deadlines: BinaryHeap::new(),
         opened: 0,
-        dirty: vec![],
-        closed: vec![],
-        tracking: !snapshots.is_empty(),
+        changes: Changes::default(),
     };
     for snapshot in snapshots {
         windows.restore(snapshot)?;
     }
-    windows.dirty.clear();
+    if !snapshots.is_empty() {
+        windows.changes = Changes::resumed(&windows.index.groups_in_order());
+    }
     windows.forget_stale_deadlines();
     Ok(Box::new(windows))
 }
@@ -129,11 +126,8 @@ struct Windows {
     /// a later row moves the time on.
     deadlines: BinaryHeap<Reverse<(Timestamp, u64, u32)>>,
     opened: u64,
-    dirty: Vec<u32>,
-    /// The keys of windows that have closed since the last snapshot.
-    closed: Vec<Vec<ArrayRef>>,
-    /// Whether a snapshot was taken: before the first there is nothing that changes would be noted for.
-    tracking: bool,
+    /// Which keys' windows have changed since the last snapshot.
+    changes: Changes,
 }
 
 impl Operator for Windows {
@@ -174,7 +168,7 @@ impl Operator for Windows {
         let windows = self.windows.capacity() * size_of::<Window>();
         StateSize {
             rows: self.open.iter().flatten().count(),
-            bytes: self.index.bytes() + self.accumulators.bytes() + windows,
+            bytes: self.index.bytes() + self.accumulators.bytes() + self.changes.bytes() + windows,
         }
     }
 }
@@ -194,7 +188,7 @@ impl Windows {
             self.open[group as usize] = None;
             full.push(slot);
         }
-        self.note(group);
+        self.changes.mark(group);
         slot
     }
 
@@ -252,8 +246,6 @@ impl Windows {
             let window = &mut self.windows[*slot as usize];
             window.state = State::Closed;
             self.open[window.group as usize] = None;
-            let group = window.group;
-            self.note(group);
         }
     }
 
@@ -279,39 +271,14 @@ impl Windows {
         gone.retain(|group| self.open[*group as usize].is_none());
         gone.sort_unstable();
         gone.dedup();
-        if gone.is_empty() {
-            return Ok(());
-        }
-        if self.tracking {
-            self.closed.push(self.index.keys(&gone)?);
-        }
+        self.changes.bury(&self.index, &gone)?;
         self.index.remove(&gone);
         Ok(())
     }
 
-    /// Notes that the window of a key has changed, each key about once.
-    fn note(&mut self, group: u32) {
-        if !self.tracking {
-            return;
-        }
-        self.dirty.push(group);
-        if self.dirty.len() > 2 * self.open.len() + 1024 {
-            self.dirty.sort_unstable();
-            self.dirty.dedup();
-        }
-    }
-
     fn save(&mut self, since: Epoch) -> Result<Snapshot> {
-        let everything = !std::mem::replace(&mut self.tracking, true) || since == Epoch::ZERO;
-        let mut dirty = std::mem::take(&mut self.dirty);
-        let mut closed = std::mem::take(&mut self.closed);
-        if everything {
-            dirty = (0..self.open.len() as u32).collect();
-            closed.clear();
-        }
-        dirty.sort_unstable();
-        dirty.dedup();
-        let slots: Vec<u32> = dirty.into_iter().filter_map(|group| self.open[group as usize]).collect();
+        let changed = self.changes.take(&self.index, since)?;
+        let slots: Vec<u32> = changed.groups.iter().filter_map(|group| self.open[*group as usize]).collect();
         let windows: Vec<Window> = slots.iter().map(|slot| self.windows[*slot as usize]).collect();
         let mut columns = self.index.keys(&windows.iter().map(|window| window.group).collect::<Vec<_>>())?;
         let times = |time: fn(&Window) -> Timestamp| -> ArrayRef {
@@ -322,16 +289,7 @@ impl Windows {
         columns.push(times(|window| window.last));
         columns.push(Arc::new(windows.iter().map(|window| window.rows).collect::<UInt64Array>()));
         columns.extend(self.accumulators.save(&slots)?);
-        let mut tables = vec![];
-        if let Some(first) = closed.first() {
-            let column = |index: usize| {
-                let parts: Vec<&dyn Array> = closed.iter().map(|part| part[index].as_ref()).collect();
-                concat(&parts)
-            };
-            let keys: Vec<ArrayRef> = (0..first.len()).map(column).collect::<Result<_, _>>()?;
-            let rows = keys.first().map_or(1, |column| column.len());
-            tables.push(table(CLOSED, keys, rows)?);
-        }
+        let mut tables = Vec::from_iter(changed.gone);
         tables.push(table(WINDOWS, columns, slots.len())?);
         Ok(Snapshot { tables })
     }
@@ -344,8 +302,8 @@ impl Windows {
     }
 
     fn restore(&mut self, snapshot: &Snapshot) -> Result<()> {
-        if let Some(closed) = snapshot.table(CLOSED) {
-            let groups = self.groups_of(closed.columns(), closed.num_rows())?;
+        if let Some(gone) = snapshot.table(GONE) {
+            let groups = self.groups_of(gone.columns(), gone.num_rows())?;
             groups.iter().for_each(|group| self.drop_window(*group));
             self.index.remove(&groups);
         }

@@ -14,13 +14,11 @@ use arrow::datatypes::{SchemaRef, UInt64Type};
 use crate::error::{Code, DataError, InternalError, Result};
 use crate::operators::rows::record_batch;
 use crate::operators::{Operator, Output, Port, StateSize};
-use crate::state::{Changes, GroupIndex, RowId, RowStore, Snapshot, table};
+use crate::state::{Changes, GONE, GroupIndex, RowId, RowStore, Snapshot, table};
 use crate::types::{Batch, Epoch, RowKind, RowKinds};
 
 /// When the key was first inserted, then the row.
 const ROWS: &str = "rows";
-/// The keys of rows that were deleted.
-const GONE: &str = "gone";
 
 /// The rows of a table, one a key.
 pub struct Upsert {
@@ -52,7 +50,9 @@ impl Upsert {
         for snapshot in snapshots {
             table.restore(snapshot)?;
         }
-        table.changes.restored(&table.index.groups_in_order());
+        if !snapshots.is_empty() {
+            table.changes = Changes::resumed(&table.index.groups_in_order());
+        }
         Ok(table)
     }
 
@@ -198,8 +198,8 @@ impl Upsert {
     }
 
     fn restore(&mut self, snapshot: &Snapshot) -> Result<()> {
-        for gone in snapshot.tables.iter().filter(|table| table.name == GONE) {
-            let groups = self.number(gone.rows.columns(), gone.rows.num_rows())?;
+        if let Some(gone) = snapshot.table(GONE) {
+            let groups = self.number(gone.columns(), gone.num_rows())?;
             for group in &groups {
                 self.store.release(usize::from(self.rows[*group as usize].take().is_some()));
             }
@@ -237,14 +237,11 @@ impl Operator for Upsert {
     }
 
     fn snapshot(&mut self, since: Epoch) -> Result<Option<Snapshot>> {
-        let (changed, gone) = self.changes.take(&self.index, since)?;
-        let ids: Vec<Option<RowId>> = changed.iter().map(|group| self.rows[*group as usize]).collect();
-        let mut columns: Vec<ArrayRef> = vec![Arc::new(UInt64Array::from(self.index.sequence(&changed)))];
+        let changed = self.changes.take(&self.index, since)?;
+        let ids: Vec<Option<RowId>> = changed.groups.iter().map(|group| self.rows[*group as usize]).collect();
+        let mut columns: Vec<ArrayRef> = vec![Arc::new(UInt64Array::from(self.index.sequence(&changed.groups)))];
         columns.extend(self.store.gather(&ids)?);
-        let mut tables = vec![];
-        if let Some(rows) = gone.first().map(|column| column.len()) {
-            tables.push(table(GONE, gone, rows)?);
-        }
+        let mut tables = Vec::from_iter(changed.gone);
         tables.push(table(ROWS, columns, ids.len())?);
         Ok(Some(Snapshot { tables }))
     }

@@ -2,10 +2,10 @@
 
 use std::fmt;
 
-use crate::error::{Code, Result, StatementError};
-use crate::plan::Plan;
+use crate::error::{Code, StatementError};
+use crate::expr::AggregateCall;
 use crate::plan::changelog::mode;
-use crate::plan::node::{Bounded, ChangelogMode, JoinEmit, JoinKeep, Node};
+use crate::plan::node::{Bounded, ChangelogMode, JoinEmit, JoinKeep, Node, Sort};
 
 /// What bounds a node's state.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,6 +14,8 @@ pub enum Bound {
     None,
     /// It keeps a fixed amount for each of these keys.
     Keys(String),
+    /// It keeps the first so many rows.
+    Rows(usize),
     /// It keeps rows until their window closes by size or time.
     Window,
     /// It keeps all its rows until its input, which ends by itself, has ended.
@@ -27,6 +29,7 @@ impl fmt::Display for Bound {
         match self {
             Bound::None => f.write_str("no state"),
             Bound::Keys(keys) => write!(f, "state bounded by keys ({keys})"),
+            Bound::Rows(rows) => write!(f, "state bounded by LIMIT ({rows} rows)"),
             Bound::Window => f.write_str("state bounded by open windows"),
             Bound::Input => f.write_str("state bounded by the input, which ends"),
             Bound::Unbounded(hint) => write!(f, "state not bounded: {hint}"),
@@ -39,30 +42,27 @@ pub fn bound(node: &Node) -> Bound {
     match node {
         Node::Source(_) | Node::Values(_) | Node::Filter(_) | Node::Project(_) => Bound::None,
         Node::Unnest(_) | Node::Expand(_) | Node::Union(_) | Node::Limit(_) => Bound::None,
-        Node::Aggregate(node) if node.keys.is_empty() => Bound::Keys("one group".into()),
-        Node::Aggregate(node) if node.aggregates.iter().any(|call| grows(&call.function, call.distinct)) => rows_kept(
-            &node.input,
-            "an aggregate keeps every row of its group; a COLLECT or EMIT FINAL over a file bounds it",
-        ),
-        Node::Aggregate(node) => Bound::Keys(names(node.keys.iter())),
-        Node::KeyedJoin(node) => match (node.keep, node.emit) {
-            (JoinKeep::First | JoinKeep::Last, _) | (JoinKeep::Product, JoinEmit::Complete) => {
-                Bound::Keys(node.sides.first().map(|side| names(side.keys.iter())).unwrap_or_default())
-            }
-            (JoinKeep::Product, JoinEmit::Running | JoinEmit::Final) => {
-                match node.sides.iter().all(|side| ends(&side.input)) {
-                    true => Bound::Input,
-                    false => {
-                        Bound::Unbounded("KEEP PRODUCT keeps every row; KEEP LAST or EMIT COMPLETE bounds it by keys")
-                    }
+        Node::Aggregate(node) if node.aggregates.iter().any(grows) => {
+            rows_kept(&node.input, "an aggregate keeps every value of its group; a COLLECT bounds it by windows")
+        }
+        Node::Aggregate(node) => keys(&node.keys, "one group"),
+        Node::KeyedJoin(node) => match (node.keep, node.sides.first()) {
+            (JoinKeep::First | JoinKeep::Last, Some(side)) => keys(&side.keys, "one key"),
+            _ if node.sides.iter().all(|side| ends(&side.input)) => Bound::Input,
+            (JoinKeep::First | JoinKeep::Last | JoinKeep::Product, _) => Bound::Unbounded(match node.emit {
+                JoinEmit::Complete => {
+                    "KEEP PRODUCT keeps every row until its key is complete; KEEP FIRST or LAST bounds it by keys"
                 }
-            }
+                JoinEmit::Running | JoinEmit::Final => {
+                    "KEEP PRODUCT keeps every row; KEEP FIRST or LAST bounds it by keys"
+                }
+            }),
         },
         Node::Collect(_) => Bound::Window,
-        Node::Logic(node) => Bound::Keys(names(node.keys.iter())),
+        Node::Logic(node) => keys(&node.keys, "one instance"),
         // Of a changelog every row is kept: one of the first may be taken back, and let a later one in.
-        Node::Sort(node) if node.fetch.is_some() && mode(&node.input) == ChangelogMode::AppendOnly => {
-            Bound::Keys("LIMIT".into())
+        Node::Sort(Sort { fetch: Some(rows), input, .. }) if mode(input) == ChangelogMode::AppendOnly => {
+            Bound::Rows(*rows)
         }
         Node::Sort(node) => {
             rows_kept(&node.input, "ORDER BY keeps every row; a LIMIT over rows that are only added bounds it")
@@ -77,12 +77,19 @@ fn rows_kept(input: &Node, hint: &'static str) -> Bound {
     }
 }
 
-fn grows(function: &str, distinct: bool) -> bool {
-    distinct || matches!(function, "array_agg" | "string_agg" | "median" | "percentile_cont" | "nth_value")
+/// Whether what an aggregate keeps for a group grows with the group's rows.
+pub(super) fn grows(call: &AggregateCall) -> bool {
+    let function = call.function.as_ref();
+    let repeats_matter = !matches!(function, "min" | "max" | "bool_and" | "bool_or");
+    (call.distinct && repeats_matter)
+        || matches!(function, "array_agg" | "string_agg" | "median" | "percentile_cont" | "nth_value")
 }
 
-fn names<T: fmt::Display>(keys: impl Iterator<Item = T>) -> String {
-    keys.map(|key| key.to_string()).collect::<Vec<_>>().join(", ")
+fn keys<T: fmt::Display>(keys: &[T], none: &str) -> Bound {
+    match keys {
+        [] => Bound::Keys(none.into()),
+        keys => Bound::Keys(keys.iter().map(T::to_string).collect::<Vec<_>>().join(", ")),
+    }
 }
 
 /// Whether everything below ends by itself.
@@ -93,15 +100,12 @@ fn ends(node: &Node) -> bool {
     }
 }
 
-/// Refuses a plan with a state that is not bounded.
-pub(super) fn require(plan: &Plan) -> Result<()> {
-    fn check(node: &Node) -> Result<()> {
-        if let Bound::Unbounded(hint) = bound(node) {
-            let name = super::explain::title(node);
-            let error = StatementError::new(Code::UnboundedState, format!("the state of {name} is not bounded"));
-            return Err(error.hint(format!("SET require_bounded_state = false allows it; {hint}.")).into());
-        }
-        node.inputs().into_iter().try_for_each(check)
+/// The first node whose state is not bounded, and the error that says so.
+pub(super) fn unbounded(node: &Node) -> Option<(&Node, StatementError)> {
+    if let Bound::Unbounded(hint) = bound(node) {
+        let name = super::explain::title(node);
+        let error = StatementError::new(Code::UnboundedState, format!("the state of {name} is not bounded"));
+        return Some((node, error.hint(format!("SET require_bounded_state = false allows it; {hint}."))));
     }
-    check(&plan.root)
+    node.inputs().into_iter().find_map(unbounded)
 }

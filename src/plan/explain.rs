@@ -4,8 +4,8 @@ use std::fmt::Write;
 
 use crate::plan::bounds::bound;
 use crate::plan::changelog::mode;
-use crate::plan::node::{AggregateEmit, Bounded, ChangelogMode, JoinEmit, JoinKeep, Node};
-use crate::plan::{NodeMetrics, Plan};
+use crate::plan::node::{AggregateEmit, Bounded, ChangelogMode, GroupingSet, JoinEmit, JoinKeep, Node};
+use crate::plan::{DEAD_LETTERS_PREFIX, NodeMetrics, Plan};
 
 /// The plan as a tree of text, a line a node; metrics are by node, a node before its inputs.
 pub(super) fn explain(plan: &Plan, metrics: Option<&[NodeMetrics]>) -> String {
@@ -67,19 +67,26 @@ fn metrics_note(metrics: NodeMetrics) -> String {
 /// What a node is, in one line.
 pub(super) fn title(node: &Node) -> String {
     match node {
-        Node::Source(node) => format!("Source: {} ({})", node.relation, bounded_name(node.bounded)),
-        Node::Values(node) => format!("Values: {} rows", node.rows.num_rows()),
+        Node::Source(node) => format!("Source: {} ({})", relation_name(&node.relation), bounded_name(node.bounded)),
+        Node::Values(node) => format!("Values: {}", rows(node.rows.num_rows())),
         Node::Filter(node) => format!("Filter: {}", node.predicate),
         Node::Project(node) => {
             let columns = node.exprs.iter().zip(node.schema.fields());
             let columns = columns.map(|(expr, field)| match expr.to_string() {
-                text if text == *field.name() || text.ends_with(&format!(".{}", field.name())) => text,
+                text if text == *field.name() || unqualified(&text) == *field.name() => text,
                 text => format!("{text} AS {}", field.name()),
             });
             format!("Project: {}", columns.collect::<Vec<_>>().join(", "))
         }
         Node::Unnest(node) => format!("Unnest: {}", field_names(&node.schema)),
-        Node::Expand(node) => format!("Expand: {} grouping sets", node.sets.len()),
+        Node::Expand(node) => {
+            let names: Vec<&str> = node.schema.fields().iter().map(|field| field.name().as_str()).collect();
+            let held = |set: &GroupingSet| {
+                let keys = names.iter().zip(&set.holds).filter(|(_, holds)| **holds).map(|(name, _)| *name);
+                format!("({})", keys.collect::<Vec<_>>().join(", "))
+            };
+            format!("Expand: grouping sets {}", node.sets.iter().map(held).collect::<Vec<_>>().join(", "))
+        }
         Node::Union(node) => format!("Union: {} inputs", node.inputs.len()),
         Node::Aggregate(node) => {
             let (keys, calls) = (list(&node.keys), list(&node.aggregates));
@@ -103,7 +110,7 @@ pub(super) fn title(node: &Node) -> String {
                 bounds.join(", ")
             )
         }
-        Node::Logic(node) => format!("Logic: {} by ({})", node.name, list(&node.keys)),
+        Node::Logic(node) => format!("Logic: {}, keys ({})", node.name, list(&node.keys)),
         Node::Sort(node) => {
             let keys = node.keys.iter().map(|key| {
                 let direction = if key.options.descending { "DESC" } else { "ASC" };
@@ -112,10 +119,40 @@ pub(super) fn title(node: &Node) -> String {
             let fetch = node.fetch.map(|rows| format!(", first {rows}")).unwrap_or_default();
             format!("Sort: {}{fetch}, EMIT FINAL", keys.collect::<Vec<_>>().join(", "))
         }
-        Node::Limit(node) => match node.fetch {
-            Some(rows) => format!("Limit: {rows} rows after {}", node.skip),
-            None => format!("Limit: all rows after {}", node.skip),
-        },
+        Node::Limit(node) => {
+            let wanted = node.fetch.map_or_else(|| "all rows".into(), rows);
+            match node.skip {
+                0 => format!("Limit: {wanted}"),
+                skip => format!("Limit: {wanted} after {skip}"),
+            }
+        }
+    }
+}
+
+/// A text without the relations before its columns: `sum(a.v)` as `sum(v)`.
+fn unqualified(text: &str) -> String {
+    let mut short = String::with_capacity(text.len());
+    for letter in text.chars() {
+        let word = short.rfind(|letter: char| !letter.is_alphanumeric() && letter != '_').map_or(0, |at| at + 1);
+        match letter {
+            '.' if short[word..].starts_with(|first: char| first.is_alphabetic() || first == '_') => {
+                short.truncate(word)
+            }
+            letter => short.push(letter),
+        }
+    }
+    short
+}
+
+fn rows(count: usize) -> String {
+    if count == 1 { "1 row".into() } else { format!("{count} rows") }
+}
+
+/// A relation as it is named in a query.
+fn relation_name(relation: &str) -> String {
+    match relation.strip_prefix(DEAD_LETTERS_PREFIX) {
+        Some(stream) => format!("ERRORS({stream})"),
+        None => relation.to_string(),
     }
 }
 

@@ -6,7 +6,7 @@ mod group_index;
 mod row_store;
 mod snapshot;
 
-pub use changes::Changes;
+pub use changes::{Changes, GONE};
 pub use columns::grow_to;
 pub use group_index::GroupIndex;
 pub(crate) use group_index::row_converter;

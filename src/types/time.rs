@@ -98,7 +98,7 @@ impl Epoch {
 
     /// The epoch after this one.
     #[must_use]
-    pub fn next(self) -> Epoch {
+    pub const fn next(self) -> Epoch {
         Epoch(self.0 + 1)
     }
 }

@@ -7,15 +7,13 @@ use arrow::datatypes::UInt64Type;
 
 use crate::error::{InternalError, Result};
 use crate::operators::rows::record_batch;
-use crate::state::{RowId, Snapshot, StateTable, table};
+use crate::state::{Changes, GONE, RowId, Snapshot, StateTable, table};
 use crate::types::Epoch;
 
 use super::Join;
 
 /// Keys that have changed, and when each appeared.
 const KEYS: &str = "keys";
-/// Keys that are gone.
-const GONE: &str = "gone";
 /// For each side in turn: the row's key, then the row.
 const ROWS: &str = "rows";
 /// For each side in turn: when a row without a key came, then the row.
@@ -25,12 +23,9 @@ const LONERS_GONE: &str = "loners_gone";
 
 impl Join {
     pub(super) fn save(&mut self, since: Epoch) -> Result<Snapshot> {
-        let (slots, gone) = self.changes.take(&self.index, since)?;
-        let full = since == Epoch::ZERO;
-        let mut tables = vec![];
-        if let Some(rows) = gone.first().map(|column| column.len()) {
-            tables.push(table(GONE, gone, rows)?);
-        }
+        let changed = self.changes.take(&self.index, since)?;
+        let (slots, full) = (changed.groups, since == Epoch::ZERO);
+        let mut tables = Vec::from_iter(changed.gone);
         tables.push(self.save_keys(&slots)?);
         if std::mem::take(&mut self.loners_gone) && !full {
             tables.push(table(LONERS_GONE, vec![], 1)?);
@@ -70,8 +65,8 @@ impl Join {
 
     pub(super) fn restore(&mut self, snapshots: &[Snapshot]) -> Result<()> {
         for snapshot in snapshots {
-            for gone in snapshot.tables.iter().filter(|table| table.name == GONE) {
-                self.restore_gone(&gone.rows)?;
+            if let Some(gone) = snapshot.table(GONE) {
+                self.restore_gone(gone)?;
             }
             if let Some(keys) = snapshot.table(KEYS) {
                 self.restore_keys(keys)?;
@@ -90,7 +85,9 @@ impl Join {
         }
         self.loners.sort_unstable_by_key(|(came, _, _)| *came);
         self.loners_saved = self.loners.len();
-        self.changes.restored(&self.index.groups_in_order());
+        if !snapshots.is_empty() {
+            self.changes = Changes::resumed(&self.index.groups_in_order());
+        }
         Ok(())
     }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, RecordBatch, RecordBatchOptions, UInt32Array, UInt64Array};
+use arrow::array::{AsArray, BinaryArray, RecordBatch, RecordBatchOptions, UInt32Array, UInt64Array};
 use arrow::compute::take_record_batch;
 use arrow::datatypes::{Field, Schema, SchemaRef, UInt64Type};
 
@@ -13,13 +13,11 @@ use crate::error::{Code, DataError, InternalError, Result};
 use crate::expr::Expr;
 use crate::operators::{Operator, Output, Port, StateSize};
 use crate::plan::node::Logic;
-use crate::state::{GroupIndex, Snapshot, table};
+use crate::state::{Changes, GONE, GroupIndex, Snapshot, table};
 use crate::types::{Batch, Epoch, Timestamp};
 
 /// Keys, when the key appeared, and what its instance has saved.
 const INSTANCES: &str = "instances";
-/// Keys whose instances are gone.
-const GONE: &str = "gone";
 
 /// Builds the operator of a logic.
 pub fn build(node: &Logic, snapshots: &[Snapshot]) -> Result<Box<dyn Operator>> {
@@ -34,11 +32,12 @@ pub fn build(node: &Logic, snapshots: &[Snapshot]) -> Result<Box<dyn Operator>> 
         index: GroupIndex::new(&types)?,
         instances: vec![],
         wakes: BTreeSet::new(),
-        dirty: vec![],
-        gone: vec![],
-        tracking: !snapshots.is_empty(),
+        changes: Changes::default(),
     };
     host.restore(snapshots)?;
+    if !snapshots.is_empty() {
+        host.changes = Changes::resumed(&host.index.groups_in_order());
+    }
     Ok(Box::new(host))
 }
 
@@ -58,10 +57,8 @@ struct Host {
     instances: Vec<Option<Instance>>,
     /// When instances want to be woken, with when their key appeared, and their slot.
     wakes: BTreeSet<(Timestamp, u64, u32)>,
-    dirty: Vec<u32>,
-    gone: Vec<Vec<ArrayRef>>,
-    /// Whether a snapshot was taken: before the first there is nothing that changes would be noted for.
-    tracking: bool,
+    /// Which instances have changed since the last snapshot.
+    changes: Changes,
 }
 
 struct Instance {
@@ -127,7 +124,7 @@ impl Operator for Host {
 
     fn state_size(&self) -> StateSize {
         let instances = self.instances.capacity() * size_of::<Option<Instance>>();
-        StateSize { rows: self.index.len(), bytes: self.index.bytes() + instances }
+        StateSize { rows: self.index.len(), bytes: self.index.bytes() + self.changes.bytes() + instances }
     }
 }
 
@@ -174,7 +171,7 @@ impl Host {
                 self.wakes.extend(instance.wake);
             }
         }
-        self.note(slot);
+        self.changes.mark(slot);
         for batch in batches {
             if batch.schema().fields().len() != self.schema.fields().len() {
                 let message = format!(
@@ -198,51 +195,22 @@ impl Host {
         gone.sort_unstable();
         gone.dedup();
         gone.retain(|slot| self.instances[*slot as usize].is_none());
-        if !gone.is_empty() {
-            if self.tracking {
-                self.gone.push(self.index.keys(&gone)?);
-            }
-            self.index.remove(&gone);
-        }
+        self.changes.bury(&self.index, &gone)?;
+        self.index.remove(&gone);
         Ok(())
     }
 
-    /// Notes that an instance has changed, each about once.
-    fn note(&mut self, slot: u32) {
-        if !self.tracking {
-            return;
-        }
-        self.dirty.push(slot);
-        if self.dirty.len() > 2 * self.instances.len() + 1024 {
-            self.dirty.sort_unstable();
-            self.dirty.dedup();
-        }
-    }
-
     fn save(&mut self, since: Epoch) -> Result<Snapshot> {
-        let everything = !std::mem::replace(&mut self.tracking, true) || since == Epoch::ZERO;
-        let mut dirty = std::mem::take(&mut self.dirty);
-        let mut gone = std::mem::take(&mut self.gone);
-        if everything {
-            dirty = self.index.groups_in_order();
-            gone.clear();
-        }
-        dirty.sort_unstable();
-        dirty.dedup();
-        dirty.retain(|slot| self.instances[*slot as usize].is_some());
-        let mut saved = Vec::with_capacity(dirty.len());
-        for instance in dirty.iter().filter_map(|slot| self.instances[*slot as usize].as_ref()) {
+        let changed = self.changes.take(&self.index, since)?;
+        let mut saved = Vec::with_capacity(changed.groups.len());
+        for instance in changed.groups.iter().filter_map(|slot| self.instances[*slot as usize].as_ref()) {
             saved.push(guarded(&self.name, || instance.logic.snapshot())?);
         }
-        let mut tables = vec![];
-        for keys in gone {
-            let rows = keys.first().map_or(1, |column| column.len());
-            tables.push(table(GONE, keys, rows)?);
-        }
-        let mut columns = self.index.keys(&dirty)?;
-        columns.push(Arc::new(UInt64Array::from(self.index.sequence(&dirty))));
+        let mut columns = self.index.keys(&changed.groups)?;
+        columns.push(Arc::new(UInt64Array::from(self.index.sequence(&changed.groups))));
         columns.push(Arc::new(BinaryArray::from_iter_values(saved)));
-        tables.push(table(INSTANCES, columns, dirty.len())?);
+        let mut tables = Vec::from_iter(changed.gone);
+        tables.push(table(INSTANCES, columns, changed.groups.len())?);
         Ok(Snapshot { tables })
     }
 
@@ -250,9 +218,9 @@ impl Host {
         // Only the last state of a key is built: building may be dear, and a logic may count its births.
         let mut states: Vec<Option<Vec<u8>>> = vec![];
         for snapshot in snapshots {
-            for gone in snapshot.tables.iter().filter(|table| table.name == GONE) {
+            if let Some(gone) = snapshot.table(GONE) {
                 let mut slots = vec![];
-                self.index.intern(gone.rows.columns(), gone.rows.num_rows(), &mut slots)?;
+                self.index.intern(gone.columns(), gone.num_rows(), &mut slots)?;
                 states.resize(self.index.slots().max(states.len()), None);
                 slots.iter().for_each(|slot| states[*slot as usize] = None);
                 self.index.remove(&slots);

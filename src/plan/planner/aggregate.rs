@@ -1,10 +1,10 @@
-//! `GROUP BY`, `DISTINCT` and `COLLECT`: which emit mode holds, and what the aggregates are.
+//! `GROUP BY` and `DISTINCT`: which emit mode holds, and what the aggregates are.
 
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, UInt64Array, new_null_array};
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use datafusion_common::{DFSchema, DFSchemaRef, Result as PlanResult, ScalarValue};
+use arrow::datatypes::{Field, Schema, SchemaRef};
+use datafusion_common::{DFSchema, DFSchemaRef, Result as PlanResult};
 use datafusion_expr::execution_props::ExecutionProps;
 use datafusion_expr::expr::GroupingSet as LogicalSets;
 use datafusion_expr::logical_plan::{self as logical, LogicalPlan};
@@ -12,35 +12,19 @@ use datafusion_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion_expr::utils::{enumerate_grouping_sets, grouping_set_to_exprlist};
 use datafusion_expr::{Expr, ExprSchemable};
 use datafusion_physical_expr::aggregate::LoweredAggregateBuilder;
-use datafusion_physical_expr::expressions::Literal;
 
-use super::functions::{CLOSE_REASON, COLLECT_MARKER};
-use super::lower::{
-    Demand, Lowered, Lowerer, Lowering, asks_final, at_clause, columns, compile, compile_all, constant, never_ends,
-    sort_keys, unsupported,
-};
+use super::lower::{Demand, Lowered, Lowerer, Lowering, at_clause, never_ends};
 use crate::error::{Code, StatementError};
 use crate::expr::{self, AggregateCall};
-use crate::plan::node::{
-    Aggregate, AggregateEmit, Bounded, ChangelogMode, Collect, Expand, GroupingSet, Node, Project,
-};
+use crate::plan::node::{Aggregate, AggregateEmit, Bounded, ChangelogMode, Expand, GroupingSet, Node, Project};
 use crate::sql::{Clause, EmitMode};
-use crate::types::Interval;
 
-/// Lowers a `GROUP BY`, with or without `COLLECT`.
+/// Lowers a `GROUP BY`.
 pub(super) fn lower(lowerer: &Lowerer<'_>, node: &logical::Aggregate, demand: Demand<'_>) -> Lowering<Lowered> {
-    if let Some(at) = node.group_expr.iter().position(is_collect) {
-        return lower_collect(lowerer, node, at, demand);
-    }
-    if node.aggr_expr.iter().any(is_close_reason) {
-        let error = StatementError::new(Code::InvalidArgument, "close_reason() needs a COLLECT");
-        let error = lowerer.at_word(CLOSE_REASON, error);
-        return Err(error.hint("Add COLLECT(…) to the GROUP BY.").into());
-    }
     let (emit, input) = input_of(lowerer, &node.input, demand)?;
     let (input, parts) = match node.group_expr.first() {
-        Some(Expr::GroupingSet(_)) => expand(input, node)?,
-        _ => (input, Parts::plain(node)?),
+        Some(Expr::GroupingSet(_)) => expand(lowerer, input, node)?,
+        _ => (input, Parts::plain(lowerer, node)?),
     };
     if parts.expanded && emit == AggregateEmit::Running {
         let error = StatementError::new(
@@ -49,14 +33,14 @@ pub(super) fn lower(lowerer: &Lowerer<'_>, node: &logical::Aggregate, demand: De
         );
         return Err(at_clause(error, demand.clause).hint("Use EMIT CHANGES or EMIT FINAL.").into());
     }
-    check_retraction(lowerer, &parts.aggregates, &input)?;
-    Ok(aggregated(input, parts, emit, columns(&node.schema)))
+    check_retraction(lowerer, node, &parts.aggregates, &input)?;
+    Ok(aggregated(input, parts, emit, lowerer.columns(&node.schema)))
 }
 
 /// Lowers `SELECT DISTINCT`: groups without aggregates.
 pub(super) fn lower_distinct(lowerer: &Lowerer<'_>, plan: &LogicalPlan, demand: Demand<'_>) -> Lowering<Lowered> {
     let (emit, input) = input_of(lowerer, plan, demand)?;
-    let schema = columns(plan.schema());
+    let schema = lowerer.columns(plan.schema());
     let keys = (0..schema.fields().len()).map(|index| super::lower::column(&schema, index)).collect();
     let parts = Parts { keys, aggregates: vec![], expanded: false, totals: no_rows() };
     Ok(aggregated(input, parts, emit, schema))
@@ -64,18 +48,9 @@ pub(super) fn lower_distinct(lowerer: &Lowerer<'_>, plan: &LogicalPlan, demand: 
 
 fn aggregated(input: Lowered, parts: Parts, emit: AggregateEmit, schema: SchemaRef) -> Lowered {
     let Parts { keys, aggregates, totals, .. } = parts;
-    let input_mode = input.mode;
-    let appends = match emit {
-        AggregateEmit::Final | AggregateEmit::Running => true,
-        // Without aggregates a group never changes: it only appears.
-        AggregateEmit::Changes | AggregateEmit::Every(_) => {
-            aggregates.is_empty() && input_mode == ChangelogMode::AppendOnly
-        }
-    };
-    let mode = if appends { ChangelogMode::AppendOnly } else { ChangelogMode::Changelog };
-    let bounded = input.bounded;
+    let (input_mode, bounded) = (input.mode(), input.bounded);
     let node = Aggregate { input: Box::new(input.node), keys, aggregates, emit, input_mode, totals, schema };
-    Lowered { node: Node::Aggregate(node), mode, bounded, at_end: emit == AggregateEmit::Final }
+    Lowered { node: Node::Aggregate(node), bounded, at_end: emit == AggregateEmit::Final }
 }
 
 /// The input of an aggregate, and when the aggregate speaks: what the clause says or, without one,
@@ -92,7 +67,7 @@ fn input_of(lowerer: &Lowerer<'_>, plan: &LogicalPlan, demand: Demand<'_>) -> Lo
     if emit == AggregateEmit::Final && input.bounded == Bounded::Never {
         return Err(at_clause(never_ends(&input.node), demand.clause).into());
     }
-    if emit == AggregateEmit::Running && input.mode == ChangelogMode::Changelog {
+    if emit == AggregateEmit::Running && input.mode() == ChangelogMode::Changelog {
         let error = StatementError::new(Code::EmitMode, "EMIT RUNNING needs an append-only input");
         let error = at_clause(error, demand.clause);
         return Err(error.hint("Use EMIT CHANGES, or add EMIT FINAL to the inner query.").into());
@@ -120,16 +95,22 @@ fn asked_emit(clause: Option<&Clause>) -> Lowering<Option<AggregateEmit>> {
 }
 
 /// Over rows that are updated or deleted only some aggregates can take back what they have seen.
-fn check_retraction(lowerer: &Lowerer<'_>, aggregates: &[AggregateCall], input: &Lowered) -> Lowering<()> {
-    if input.mode == ChangelogMode::AppendOnly {
+fn check_retraction(
+    lowerer: &Lowerer<'_>,
+    node: &logical::Aggregate,
+    aggregates: &[AggregateCall],
+    input: &Lowered,
+) -> Lowering<()> {
+    if input.mode() == ChangelogMode::AppendOnly {
         return Ok(());
     }
     let retracts = |call: &AggregateCall| {
         matches!(call.function.as_ref(), "count" | "sum" | "avg") && !call.distinct && call.order_by.is_empty()
     };
-    let Some(call) = aggregates.iter().find(|call| !retracts(call)) else { return Ok(()) };
-    let message = format!("{call} over rows that are updated or deleted is not supported yet");
-    let error = lowerer.at_word(&call.function, StatementError::new(Code::Unsupported, message));
+    let Some(at) = aggregates.iter().position(|call| !retracts(call)) else { return Ok(()) };
+    let message = format!("{} over rows that are updated or deleted is not supported yet", aggregates[at]);
+    let place = lowerer.places.call(&aggregates[at].function, node.aggr_expr.get(at));
+    let error = StatementError::new(Code::Unsupported, message).at(place);
     Err(error.hint("count, sum and avg take rows back; or add EMIT FINAL to the inner query.").into())
 }
 
@@ -147,11 +128,11 @@ fn no_rows() -> RecordBatch {
 }
 
 impl Parts {
-    fn plain(node: &logical::Aggregate) -> Lowering<Parts> {
+    fn plain(lowerer: &Lowerer<'_>, node: &logical::Aggregate) -> Lowering<Parts> {
         let schema = node.input.schema();
-        let keys = compile_all(&node.group_expr, schema)?;
+        let keys = lowerer.compile_all(&node.group_expr, schema)?;
         let first = node.group_expr.len();
-        let aggregates = calls(&node.aggr_expr, first, schema, &node.schema)?;
+        let aggregates = lowerer.calls(&node.aggr_expr, first, schema, &node.schema)?;
         let rows = usize::from(keys.is_empty());
         let options = RecordBatchOptions::new().with_row_count(Some(rows));
         let totals = RecordBatch::try_new_with_options(Arc::new(Schema::empty()), vec![], &options)?;
@@ -159,26 +140,34 @@ impl Parts {
     }
 }
 
-/// The aggregate calls; the result of the first is column `first` of `output`.
-fn calls(exprs: &[Expr], first: usize, input: &DFSchema, output: &DFSchemaRef) -> Lowering<Vec<AggregateCall>> {
-    let mut calls = Vec::with_capacity(exprs.len());
-    for (nth, expr) in exprs.iter().enumerate() {
-        calls.push(call(expr, input, output.field(first + nth).clone())?);
+impl Lowerer<'_> {
+    /// The aggregate calls; the result of the first is column `first` of `output`.
+    pub fn calls(
+        &self,
+        exprs: &[Expr],
+        first: usize,
+        input: &DFSchema,
+        output: &DFSchemaRef,
+    ) -> Lowering<Vec<AggregateCall>> {
+        let mut calls = Vec::with_capacity(exprs.len());
+        for (nth, expr) in exprs.iter().enumerate() {
+            calls.push(self.call(expr, input, output.field(first + nth))?);
+        }
+        Ok(calls)
     }
-    Ok(calls)
-}
 
-fn call(expr: &Expr, input: &DFSchema, output: arrow::datatypes::FieldRef) -> Lowering<AggregateCall> {
-    let Expr::AggregateFunction(function) = unaliased(expr) else { return Err(unsupported("this aggregate")) };
-    let (props, planning) = (ExecutionProps::new(), PhysicalPlanningContext::default());
-    let lowered = LoweredAggregateBuilder::new(expr, input, input.as_arrow(), &props, &planning).build()?;
-    let params = &function.params;
-    let arguments = compile_all(&params.args, input)?;
-    let filter = params.filter.as_ref().map(|filter| compile(filter, input)).transpose()?;
-    let order_by = sort_keys(&params.order_by, input)?;
-    let output = Arc::new(Field::new(output.name(), output.data_type().clone(), true));
-    let text = expr.human_display().to_string();
-    Ok(AggregateCall::new(lowered.aggregate, arguments, filter, order_by, output, text))
+    fn call(&self, expr: &Expr, input: &DFSchema, output: &Field) -> Lowering<AggregateCall> {
+        let Expr::AggregateFunction(function) = unaliased(expr) else { return Err(self.unsupported("this aggregate")) };
+        let (props, planning) = (ExecutionProps::new(), PhysicalPlanningContext::default());
+        let lowered = LoweredAggregateBuilder::new(expr, input, input.as_arrow(), &props, &planning).build()?;
+        let params = &function.params;
+        let arguments = self.compile_all(&params.args, input)?;
+        let filter = params.filter.as_ref().map(|filter| self.compile(filter, input)).transpose()?;
+        let order_by = self.sort_keys(&params.order_by, input)?;
+        let output = Field::new(self.names.name(output.name()), output.data_type().clone(), true);
+        let text = self.names.text(expr);
+        Ok(AggregateCall::new(lowered.aggregate, arguments, filter, order_by, Arc::new(output), text))
+    }
 }
 
 fn unaliased(expr: &Expr) -> &Expr {
@@ -189,19 +178,21 @@ fn unaliased(expr: &Expr) -> &Expr {
 }
 
 /// Puts an [`Expand`] below an aggregate with grouping sets.
-fn expand(input: Lowered, node: &logical::Aggregate) -> Lowering<(Lowered, Parts)> {
+fn expand(lowerer: &Lowerer<'_>, input: Lowered, node: &logical::Aggregate) -> Lowering<(Lowered, Parts)> {
     let schema = node.input.schema();
     let keys: Vec<Expr> = grouping_set_to_exprlist(&node.group_expr)?.into_iter().cloned().collect();
     let wide = widened(&keys, schema)?;
-    let mut exprs = compile_all(&keys, schema)?;
-    let arrow: SchemaRef = columns(schema);
-    exprs.extend((0..arrow.fields().len()).map(|index| super::lower::column(&arrow, index)));
+    let mut exprs = lowerer.compile_all(&keys, schema)?;
+    let mut fields: Vec<Field> =
+        exprs.iter().map(|key| key.field().as_ref().clone().with_name(key.to_string())).collect();
+    let below = lowerer.columns(schema);
+    fields.extend(below.fields().iter().map(|field| field.as_ref().clone()));
+    exprs.extend((0..below.fields().len()).map(|index| super::lower::column(&below, index)));
+    let projected: SchemaRef = Arc::new(Schema::new(fields.clone()));
     let id = node.schema.field(keys.len());
-    let projected = columns(&wide);
-    let mut fields = projected.fields().to_vec();
-    fields.push(Arc::new(Field::new(id.name(), id.data_type().clone(), true)));
+    fields.push(Field::new(lowerer.names.name(id.name()), id.data_type().clone(), true));
     let expanded: SchemaRef = Arc::new(Schema::new(fields));
-    let sets = sets_of(node, &keys)?;
+    let sets = sets_of(lowerer, node, &keys)?;
     let totals = grand_totals(&sets, &projected, id)?;
     let count = keys.len();
     let input = input.map(|input| {
@@ -210,7 +201,7 @@ fn expand(input: Lowered, node: &logical::Aggregate) -> Lowering<(Lowered, Parts
     });
     let id = expanded.fields().len() - 1;
     let keys = (0..count).chain([id]).map(|index| super::lower::column(&expanded, index)).collect();
-    let aggregates = calls(&node.aggr_expr, count + 1, &wide, &node.schema)?;
+    let aggregates = lowerer.calls(&node.aggr_expr, count + 1, &wide, &node.schema)?;
     Ok((input, Parts { keys, aggregates, expanded: true, totals }))
 }
 
@@ -238,7 +229,7 @@ fn widened(keys: &[Expr], input: &DFSchema) -> PlanResult<DFSchemaRef> {
 
 /// Which keys each set holds, and its id: a bit is set for a key that is not in the set, the last key lowest;
 /// sets that are written twice are told apart above those bits.
-fn sets_of(node: &logical::Aggregate, keys: &[Expr]) -> Lowering<Vec<GroupingSet>> {
+fn sets_of(lowerer: &Lowerer<'_>, node: &logical::Aggregate, keys: &[Expr]) -> Lowering<Vec<GroupingSet>> {
     let enumerated = enumerate_grouping_sets(node.group_expr.clone())?;
     let written: Vec<Vec<Expr>> = match enumerated.first() {
         Some(Expr::GroupingSet(LogicalSets::GroupingSets(sets))) => sets.clone(),
@@ -246,7 +237,7 @@ fn sets_of(node: &logical::Aggregate, keys: &[Expr]) -> Lowering<Vec<GroupingSet
             (0..=keys.len()).rev().map(|n| keys[..n].to_vec()).collect()
         }
         Some(Expr::GroupingSet(LogicalSets::Cube(keys))) => subsets(keys),
-        _ => return Err(unsupported("this GROUP BY")),
+        _ => return Err(lowerer.unsupported("this GROUP BY")),
     };
     let mut sets: Vec<GroupingSet> = Vec::with_capacity(written.len());
     for set in written {
@@ -264,92 +255,4 @@ fn subsets(keys: &[Expr]) -> Vec<Vec<Expr>> {
         .rev()
         .map(|mask| (0..count).filter(|at| mask & (1 << (count - 1 - at)) != 0).map(|at| keys[at].clone()).collect())
         .collect()
-}
-
-fn is_collect(expr: &Expr) -> bool {
-    matches!(unaliased(expr), Expr::ScalarFunction(function) if function.func.name() == COLLECT_MARKER)
-}
-
-fn is_close_reason(expr: &Expr) -> bool {
-    matches!(unaliased(expr), Expr::AggregateFunction(function) if function.func.name() == CLOSE_REASON)
-}
-
-fn lower_collect(
-    lowerer: &Lowerer<'_>,
-    node: &logical::Aggregate,
-    marker: usize,
-    demand: Demand<'_>,
-) -> Lowering<Lowered> {
-    if let Some(clause) = demand.clause.filter(|clause| clause.emit.is_some()) {
-        let error = StatementError::new(Code::EmitMode, "a COLLECT window speaks when it closes");
-        return Err(at_clause(error, Some(clause)).hint("Leave EMIT out.").into());
-    }
-    let input = lowerer.node(&node.input, Demand::below(asks_final(demand.clause)))?;
-    if input.mode == ChangelogMode::Changelog {
-        let error = StatementError::new(Code::EmitMode, "COLLECT needs an append-only input");
-        return Err(error.hint("Add EMIT FINAL or EMIT RUNNING to the inner query.").into());
-    }
-    let (max_rows, timeout, max_wait) = bounds_of(unaliased(&node.group_expr[marker]))?;
-    let schema = node.input.schema();
-    let mut keys = Vec::new();
-    for (index, key) in node.group_expr.iter().enumerate() {
-        if index != marker {
-            keys.push(compile(key, schema)?);
-        }
-    }
-    let mut aggregates = Vec::new();
-    for (nth, aggregate) in node.aggr_expr.iter().enumerate() {
-        if !is_close_reason(aggregate) {
-            aggregates.push(call(aggregate, schema, node.schema.field(node.group_expr.len() + nth).clone())?);
-        }
-    }
-    let mut fields: Vec<_> = keys.iter().map(|key| key.field().clone()).collect();
-    fields.extend(aggregates.iter().map(|aggregate| aggregate.output.clone()));
-    fields.push(Arc::new(Field::new(CLOSE_REASON, DataType::Utf8, true)));
-    let collected: SchemaRef = Arc::new(Schema::new(fields));
-    let (exprs, output) = (restore(node, marker, &collected), columns(&node.schema));
-    let collect = input.map(|input| {
-        let collect =
-            Collect { input: Box::new(input), keys, aggregates, max_rows, timeout, max_wait, schema: collected };
-        Node::Project(Project { input: Box::new(Node::Collect(collect)), exprs, schema: output })
-    });
-    Ok(Lowered { at_end: false, ..collect })
-}
-
-/// The operator's columns in the order in which DataFusion has planned the aggregate's.
-fn restore(node: &logical::Aggregate, marker: usize, collected: &Schema) -> Vec<expr::Expr> {
-    let mut next = 0;
-    let mut column = || {
-        next += 1;
-        super::lower::column(collected, next - 1)
-    };
-    let mut exprs = Vec::with_capacity(node.schema.fields().len());
-    for index in 0..node.group_expr.len() {
-        exprs.push(if index == marker { placeholder() } else { column() });
-    }
-    let reason = collected.fields().len() - 1;
-    for aggregate in &node.aggr_expr {
-        exprs.push(if is_close_reason(aggregate) { super::lower::column(collected, reason) } else { column() });
-    }
-    exprs
-}
-
-/// What stands in the column of the marker; no query can name it.
-fn placeholder() -> expr::Expr {
-    let field = Arc::new(Field::new(COLLECT_MARKER, DataType::Int64, true));
-    expr::Expr::new(Arc::new(Literal::new(ScalarValue::Int64(Some(0)))), field, COLLECT_MARKER)
-}
-
-type Bounds = (Option<u64>, Option<Interval>, Option<Interval>);
-
-fn bounds_of(marker: &Expr) -> Lowering<Bounds> {
-    let Expr::ScalarFunction(function) = marker else { return Err(unsupported("this COLLECT")) };
-    let mut numbers = Vec::with_capacity(function.args.len());
-    for argument in &function.args {
-        let ScalarValue::Utf8(Some(digits)) = constant(argument)? else { return Err(unsupported("this COLLECT")) };
-        numbers.push(digits.parse::<i64>().ok().filter(|number| *number >= 0));
-    }
-    let [max_rows, timeout, max_wait] = numbers[..] else { return Err(unsupported("this COLLECT")) };
-    let rows = max_rows.and_then(|rows| u64::try_from(rows).ok());
-    Ok((rows, timeout.map(Interval::from_nanos), max_wait.map(Interval::from_nanos)))
 }

@@ -13,6 +13,7 @@ use datafusion_expr::logical_plan::LogicalPlan;
 use datafusion_expr::{Expr, ExprSchemable};
 
 use super::diagnose::only_place;
+use super::names::Names;
 use crate::error::{Code, Error, Result, StatementError};
 use crate::types::type_name;
 
@@ -62,7 +63,7 @@ fn is_literal(expr: &Expr) -> bool {
 }
 
 fn refusal(cast: &Cast, text: &Arc<str>) -> Error {
-    let name = cast.expr.human_display().to_string();
+    let name = Names::default().text(&cast.expr);
     let target = type_name(cast.field.data_type());
     let message = format!("\"{name}\" is text and is used as {target}");
     let error = StatementError::new(Code::Type, message).hint(format!("Write CAST({name} AS {target})."));

@@ -4,13 +4,15 @@
 //! that alias; the relation planner takes the alias off and puts a [`super::extension::Marked`] node there.
 //! `COLLECT(…)` among the grouping keys becomes a call of the marker function with its bounds as numbers.
 
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
 
 use sqlparser::ast::{self, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, GroupByExpr, Ident, SetExpr};
 use sqlparser::ast::{Spanned, TableFactor, TableWithJoins, VisitMut, VisitorMut};
 
+use super::columns::{self, Naming};
 use super::functions::COLLECT_MARKER;
+use super::refusals::{self, is_collect};
 use crate::error::{Code, Error, InternalError, Result, StatementError};
 use crate::sql::{self, CLAUSE_CARRIER};
 use crate::types::Interval;
@@ -18,10 +20,11 @@ use crate::types::Interval;
 const ALIAS: &str = "__clause_";
 
 /// The query as DataFusion can plan it, and the index of the clause at its very end.
-pub(super) fn ready(query: &sql::Query) -> Result<(ast::Query, Option<usize>)> {
+pub(super) fn ready(query: &sql::Query, naming: Naming) -> Result<(ast::Query, Option<usize>)> {
     let mut ast = query.ast.as_ref().clone();
+    refusals::check(&ast, &query.text)?;
     let clause = take_carrier(&mut ast);
-    let mut rewrite = Rewrite { text: &query.text };
+    let mut rewrite = Rewrite { text: &query.text, naming };
     match VisitMut::visit(&mut ast, &mut rewrite) {
         ControlFlow::Continue(()) => Ok((ast, clause)),
         ControlFlow::Break(error) => Err(error),
@@ -44,6 +47,7 @@ pub(super) fn without_alias(mut relation: TableFactor) -> TableFactor {
 
 struct Rewrite<'a> {
     text: &'a Arc<str>,
+    naming: Naming,
 }
 
 impl VisitorMut for Rewrite<'_> {
@@ -54,15 +58,20 @@ impl VisitorMut for Rewrite<'_> {
         stop(wrap(query, index))
     }
 
-    fn pre_visit_table_factor(&mut self, relation: &mut TableFactor) -> ControlFlow<Error> {
-        stop(refuse_window_function(relation, self.text))
+    fn pre_visit_select(&mut self, select: &mut ast::Select) -> ControlFlow<Error> {
+        columns::name(select, self.naming);
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Error> {
+        match self.naming {
+            Naming::Plain => {}
+            Naming::Apart => columns::part_cast(expr),
+        }
+        ControlFlow::Continue(())
     }
 
     fn post_visit_select(&mut self, select: &mut ast::Select) -> ControlFlow<Error> {
-        if let Some(join) = select.from.iter().flat_map(|from| &from.joins).find(|join| is_as_of(join)) {
-            let error = StatementError::new(Code::Unsupported, "an ASOF JOIN is not supported yet");
-            return ControlFlow::Break(error.at(sql::place_of(self.text, join.span())).into());
-        }
         mark_join(select);
         stop(mark_collect(select, self.text))
     }
@@ -136,53 +145,23 @@ fn mark_join(select: &mut ast::Select) {
     }
 }
 
-const WINDOWS: [&str; 4] = ["tumble", "hop", "cumulate", "session"];
-
-fn is_window(name: &ast::ObjectName) -> bool {
-    WINDOWS.contains(&name.to_string().to_lowercase().as_str())
-}
-
-fn windows_unsupported(span: sqlparser::tokenizer::Span, text: &Arc<str>) -> Error {
-    let error = StatementError::new(Code::Unsupported, "event-time windows are not supported yet");
-    error.at(sql::place_of(text, span)).hint("COLLECT(…) windows by count and by silence.").into()
-}
-
-/// `FROM TUMBLE(…)` and `FROM TABLE(TUMBLE(…))`.
-fn refuse_window_function(relation: &TableFactor, text: &Arc<str>) -> Result<()> {
-    match relation {
-        TableFactor::Table { name, args: Some(_), .. } if is_window(name) => {
-            Err(windows_unsupported(name.span(), text))
-        }
-        TableFactor::TableFunction { expr: Expr::Function(call), .. } if is_window(&call.name) => {
-            Err(windows_unsupported(call.name.span(), text))
-        }
-        _ => Ok(()),
-    }
-}
-
-fn is_as_of(join: &ast::Join) -> bool {
-    matches!(join.join_operator, ast::JoinOperator::AsOf { .. })
-}
-
 /// Puts the marker call in the place of `COLLECT(…)` among the keys.
 fn mark_collect(select: &mut ast::Select, text: &Arc<str>) -> Result<()> {
     let GroupByExpr::Expressions(keys, _) = &mut select.group_by else { return Ok(()) };
     let mut found = 0;
     for key in keys.iter_mut() {
-        let Expr::Function(call) = key else { continue };
-        if is_window(&call.name) {
-            return Err(windows_unsupported(call.name.span(), text));
-        }
-        if call.name.to_string().to_lowercase() != "collect" {
+        if !is_collect(key) {
             continue;
         }
+        let Expr::Function(call) = key else { continue };
         found += 1;
         let bounds = Bounds::parse(call, text)?;
         if found > 1 {
             let place = sql::place_of(text, call.span());
             return Err(StatementError::new(Code::InvalidArgument, "a GROUP BY takes one COLLECT").at(place).into());
         }
-        bounds.write(call);
+        let place = sql::place_of(text, call.span()).bytes();
+        bounds.write(call, &place);
     }
     Ok(())
 }
@@ -241,17 +220,20 @@ impl Bounds {
     }
 
     /// Writes the bounds as the arguments of the marker: a number each, -1 for none, lengths of time in nanoseconds.
-    fn write(&self, call: &mut ast::Function) {
+    /// Behind them comes where in the text it stands.
+    fn write(&self, call: &mut ast::Function, place: &Range<usize>) {
         let argument = |number: Option<i64>| {
             let digits = number.unwrap_or(-1).to_string();
             // As text, so that -1 is one literal and no expression.
             let value = Expr::Value(ast::Value::SingleQuotedString(digits).with_empty_span());
             FunctionArg::Unnamed(FunctionArgExpr::Expr(value))
         };
+        let at = |byte: usize| i64::try_from(byte).ok();
         call.name = ast::ObjectName::from(vec![Ident::new(COLLECT_MARKER)]);
         if let FunctionArguments::List(list) = &mut call.args {
             let bounds = [self.max_rows, self.timeout.map(Interval::nanos), self.max_wait.map(Interval::nanos)];
-            list.args = bounds.into_iter().map(argument).collect();
+            let place = [at(place.start), at(place.end)];
+            list.args = bounds.into_iter().chain(place).map(argument).collect();
         }
     }
 }

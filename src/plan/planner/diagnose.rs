@@ -40,6 +40,10 @@ pub(super) fn diagnose(error: &DataFusionError, text: &Arc<str>, functions: &[St
     if let DataFusionError::SchemaError(schema, _) = root {
         return schema_error(schema, place, text);
     }
+    if message.contains("unique expression names") {
+        let name = message.split('"').nth(1).map(|expr| expr.rsplit(" AS ").next().unwrap_or(expr));
+        return duplicate(name.unwrap_or_default(), place, text);
+    }
     if let Some(name) = quoted_after(&message, "Invalid function '") {
         return unknown_function(&name, place, text, functions);
     }
@@ -93,11 +97,14 @@ fn schema_error(error: &SchemaError, place: Option<Place>, text: &Arc<str>) -> E
             locate_name(ours, &field.name, place, text)
         }
         SchemaError::DuplicateQualifiedField { name, .. } | SchemaError::DuplicateUnqualifiedField { name } => {
-            let ours = StatementError::new(Code::Duplicate, format!("two columns are named \"{name}\""))
-                .hint("Give one of them another name with AS.");
-            locate_name(ours, name, place, text)
+            duplicate(name, place, text)
         }
     }
+}
+
+fn duplicate(name: &str, place: Option<Place>, text: &Arc<str>) -> Error {
+    let ours = StatementError::new(Code::Duplicate, format!("two columns are named \"{name}\""));
+    locate_name(ours.hint("Give one of them another name with AS."), name, place, text)
 }
 
 fn valid_fields_text(fields: &[datafusion_common::Column]) -> Vec<String> {
@@ -183,7 +190,7 @@ fn tidy(message: &str) -> String {
     if let Some(at) = message.find("\n\tCandidate functions") {
         message.truncate(at);
     }
-    let mut message = message.split_whitespace().collect::<Vec<_>>().join(" ");
+    let mut message = message.split_whitespace().map(requoted).collect::<Vec<_>>().join(" ");
     while message.ends_with('.') {
         message.pop();
     }
@@ -193,6 +200,14 @@ fn tidy(message: &str) -> String {
             first.to_lowercase().chain(letters).collect()
         }
         _ => message,
+    }
+}
+
+/// `'name'` as `"name"`.
+fn requoted(word: &str) -> String {
+    match word.strip_prefix('\'').and_then(|rest| rest.rsplit_once('\'')) {
+        Some((name, rest)) if !name.is_empty() && !name.contains('\'') => format!("\"{name}\"{rest}"),
+        Some(_) | None => word.to_string(),
     }
 }
 
@@ -222,16 +237,26 @@ fn locate_name(error: StatementError, name: &str, place: Option<Place>, text: &A
 
 /// Where `name` stands in the text as a whole word, if it stands there once.
 pub(super) fn only_place(name: &str, text: &Arc<str>) -> Option<Place> {
+    let mut places = word_places(name, text).into_iter();
+    let place = places.next()?;
+    places.next().is_none().then_some(place)
+}
+
+/// The first place where `name` stands in the text as a whole word.
+pub(super) fn first_place(name: &str, text: &Arc<str>) -> Option<Place> {
+    word_places(name, text).into_iter().next()
+}
+
+fn word_places(name: &str, text: &Arc<str>) -> Vec<Place> {
     if name.is_empty() {
-        return None;
+        return vec![];
     }
     let part_of_word = |letter: Option<char>| letter.is_some_and(|letter| letter.is_alphanumeric() || letter == '_');
     let (lower, name) = (text.to_ascii_lowercase(), name.to_ascii_lowercase());
-    let mut places = lower.match_indices(&name).map(|(start, found)| start..start + found.len()).filter(|bytes| {
+    let places = lower.match_indices(&name).map(|(start, found)| start..start + found.len()).filter(|bytes| {
         !part_of_word(lower[..bytes.start].chars().next_back()) && !part_of_word(lower[bytes.end..].chars().next())
     });
-    let bytes = places.next()?;
-    places.next().is_none().then(|| Place::new(text.clone(), bytes))
+    places.map(|bytes| Place::new(text.clone(), bytes)).collect()
 }
 
 #[cfg(test)]
@@ -242,6 +267,7 @@ mod tests {
     fn a_message_becomes_one_lower_case_line() {
         assert_eq!(tidy("Error during planning: Cannot do\n  that."), "cannot do that");
         assert_eq!(tidy("SQL is fine"), "SQL is fine");
+        assert_eq!(tidy("'a.v' isn't there, nor is 'b'."), "\"a.v\" isn't there, nor is \"b\"");
     }
 
     #[test]

@@ -1,15 +1,14 @@
 //! The nodes of ours that live in DataFusion's plan until they become [`crate::plan::Node`]s.
 
-use std::cmp::Ordering;
 use std::collections::HashSet;
 use std::fmt;
-use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use datafusion_common::{DFSchema, DFSchemaRef, Result as PlanResult, plan_err};
 use datafusion_expr::logical_plan::{Extension, LogicalPlan};
 use datafusion_expr::{Expr, UserDefinedLogicalNodeCore};
 
+use crate::error::Place;
 use crate::operators::logic::LogicRef;
 use crate::plan::node::{JoinEmit, JoinKeep};
 use crate::sql::Clause;
@@ -34,12 +33,12 @@ macro_rules! by_text {
         }
         impl Eq for $type {}
         impl PartialOrd for $type {
-            fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-                (self == other).then_some(Ordering::Equal)
+            fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+                (self == other).then_some(std::cmp::Ordering::Equal)
             }
         }
-        impl Hash for $type {
-            fn hash<H: Hasher>(&self, state: &mut H) {
+        impl std::hash::Hash for $type {
+            fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
                 self.text().hash(state);
             }
         }
@@ -58,6 +57,8 @@ impl Marked {
         format!("{:?} {:?}", self.clause.keep, self.clause.emit)
     }
 }
+
+pub(super) use by_text;
 
 by_text!(Marked);
 
@@ -101,6 +102,8 @@ pub(super) struct Keyed {
     pub keep: JoinKeep,
     pub emit: JoinEmit,
     pub required: Vec<bool>,
+    /// Where its clause was written.
+    pub place: Place,
     schema: DFSchemaRef,
 }
 
@@ -112,6 +115,7 @@ impl Keyed {
         keep: JoinKeep,
         emit: JoinEmit,
         required: Vec<bool>,
+        place: Place,
     ) -> PlanResult<Keyed> {
         let mut fields = Vec::new();
         for (side, required) in sides.iter().zip(&required) {
@@ -121,7 +125,7 @@ impl Keyed {
             }
         }
         let schema = Arc::new(DFSchema::new_with_metadata(fields, Default::default())?);
-        Ok(Keyed { sides, keys, keep, emit, required, schema })
+        Ok(Keyed { sides, keys, keep, emit, required, place, schema })
     }
 
     fn text(&self) -> String {
@@ -158,7 +162,7 @@ impl UserDefinedLogicalNodeCore for Keyed {
             return plan_err!("a keyed join keeps its keys");
         }
         let keys = exprs.chunks(width).map(<[Expr]>::to_vec).collect();
-        Keyed::new(inputs, keys, self.keep, self.emit, self.required.clone())
+        Keyed::new(inputs, keys, self.keep, self.emit, self.required.clone(), self.place.clone())
     }
 
     fn necessary_children_exprs(&self, output_columns: &[usize]) -> Option<Vec<Vec<usize>>> {
@@ -185,6 +189,8 @@ pub(super) struct Machine {
     pub keys: Vec<Expr>,
     pub factory: LogicRef,
     pub output: DFSchemaRef,
+    /// Where it is called.
+    pub place: Place,
 }
 
 impl Machine {
@@ -228,6 +234,7 @@ impl UserDefinedLogicalNodeCore for Machine {
 
     fn with_exprs_and_inputs(&self, keys: Vec<Expr>, inputs: Vec<LogicalPlan>) -> PlanResult<Self> {
         let Ok([input]) = <[LogicalPlan; 1]>::try_from(inputs) else { return plan_err!("a logic has one input") };
-        Ok(Machine { input, name: self.name.clone(), keys, factory: self.factory.clone(), output: self.output.clone() })
+        let (name, factory) = (self.name.clone(), self.factory.clone());
+        Ok(Machine { input, name, keys, factory, output: self.output.clone(), place: self.place.clone() })
     }
 }

@@ -23,6 +23,8 @@ use crate::catalog::Catalog;
 
 /// The marker that stands for `COLLECT(…)` among the keys of an aggregate.
 pub(super) const COLLECT_MARKER: &str = "__collect";
+/// The function that gives what it is given: it keeps expressions apart that DataFusion gives the same name.
+pub(super) const SAME: &str = "__same";
 /// The marker aggregate that gives why a `COLLECT` window closed.
 pub(super) const CLOSE_REASON: &str = "close_reason";
 
@@ -80,9 +82,20 @@ pub(super) fn function_rewrites() -> Vec<Arc<dyn FunctionRewrite + Send + Sync>>
     json().rewrites.clone()
 }
 
-/// The marker key for the `COLLECT` clause number `index`.
-pub(super) fn collect_marker() -> Arc<ScalarUDF> {
-    Arc::new(ScalarUDF::new_from_impl(CollectMarker { signature: Signature::any(3, Volatility::Volatile) }))
+/// The marker key for a `COLLECT` in `text`.
+pub(super) fn collect_marker(text: &Arc<str>) -> Arc<ScalarUDF> {
+    let signature = Signature::any(5, Volatility::Volatile);
+    Arc::new(ScalarUDF::new_from_impl(CollectMarker { signature, text: text.clone() }))
+}
+
+/// The text in which a marker key was written.
+pub(super) fn collect_text(marker: &ScalarUDF) -> Option<&Arc<str>> {
+    marker.inner().downcast_ref::<CollectMarker>().map(|marker| &marker.text)
+}
+
+/// The function that gives its first argument, whatever its second.
+pub(super) fn same() -> Arc<ScalarUDF> {
+    Arc::new(ScalarUDF::new_from_impl(Same { signature: Signature::any(2, Volatility::Immutable) }))
 }
 
 /// The marker aggregate `close_reason()`.
@@ -93,6 +106,7 @@ pub(super) fn close_reason() -> Arc<AggregateUDF> {
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct CollectMarker {
     signature: Signature,
+    text: Arc<str>,
 }
 
 impl ScalarUDFImpl for CollectMarker {
@@ -110,6 +124,35 @@ impl ScalarUDFImpl for CollectMarker {
 
     fn invoke_with_args(&self, _: ScalarFunctionArgs) -> PlanResult<ColumnarValue> {
         internal_err!("COLLECT is evaluated by its own operator")
+    }
+}
+
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Same {
+    signature: Signature,
+}
+
+impl ScalarUDFImpl for Same {
+    fn name(&self) -> &str {
+        SAME
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, arguments: &[DataType]) -> PlanResult<DataType> {
+        match arguments.first() {
+            Some(first) => Ok(first.clone()),
+            None => internal_err!("nothing was given to be the same"),
+        }
+    }
+
+    fn invoke_with_args(&self, arguments: ScalarFunctionArgs) -> PlanResult<ColumnarValue> {
+        match arguments.args.into_iter().next() {
+            Some(first) => Ok(first),
+            None => internal_err!("nothing was given to be the same"),
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use datafusion_expr::expr::Cast;
 use datafusion_expr::logical_plan::{LogicalPlan, LogicalPlanBuilder};
 use datafusion_expr::{Expr, lit};
 
-use super::{STACK_BYTES, bind, diagnose, finish, functions, size};
+use super::{bind, diagnose, finish, functions, planned};
 use crate::error::{Code, Error, Result, StatementError};
 use crate::plan::{Context, Plan};
 use crate::sql;
@@ -14,9 +14,8 @@ use crate::types::type_name;
 
 /// Plans what is written into a relation of columns `target`: the result has exactly those columns.
 pub(in crate::plan) fn plan_insert(insert: &sql::Insert, target: &SchemaRef, context: &Context<'_>) -> Result<Plan> {
-    stacker::grow(STACK_BYTES, || {
-        size::check(&insert.query, context.catalog)?;
-        let plan = bind(&insert.query, context)?;
+    planned(&insert.query, context, |naming| {
+        let plan = bind(&insert.query, context, naming)?;
         let fitted = fit(plan, insert, target, context)?;
         finish(fitted, &insert.query, context)
     })

@@ -13,6 +13,7 @@ use datafusion_expr::{BinaryExpr, Expr, ExprSchemable, Operator};
 
 use super::diagnose::smuggle;
 use super::extension::{Keyed, Marked, downcast, extension};
+use super::names::Names;
 use crate::error::{Code, StatementError};
 use crate::plan::node::{JoinEmit, JoinKeep};
 use crate::sql::{Clause, EmitMode, KeepMode};
@@ -103,7 +104,7 @@ fn keyed(join: &Join, keep: JoinKeep, emit: JoinEmit, clause: &Clause) -> PlanRe
         let error = error.at(clause.place.clone());
         return Err(smuggle(error.hint("Write JOIN, or use EMIT RUNNING or EMIT FINAL.")));
     }
-    Ok(extension(Keyed::new(chain.sides, chain.keys, keep, emit, chain.required)?))
+    Ok(extension(Keyed::new(chain.sides, chain.keys, keep, emit, chain.required, clause.place.clone())?))
 }
 
 impl Chain {
@@ -193,7 +194,7 @@ impl Chain {
             return Err(shape(
                 &format!(
                     "every side of a keyed join is joined on the same key, and {} is not part of it",
-                    left.human_display()
+                    Names::default().text(&left)
                 ),
                 "Join on another key in a subquery with its own KEEP and EMIT.",
             ));
@@ -255,7 +256,7 @@ fn is_text(data_type: &arrow::datatypes::DataType) -> bool {
 }
 
 fn incomparable(key: &Expr, clause: &Clause) -> datafusion_common::DataFusionError {
-    let message = format!("the keys of the sides have types that do not compare, at {}", key.human_display());
+    let message = format!("the keys of the sides have types that do not compare, at {}", Names::default().text(key));
     let error = StatementError::new(Code::Type, message).at(clause.place.clone());
     smuggle(error.hint("Cast one side to the other's type."))
 }
@@ -276,7 +277,7 @@ fn equalities(
         };
         let Some(pair) = pair else {
             return Err(shape(
-                &format!("a keyed join takes equalities between its sides, not {}", condition.human_display()),
+                &format!("a keyed join takes equalities between its sides, not {}", Names::default().text(&condition)),
                 "Filter a side in a subquery before the join, or the result in a WHERE after it.",
             ));
         };

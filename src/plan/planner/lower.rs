@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow::array::{RecordBatch, RecordBatchOptions};
 use arrow::compute::SortOptions;
-use arrow::datatypes::{Schema, SchemaRef};
+use arrow::datatypes::{FieldRef, Schema, SchemaRef};
 use datafusion_common::{DFSchema, DFSchemaRef, DataFusionError, JoinType, Result as PlanResult, ScalarValue};
 use datafusion_expr::execution_props::ExecutionProps;
 use datafusion_expr::logical_plan::{self as logical, Distinct, FetchType, LogicalPlan, SkipType};
@@ -13,17 +13,19 @@ use datafusion_expr::{ColumnarValue, Expr, ExprSchemable, SortExpr};
 use datafusion_physical_expr::create_physical_expr;
 use datafusion_physical_expr::expressions::Column;
 
-use super::aggregate;
 use super::extension::{Keyed, Machine, Marked, downcast};
+use super::names::Names;
+use super::places::Places;
 use super::provider::RelationSource;
-use crate::error::{Code, Error, StatementError};
+use super::{aggregate, collect};
+use crate::error::{Code, Error, InternalError, StatementError};
 use crate::expr::{self, SortKey};
 use crate::plan::node::{
     Bounded, ChangelogMode, Filter, JoinEmit, JoinSide, KeyedJoin, Limit, Logic, Node, Project, Sort, Source, Union,
     Unnest, UnnestColumn, Values,
 };
-use crate::plan::{Context, Plan, bounds, rules};
-use crate::sql::{Clause, EmitMode};
+use crate::plan::{Context, Plan, bounds, changelog, rules};
+use crate::sql::{self, Clause, EmitMode};
 
 /// Why lowering failed: with an error of ours, or one that DataFusion gave.
 #[derive(Debug)]
@@ -49,7 +51,6 @@ pub(super) type Lowering<T> = std::result::Result<T, Failure>;
 /// A node and what is known of its result.
 pub(super) struct Lowered {
     pub node: Node,
-    pub mode: ChangelogMode,
     pub bounded: Bounded,
     /// Whether every row comes out at the end of the input.
     pub at_end: bool,
@@ -72,17 +73,20 @@ impl<'a> Demand<'a> {
 }
 
 /// Makes our plan of DataFusion's.
-pub(super) fn lower(plan: &LogicalPlan, text: &Arc<str>, context: &Context<'_>) -> Lowering<Plan> {
-    let lowered = Lowerer { text }.node(plan, Demand { clause: None, only_final: false })?;
-    let plan = Plan { root: rules::rewrite(lowered.node), mode: lowered.mode, bounded: lowered.bounded };
-    if context.require_bounded_state {
-        bounds::require(&plan)?;
+pub(super) fn lower(plan: &LogicalPlan, query: &sql::Query, context: &Context<'_>) -> Lowering<Plan> {
+    let places = Places { query, catalog: context.catalog };
+    let lowerer = Lowerer { places, names: Names::of(plan) };
+    let lowered = lowerer.node(plan, Demand { clause: None, only_final: false })?;
+    let plan = Plan { mode: lowered.mode(), bounded: lowered.bounded, root: rules::rewrite(lowered.node) };
+    match bounds::unbounded(&plan.root) {
+        Some((node, error)) if context.require_bounded_state => Err(error.at(places.node(node)).into()),
+        Some(_) | None => Ok(plan),
     }
-    Ok(plan)
 }
 
 pub(super) struct Lowerer<'a> {
-    pub text: &'a Arc<str>,
+    pub places: Places<'a>,
+    pub names: Names,
 }
 
 impl Lowerer<'_> {
@@ -93,18 +97,18 @@ impl Lowerer<'_> {
             LogicalPlan::SubqueryAlias(node) => self.node(&node.input, demand),
             LogicalPlan::Aggregate(node) => self.aggregate(node, demand),
             LogicalPlan::Distinct(Distinct::All(input)) => self.distinct(input, demand),
-            LogicalPlan::Distinct(Distinct::On(_)) => Err(unsupported("DISTINCT ON")),
+            LogicalPlan::Distinct(Distinct::On(_)) => Err(self.unsupported("DISTINCT ON")),
             LogicalPlan::Sort(node) => self.sort(node, demand),
             LogicalPlan::Limit(node) => self.limit(node, demand),
             LogicalPlan::Union(node) => self.union(node, demand),
             LogicalPlan::Unnest(node) => self.unnest(node, demand),
-            LogicalPlan::Values(node) => leaf(values(node)?, demand),
-            LogicalPlan::EmptyRelation(node) => leaf(empty(node)?, demand),
-            LogicalPlan::TableScan(node) => leaf(scan(node)?, demand),
+            LogicalPlan::Values(node) => leaf(self.values(node)?, demand),
+            LogicalPlan::EmptyRelation(node) => leaf(self.empty(node)?, demand),
+            LogicalPlan::TableScan(node) => leaf(self.scan(node)?, demand),
             LogicalPlan::Extension(node) => self.extension(node, demand),
-            LogicalPlan::Join(node) => Err(relational_join(node)),
-            LogicalPlan::Window(_) => Err(unsupported("OVER")),
-            LogicalPlan::Subquery(_) => Err(unsupported("a subquery here")),
+            LogicalPlan::Join(node) => Err(self.relational_join(node)),
+            LogicalPlan::Window(_) => Err(self.unsupported("OVER")),
+            LogicalPlan::Subquery(_) => Err(self.unsupported("a subquery here")),
             LogicalPlan::Repartition(_)
             | LogicalPlan::Statement(_)
             | LogicalPlan::Explain(_)
@@ -113,19 +117,20 @@ impl Lowerer<'_> {
             | LogicalPlan::Ddl(_)
             | LogicalPlan::Copy(_)
             | LogicalPlan::DescribeTable(_)
-            | LogicalPlan::RecursiveQuery(_) => Err(unsupported("this statement")),
+            | LogicalPlan::RecursiveQuery(_) => Err(self.unsupported("this statement")),
         }
     }
 
     fn projection(&self, node: &logical::Projection, demand: Demand<'_>) -> Lowering<Lowered> {
         let input = self.node(&node.input, demand)?;
-        let exprs = compile_all(&node.expr, node.input.schema())?;
-        Ok(input.map(|input| Node::Project(Project { input: Box::new(input), exprs, schema: columns(&node.schema) })))
+        let exprs = self.compile_all(&node.expr, node.input.schema())?;
+        let schema = self.columns(&node.schema);
+        Ok(input.map(|input| Node::Project(Project { input: Box::new(input), exprs, schema })))
     }
 
     fn filter(&self, node: &logical::Filter, demand: Demand<'_>) -> Lowering<Lowered> {
         let input = self.node(&node.input, demand)?;
-        let predicate = compile(&node.predicate, node.input.schema())?;
+        let predicate = self.compile(&node.predicate, node.input.schema())?;
         Ok(input.map(|input| Node::Filter(Filter { input: Box::new(input), predicate })))
     }
 
@@ -134,46 +139,46 @@ impl Lowerer<'_> {
         let input = self.node(&node.input, demand)?;
         if !(ended || input.at_end || input.bounded == Bounded::Yes) {
             let error = StatementError::new(Code::EmitMode, "ORDER BY needs a result that ends");
-            return Err(self.at_word("order", error.hint("Add EMIT FINAL at the end of the query.")).into());
+            let error = error.at(self.places.order_by(&node.expr));
+            return Err(error.hint("Add EMIT FINAL at the end of the query.").into());
         }
-        let keys = sort_keys(&node.expr, node.input.schema())?;
+        let keys = self.sort_keys(&node.expr, node.input.schema())?;
         let sorted = input.map(|input| Node::Sort(Sort { input: Box::new(input), keys, fetch: node.fetch }));
-        Ok(Lowered { at_end: true, mode: ChangelogMode::AppendOnly, ..sorted })
+        Ok(Lowered { at_end: true, ..sorted })
     }
 
     fn limit(&self, node: &logical::Limit, demand: Demand<'_>) -> Lowering<Lowered> {
         let input = self.node(&node.input, demand)?;
-        if input.mode == ChangelogMode::Changelog {
+        if input.mode() == ChangelogMode::Changelog {
             let error = StatementError::new(Code::EmitMode, "LIMIT needs an append-only result");
-            return Err(self.at_word("limit", error.hint("Add EMIT FINAL at the end of the query.")).into());
+            let error = error.at(self.places.limit(node));
+            return Err(error.hint("Add EMIT FINAL at the end of the query.").into());
         }
-        let SkipType::Literal(skip) = node.get_skip_type()? else {
-            return Err(unsupported("an OFFSET that is computed"));
-        };
-        let FetchType::Literal(fetch) = node.get_fetch_type()? else {
-            return Err(unsupported("a LIMIT that is computed"));
+        let (SkipType::Literal(skip), FetchType::Literal(fetch)) = (node.get_skip_type()?, node.get_fetch_type()?)
+        else {
+            let error = StatementError::new(Code::Unsupported, "LIMIT and OFFSET take numbers");
+            return Err(error.at(self.places.limit(node)).hint("Write the number, or give it as a parameter.").into());
         };
         Ok(input.map(|input| limited(input, skip, fetch)))
     }
 
     fn union(&self, node: &logical::Union, demand: Demand<'_>) -> Lowering<Lowered> {
         let mut inputs = Vec::with_capacity(node.inputs.len());
-        let (mut mode, mut bounded, mut at_end) = (ChangelogMode::AppendOnly, Bounded::Yes, true);
+        let (mut bounded, mut at_end) = (Bounded::Yes, true);
         for input in &node.inputs {
             let input = self.node(input, demand)?;
-            mode = if input.mode == ChangelogMode::Changelog { input.mode } else { mode };
             bounded = longest(bounded, input.bounded);
             at_end &= input.at_end;
             inputs.push(input.node);
         }
-        Ok(Lowered { node: Node::Union(Union { inputs, schema: columns(&node.schema) }), mode, bounded, at_end })
+        Ok(Lowered { node: Node::Union(Union { inputs, schema: self.columns(&node.schema) }), bounded, at_end })
     }
 
     fn unnest(&self, node: &logical::Unnest, demand: Demand<'_>) -> Lowering<Lowered> {
         let input = self.node(&node.input, demand)?;
         let unnested = unnest_columns(node);
         let preserve_nulls = node.options.preserve_nulls();
-        let schema = columns(&node.schema);
+        let schema = self.columns(&node.schema);
         Ok(input
             .map(|input| Node::Unnest(Unnest { input: Box::new(input), columns: unnested, preserve_nulls, schema })))
     }
@@ -185,9 +190,12 @@ impl Lowerer<'_> {
         if let Some(keyed) = downcast::<Keyed>(node) {
             return self.keyed(keyed, demand);
         }
+        if let Some(collected) = downcast::<collect::Collected>(node) {
+            return collect::lower(self, collected, demand);
+        }
         match downcast::<Machine>(node) {
             Some(machine) => self.machine(machine, demand),
-            None => Err(unsupported("this node")),
+            None => Err(self.unsupported("this statement")),
         }
     }
 
@@ -205,16 +213,17 @@ impl Lowerer<'_> {
         let mut bounded = Bounded::Yes;
         for (side, keys) in keyed.sides.iter().zip(&keyed.keys) {
             let input = self.node(side, Demand::below(false))?;
-            if input.mode == ChangelogMode::Changelog {
-                let error = StatementError::new(Code::EmitMode, "a keyed join needs append-only sides");
+            if input.mode() == ChangelogMode::Changelog {
+                let place = self.places.relation(&side_name(side)).unwrap_or_else(|| keyed.place.clone());
+                let error = StatementError::new(Code::EmitMode, "a keyed join needs append-only sides").at(place);
                 let error = error.hint("A side that is updated or deleted belongs in a join without KEEP and EMIT; an aggregate becomes append-only with EMIT FINAL or EMIT RUNNING.");
                 return Err(error.into());
             }
             if at_end && input.bounded == Bounded::Never {
-                return Err(never_ends(&input.node).into());
+                return Err(never_ends(&input.node).at(keyed.place.clone()).into());
             }
             bounded = longest(bounded, input.bounded);
-            let keys = compile_all(keys, side.schema())?;
+            let keys = self.compile_all(keys, side.schema())?;
             let columns = (0..input.node.schema().fields().len()).collect();
             sides.push(JoinSide { name: side_name(side), keys, columns, input: input.node });
         }
@@ -223,20 +232,21 @@ impl Lowerer<'_> {
             keep: keyed.keep,
             emit: keyed.emit,
             required: keyed.required.clone(),
-            schema: columns(datafusion_expr::UserDefinedLogicalNodeCore::schema(keyed)),
+            schema: self.columns(datafusion_expr::UserDefinedLogicalNodeCore::schema(keyed)),
         });
-        Ok(Lowered { node, mode: ChangelogMode::AppendOnly, bounded, at_end })
+        Ok(Lowered { node, bounded, at_end })
     }
 
     fn machine(&self, machine: &Machine, demand: Demand<'_>) -> Lowering<Lowered> {
         check_unclaimed(demand.clause)?;
         let input = self.node(&machine.input, Demand::below(false))?;
-        if input.mode == ChangelogMode::Changelog {
+        if input.mode() == ChangelogMode::Changelog {
             let error = StatementError::new(Code::EmitMode, format!("\"{}\" needs an append-only input", machine.name));
+            let error = error.at(machine.place.clone());
             return Err(error.hint("Add EMIT FINAL or EMIT RUNNING to the inner query.").into());
         }
-        let keys = compile_all(&machine.keys, machine.input.schema())?;
-        let (name, factory, schema) = (machine.name.clone(), machine.factory.clone(), columns(&machine.output));
+        let keys = self.compile_all(&machine.keys, machine.input.schema())?;
+        let (name, factory, schema) = (machine.name.clone(), machine.factory.clone(), self.columns(&machine.output));
         let logic = input.map(|input| Node::Logic(Logic { input: Box::new(input), name, keys, factory, schema }));
         Ok(Lowered { at_end: false, ..logic })
     }
@@ -249,26 +259,103 @@ impl Lowerer<'_> {
         aggregate::lower_distinct(self, input, demand)
     }
 
-    /// An error at the only place where a keyword stands, if there is only one.
-    pub fn at_word(&self, word: &str, error: StatementError) -> StatementError {
-        match super::diagnose::only_place(word, self.text) {
-            Some(place) => error.at(place),
-            None => error,
+    pub fn unsupported(&self, what: &str) -> Failure {
+        let error = StatementError::new(Code::Unsupported, format!("{what} is not supported yet"));
+        error.at(self.places.query()).into()
+    }
+
+    fn relational_join(&self, join: &logical::Join) -> Failure {
+        let kind = match join.join_type {
+            JoinType::Inner if join.on.is_empty() && join.filter.is_none() => "a CROSS JOIN",
+            JoinType::Inner => "a JOIN without KEEP or EMIT",
+            JoinType::Left => "a LEFT JOIN without KEEP or EMIT",
+            JoinType::Right => "a RIGHT JOIN without KEEP or EMIT",
+            JoinType::Full => "a FULL JOIN without KEEP or EMIT",
+            JoinType::LeftSemi | JoinType::RightSemi | JoinType::LeftMark | JoinType::RightMark => "a SEMI JOIN",
+            JoinType::LeftAnti | JoinType::RightAnti => "an ANTI JOIN",
+        };
+        let error = StatementError::new(Code::Unsupported, format!("{kind} is not supported yet"));
+        let hint = "A keyed join takes KEEP FIRST, LAST or PRODUCT and EMIT COMPLETE, RUNNING or FINAL behind its ON or USING.";
+        error.at(self.places.join(join)).hint(hint).into()
+    }
+
+    fn scan(&self, node: &logical::TableScan) -> Lowering<Lowered> {
+        let Some(source) = node.source.downcast_ref::<RelationSource>() else {
+            return Err(InternalError::new("a relation of the plan is none of ours").into());
+        };
+        let all = || (0..source.schema.fields().len()).collect();
+        let projection = node.projection.clone().unwrap_or_else(all);
+        let schema = self.columns(&node.projected_schema);
+        let (mode, bounded) = (source.mode, source.bounded);
+        let node = Node::Source(Source { relation: source.relation.clone(), projection, schema, bounded, mode });
+        Ok(Lowered { node, bounded, at_end: false })
+    }
+
+    fn values(&self, node: &logical::Values) -> Lowering<Lowered> {
+        let schema = self.columns(&node.schema);
+        let mut arrays = Vec::with_capacity(schema.fields().len());
+        for (column, field) in schema.fields().iter().enumerate() {
+            let cells = node.values.iter().map(|row| constant(&row[column])).collect::<PlanResult<Vec<_>>>()?;
+            let array = ScalarValue::iter_to_array(cells)?;
+            arrays.push(match array.data_type() == field.data_type() {
+                true => array,
+                false => arrow::compute::cast(&array, field.data_type())?,
+            });
         }
+        let options = RecordBatchOptions::new().with_row_count(Some(node.values.len()));
+        Ok(written(RecordBatch::try_new_with_options(schema, arrays, &options)?))
+    }
+
+    fn empty(&self, node: &logical::EmptyRelation) -> Lowering<Lowered> {
+        let schema = self.columns(&node.schema);
+        let rows = usize::from(node.produce_one_row);
+        if !schema.fields().is_empty() {
+            return Ok(written(RecordBatch::new_empty(schema)));
+        }
+        let options = RecordBatchOptions::new().with_row_count(Some(rows));
+        Ok(written(RecordBatch::try_new_with_options(schema, vec![], &options)?))
+    }
+
+    /// Compiles an expression over the columns of `schema`.
+    pub fn compile(&self, expr: &Expr, schema: &DFSchema) -> PlanResult<expr::Expr> {
+        compile(expr, schema, &self.names)
+    }
+
+    pub fn compile_all(&self, exprs: &[Expr], schema: &DFSchema) -> PlanResult<Vec<expr::Expr>> {
+        exprs.iter().map(|expr| self.compile(expr, schema)).collect()
+    }
+
+    pub fn sort_keys(&self, keys: &[SortExpr], schema: &DFSchema) -> PlanResult<Vec<SortKey>> {
+        let key = |key: &SortExpr| {
+            let options = SortOptions { descending: !key.asc, nulls_first: key.nulls_first };
+            Ok(SortKey { expr: self.compile(&key.expr, schema)?, options })
+        };
+        keys.iter().map(key).collect()
+    }
+
+    /// The Arrow columns of a plan's result, under the names that users know.
+    pub fn columns(&self, schema: &DFSchemaRef) -> SchemaRef {
+        let field = |field: &FieldRef| plain(field).as_ref().clone().with_name(self.names.name(field.name()));
+        Arc::new(Schema::new(schema.fields().iter().map(field).collect::<Vec<_>>()))
     }
 }
 
 impl Lowered {
     /// The same result known, with another node on top.
     pub fn map(self, on_top: impl FnOnce(Node) -> Node) -> Lowered {
-        Lowered { node: on_top(self.node), mode: self.mode, bounded: self.bounded, at_end: self.at_end }
+        Lowered { node: on_top(self.node), bounded: self.bounded, at_end: self.at_end }
+    }
+
+    /// Whether rows are only added.
+    pub fn mode(&self) -> ChangelogMode {
+        changelog::mode(&self.node)
     }
 }
 
 /// What is asked of a leaf: a stateless query has nothing that a clause could govern.
 fn leaf(lowered: Lowered, demand: Demand<'_>) -> Lowering<Lowered> {
     check_unclaimed(demand.clause)?;
-    if asks_final(demand.clause) && lowered.mode == ChangelogMode::Changelog {
+    if asks_final(demand.clause) && lowered.mode() == ChangelogMode::Changelog {
         let error = StatementError::new(Code::EmitMode, "the rows of a table can change, so there is no final one");
         return Err(at_clause(error, demand.clause).hint("Aggregate them, or leave EMIT FINAL out.").into());
     }
@@ -301,28 +388,6 @@ pub(super) fn at_clause(error: StatementError, clause: Option<&Clause>) -> State
 
 pub(super) fn asks_final(clause: Option<&Clause>) -> bool {
     clause.is_some_and(|clause| matches!(clause.emit, Some(EmitMode::Final | EmitMode::OnWindowClose)))
-}
-
-pub(super) fn unsupported(what: &str) -> Failure {
-    StatementError::new(Code::Unsupported, format!("{what} is not supported yet")).into()
-}
-
-fn relational_join(join: &logical::Join) -> Failure {
-    let kind = match join.join_type {
-        JoinType::Inner if join.on.is_empty() && join.filter.is_none() => "a CROSS JOIN",
-        JoinType::Inner => "a JOIN without KEEP or EMIT",
-        JoinType::Left => "a LEFT JOIN without KEEP or EMIT",
-        JoinType::Right => "a RIGHT JOIN without KEEP or EMIT",
-        JoinType::Full => "a FULL JOIN without KEEP or EMIT",
-        JoinType::LeftSemi | JoinType::RightSemi | JoinType::LeftMark | JoinType::RightMark => {
-            "IN or EXISTS with a subquery"
-        }
-        JoinType::LeftAnti | JoinType::RightAnti => "NOT IN or NOT EXISTS with a subquery",
-    };
-    let error = StatementError::new(Code::Unsupported, format!("{kind} is not supported yet"));
-    let hint =
-        "A keyed join takes KEEP FIRST, LAST or PRODUCT and EMIT COMPLETE, RUNNING or FINAL behind its ON or USING.";
-    error.hint(hint).into()
 }
 
 pub(super) fn never_ends(node: &Node) -> StatementError {
@@ -363,44 +428,9 @@ fn limited(input: Node, skip: usize, fetch: Option<usize>) -> Node {
     }
 }
 
-fn scan(node: &logical::TableScan) -> Lowering<Lowered> {
-    let Some(source) = node.source.downcast_ref::<RelationSource>() else { return Err(unsupported("this relation")) };
-    let all = || (0..source.schema.fields().len()).collect();
-    let projection = node.projection.clone().unwrap_or_else(all);
-    let schema = columns(&node.projected_schema);
-    let (mode, bounded) = (source.mode, source.bounded);
-    let node = Node::Source(Source { relation: source.relation.clone(), projection, schema, bounded, mode });
-    Ok(Lowered { node, mode, bounded, at_end: false })
-}
-
-fn values(node: &logical::Values) -> Lowering<Lowered> {
-    let schema = columns(&node.schema);
-    let mut arrays = Vec::with_capacity(schema.fields().len());
-    for (column, field) in schema.fields().iter().enumerate() {
-        let cells = node.values.iter().map(|row| constant(&row[column])).collect::<PlanResult<Vec<_>>>()?;
-        let array = ScalarValue::iter_to_array(cells)?;
-        arrays.push(match array.data_type() == field.data_type() {
-            true => array,
-            false => arrow::compute::cast(&array, field.data_type())?,
-        });
-    }
-    let options = RecordBatchOptions::new().with_row_count(Some(node.values.len()));
-    Ok(written(RecordBatch::try_new_with_options(schema, arrays, &options)?))
-}
-
-fn empty(node: &logical::EmptyRelation) -> Lowering<Lowered> {
-    let schema = columns(&node.schema);
-    let rows = usize::from(node.produce_one_row);
-    if !schema.fields().is_empty() {
-        return Ok(written(RecordBatch::new_empty(schema)));
-    }
-    let options = RecordBatchOptions::new().with_row_count(Some(rows));
-    Ok(written(RecordBatch::try_new_with_options(schema, vec![], &options)?))
-}
-
 fn written(rows: RecordBatch) -> Lowered {
     let node = Node::Values(Values { rows });
-    Lowered { node, mode: ChangelogMode::AppendOnly, bounded: Bounded::Yes, at_end: false }
+    Lowered { node, bounded: Bounded::Yes, at_end: false }
 }
 
 /// The value of an expression without columns.
@@ -444,22 +474,9 @@ fn physical(expr: &Expr, schema: &DFSchema) -> PlanResult<Arc<dyn datafusion_phy
 }
 
 /// Compiles an expression over the columns of `schema`.
-pub(super) fn compile(expr: &Expr, schema: &DFSchema) -> PlanResult<expr::Expr> {
+pub(super) fn compile(expr: &Expr, schema: &DFSchema, names: &Names) -> PlanResult<expr::Expr> {
     let (_, field) = expr.to_field(schema)?;
-    let text = expr.human_display().to_string();
-    Ok(expr::Expr::new(physical(expr, schema)?, plain(&field), text))
-}
-
-pub(super) fn compile_all(exprs: &[Expr], schema: &DFSchema) -> PlanResult<Vec<expr::Expr>> {
-    exprs.iter().map(|expr| compile(expr, schema)).collect()
-}
-
-pub(super) fn sort_keys(keys: &[SortExpr], schema: &DFSchema) -> PlanResult<Vec<SortKey>> {
-    let key = |key: &SortExpr| {
-        let options = SortOptions { descending: !key.asc, nulls_first: key.nulls_first };
-        Ok(SortKey { expr: compile(&key.expr, schema)?, options })
-    };
-    keys.iter().map(key).collect()
+    Ok(expr::Expr::new(physical(expr, schema)?, plain(&field), names.text(expr)))
 }
 
 /// Column `index` of `schema` as an expression.
@@ -472,9 +489,4 @@ pub(super) fn column(schema: &Schema, index: usize) -> expr::Expr {
 /// and what DataFusion notes about them is not needed to compute.
 fn plain(field: &arrow::datatypes::FieldRef) -> arrow::datatypes::FieldRef {
     Arc::new(arrow::datatypes::Field::new(field.name(), field.data_type().clone(), true))
-}
-
-/// The Arrow columns of a plan's result.
-pub(super) fn columns(schema: &DFSchemaRef) -> SchemaRef {
-    Arc::new(Schema::new(schema.fields().iter().map(plain).collect::<Vec<_>>()))
 }

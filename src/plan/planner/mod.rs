@@ -1,25 +1,32 @@
 //! The hand-over: DataFusion settles names, types, coercions and subqueries; the result becomes [`crate::plan::Node`].
 //!
-//! 1. [`clauses`] readies the syntax tree: what DataFusion cannot plan is carried by aliases and marker functions.
+//! 1. [`clauses`] readies the syntax tree: what DataFusion cannot plan is carried by aliases and marker functions,
+//!    what is not built yet is refused ([`refusals`]), and columns get their names ([`columns`]).
 //! 2. [`bind`] has DataFusion resolve it, with [`provider`] answering its questions.
 //! 3. [`keyed`] makes keyed joins of the join chains that have a clause, before any filter could be pushed below them.
 //! 4. DataFusion's analyzer settles types; [`casts`] refuses what it cast silently.
 //! 5. A chosen list of its rewrites runs.
-//! 6. [`lower`] makes nodes of the result.
+//! 6. [`collect`] takes the markers of `COLLECT` out.
+//! 7. [`lower`] makes nodes of the result; [`names`] says how users see expressions, [`places`] where they stand.
 //!
 //! With `expr.rs` this folder is the only place that names DataFusion's planning types.
 
 mod aggregate;
 mod casts;
 mod clauses;
+mod collect;
+mod columns;
 mod diagnose;
 mod extension;
 mod functions;
 mod insert;
 mod keyed;
 mod lower;
+mod names;
 mod parameters;
+mod places;
 mod provider;
+mod refusals;
 mod size;
 mod unnest;
 
@@ -36,9 +43,11 @@ use datafusion_sql::planner::{PlannerContext, SqlToRel};
 use sqlparser::ast;
 
 use crate::catalog::Catalog;
-use crate::error::{Code, Result, StatementError};
+use crate::error::{Code, Error, Result, StatementError};
 use crate::plan::{Context, Plan};
 use crate::sql;
+
+use columns::Naming;
 
 pub(super) use insert::plan_insert;
 
@@ -63,16 +72,32 @@ pub(super) fn register_builtin_functions(catalog: &mut Catalog) {
 
 /// Plans a query.
 pub(super) fn plan_query(query: &sql::Query, context: &Context<'_>) -> Result<Plan> {
-    stacker::grow(STACK_BYTES, || {
+    planned(query, context, |naming| finish(bind(query, context, naming)?, query, context))
+}
+
+/// Runs the planning of a query on a stack of its own; an error has a place in the query at least.
+fn planned(query: &sql::Query, context: &Context<'_>, plan: impl Fn(Naming) -> Result<Plan>) -> Result<Plan> {
+    let places = places::Places { query, catalog: context.catalog };
+    let planned = stacker::grow(STACK_BYTES, || {
         size::check(query, context.catalog)?;
-        let plan = bind(query, context)?;
-        finish(plan, query, context)
+        plan(Naming::Plain).or_else(|error| {
+            if !matches!(error.code(), Code::Duplicate | Code::Ambiguous) {
+                return Err(error);
+            }
+            // If it fails that way too, the first error is about what was written.
+            plan(Naming::Apart).map_err(|_| error)
+        })
+    });
+    planned.map_err(|error| match error {
+        Error::Statement(error) => places.placed(*error).into(),
+        other => other,
     })
 }
 
 /// From DataFusion's bound plan to ours.
 fn finish(plan: LogicalPlan, query: &sql::Query, context: &Context<'_>) -> Result<Plan> {
-    let settled = || -> PlanResult<LogicalPlan> { unnest::place(keyed::place(plan)?) };
+    let places = places::Places { query, catalog: context.catalog };
+    let settled = || -> PlanResult<LogicalPlan> { unnest::place(keyed::place(plan)?, &places) };
     let names = || functions::names(context.catalog);
     let failed = |error| diagnose::diagnose(&error, &query.text, &names());
     let plan = settled().map_err(failed)?;
@@ -80,8 +105,8 @@ fn finish(plan: LogicalPlan, query: &sql::Query, context: &Context<'_>) -> Resul
     let asked_for = casts::casts(&plan).map_err(failed)?;
     let plan = analyze(plan).map_err(failed)?;
     casts::check(&plan, &asked_for, &query.text)?;
-    let plan = optimize(plan).map_err(failed)?;
-    lower::lower(&plan, &query.text, context).map_err(|error| match error {
+    let plan = optimize(plan).and_then(collect::place).map_err(failed)?;
+    lower::lower(&plan, query, context).map_err(|error| match error {
         lower::Failure::Ours(error) => error,
         lower::Failure::Plan(error) => failed(error),
     })
@@ -90,9 +115,9 @@ fn finish(plan: LogicalPlan, query: &sql::Query, context: &Context<'_>) -> Resul
 /// Has DataFusion resolve a query, and marks its outermost clause.
 ///
 /// This is the only place that names `SqlToRel`: it is generic, and costs seconds of compilation wherever it is.
-fn bind(query: &sql::Query, context: &Context<'_>) -> Result<LogicalPlan> {
-    let (ast, clause) = clauses::ready(query)?;
-    let provider = provider::Provider::new(context, &OPTIONS, &query.clauses);
+fn bind(query: &sql::Query, context: &Context<'_>, naming: Naming) -> Result<LogicalPlan> {
+    let (ast, clause) = clauses::ready(query, naming)?;
+    let provider = provider::Provider::new(context, &OPTIONS, query, naming);
     let planner = SqlToRel::new(&provider);
     let plan = planner
         .sql_statement_to_plan(ast::Statement::Query(Box::new(ast)))
@@ -110,7 +135,7 @@ fn with_planner<T>(
     run: impl FnOnce(&SqlToRel<'_, provider::Provider<'_>>) -> PlanResult<T>,
 ) -> Result<T> {
     stacker::grow(STACK_BYTES, || {
-        let provider = provider::Provider::new(context, &OPTIONS, &[]);
+        let provider = provider::Provider::of_expressions(context, &OPTIONS, text);
         run(&SqlToRel::new(&provider))
             .map_err(|error| diagnose::diagnose(&error, text, &functions::names(context.catalog)))
     })
@@ -124,6 +149,7 @@ pub(super) fn plan_predicate(
     context: &Context<'_>,
 ) -> Result<crate::expr::Expr> {
     let text: Arc<str> = relation.place.text().into();
+    refusals::check(predicate, &text)?;
     let schema = DFSchema::try_from_qualified_schema(relation.value.as_str(), schema);
     let schema = schema.map_err(|error| diagnose::diagnose(&error, &text, &[]))?;
     let expr = with_planner(context, &text, |planner| {
@@ -141,8 +167,12 @@ pub(super) fn plan_predicate(
     let plan = analyze(plan).map_err(failed)?;
     casts::check(&plan, &asked_for, &text)?;
     match &plan {
-        LogicalPlan::Filter(filter) => lower::compile(&filter.predicate, filter.input.schema()).map_err(failed),
-        _ => Err(StatementError::new(Code::InvalidArgument, "the condition is not understood").into()),
+        LogicalPlan::Filter(filter) => {
+            lower::compile(&filter.predicate, filter.input.schema(), &names::Names::default()).map_err(failed)
+        }
+        _ => Err(StatementError::new(Code::InvalidArgument, "the condition is not understood")
+            .at(relation.place.clone())
+            .into()),
     }
 }
 

@@ -7,7 +7,7 @@ use datafusion_common::metadata::ScalarAndMetadata;
 use datafusion_common::{ParamValues, ScalarValue};
 use datafusion_expr::logical_plan::LogicalPlan;
 
-use super::diagnose::{diagnose, only_place};
+use super::diagnose::{diagnose, first_place};
 use crate::error::{Code, Result, StatementError};
 use crate::plan::Parameters;
 use crate::types::Value;
@@ -30,7 +30,7 @@ pub(super) fn fill(plan: LogicalPlan, parameters: &Parameters, text: &Arc<str>) 
         let Some(value) = value else {
             let error = StatementError::new(Code::Parameter, format!("no value is given for {name}"));
             let error = error.hint("Pass it with query_with or execute_with.");
-            return Err(only_place(&name, text).map_or(error.clone(), |place| error.at(place)).into());
+            return Err(first_place(&name, text).map_or(error.clone(), |place| error.at(place)).into());
         };
         values.insert(bare.to_string(), ScalarAndMetadata::new(scalar(value), None));
     }

@@ -15,15 +15,16 @@ use datafusion_expr::{AggregateUDF, HigherOrderUDF, ScalarUDF, TableSource, Wind
 use sqlparser::ast::{self, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, TableFactor};
 
 use super::clauses::{clause_index, without_alias};
+use super::columns::Naming;
 use super::diagnose::smuggle;
 use super::extension::{Machine, Marked, extension};
-use super::functions::{self, CLOSE_REASON, COLLECT_MARKER};
+use super::functions::{self, CLOSE_REASON, COLLECT_MARKER, SAME};
 use crate::catalog::Relation;
-use crate::error::{Code, StatementError, did_you_mean};
+use crate::error::{Code, Place, StatementError, did_you_mean};
 use crate::operators::logic::LogicRef;
 use crate::plan::node::{Bounded, ChangelogMode};
 use crate::plan::{Context, DEAD_LETTERS_PREFIX};
-use crate::sql::{Clause, TABLE_ARGUMENT};
+use crate::sql::{self, Clause, Name, TABLE_ARGUMENT};
 
 /// A relation as DataFusion sees it; the plan's leaves carry it to [`super::lower`].
 pub(super) struct RelationSource {
@@ -62,17 +63,37 @@ impl TableSource for Inlined {
 pub(super) struct Provider<'a> {
     context: &'a Context<'a>,
     options: &'a ConfigOptions,
+    text: &'a Arc<str>,
+    naming: Naming,
     expression_planners: Vec<Arc<dyn ExprPlanner>>,
     relation_planners: Vec<Arc<dyn RelationPlanner>>,
 }
 
 impl<'a> Provider<'a> {
-    /// For a query with those `KEEP` and `EMIT` clauses.
-    pub fn new(context: &'a Context<'a>, options: &'a ConfigOptions, clauses: &[Clause]) -> Self {
-        let ours = Relations { clauses: clauses.into(), logics: context.catalog.logics.clone() };
+    /// For a query.
+    pub fn new(context: &'a Context<'a>, options: &'a ConfigOptions, query: &'a sql::Query, naming: Naming) -> Self {
+        Provider::with_clauses(context, options, &query.text, &query.clauses, naming)
+    }
+
+    /// For expressions that stand alone in a text.
+    pub fn of_expressions(context: &'a Context<'a>, options: &'a ConfigOptions, text: &'a Arc<str>) -> Self {
+        Provider::with_clauses(context, options, text, &[], Naming::Plain)
+    }
+
+    fn with_clauses(
+        context: &'a Context<'a>,
+        options: &'a ConfigOptions,
+        text: &'a Arc<str>,
+        clauses: &[Clause],
+        naming: Naming,
+    ) -> Self {
+        let logics = context.catalog.logics.clone();
+        let ours = Relations { clauses: clauses.into(), logics, text: text.clone() };
         Provider {
             context,
             options,
+            text,
+            naming,
             expression_planners: functions::expression_planners(),
             relation_planners: vec![Arc::new(ours)],
         }
@@ -97,7 +118,7 @@ impl<'a> Provider<'a> {
                 Ok(source(name, &derived.schema, self.bounded(name, derived.bounded), derived.mode))
             }
             Some(Relation::View(view)) => {
-                let plan = super::bind(&view.query, self.context).map_err(smuggle)?;
+                let plan = super::bind(&view.query, self.context, self.naming).map_err(smuggle)?;
                 Ok(Arc::new(Inlined { plan: super::rename(plan, &view.columns)? }))
             }
             None => Err(self.not_found(name)),
@@ -154,7 +175,8 @@ impl ContextProvider for Provider<'_> {
 
     fn get_function_meta(&self, name: &str) -> Option<Arc<ScalarUDF>> {
         match name {
-            COLLECT_MARKER => Some(functions::collect_marker()),
+            COLLECT_MARKER => Some(functions::collect_marker(self.text)),
+            SAME => Some(functions::same()),
             _ => self.context.catalog.scalars.get(name).cloned(),
         }
     }
@@ -207,6 +229,7 @@ impl ContextProvider for Provider<'_> {
 struct Relations {
     clauses: Arc<[Clause]>,
     logics: HashMap<String, LogicRef>,
+    text: Arc<str>,
 }
 
 impl std::fmt::Debug for Relations {
@@ -229,19 +252,21 @@ impl RelationPlanner for Relations {
         let Some((name, args, alias)) = called_relation(&relation) else {
             return Ok(RelationPlanning::Original(Box::new(relation)));
         };
+        let place = sql::place_of(&self.text, name.span);
         let called = context.normalize_ident(name);
         match self.logics.get(&called) {
-            Some(logic) => self.plan_logic(&called, logic, &args, alias, context),
-            None if called == "errors" => plan_errors(&args, alias, context),
-            None => Err(self.unknown(&called)),
+            Some(logic) => self.plan_logic(&Name { value: called, place }, logic, &args, alias, context),
+            None if called == "errors" => plan_errors(place, &args, alias, context),
+            None => Err(self.unknown(&Name { value: called, place })),
         }
     }
 }
 
 impl Relations {
-    fn unknown(&self, name: &str) -> DataFusionError {
-        let error = StatementError::new(Code::UnknownFunction, format!("table function \"{name}\" not found"));
-        match did_you_mean(name, self.logics.keys().map(String::as_str).chain(["errors"])) {
+    fn unknown(&self, name: &Name) -> DataFusionError {
+        let message = format!("table function \"{}\" not found", name.value);
+        let error = StatementError::new(Code::UnknownFunction, message).at(name.place.clone());
+        match did_you_mean(&name.value, self.logics.keys().map(String::as_str).chain(["errors"])) {
             Some(hint) => smuggle(error.hint(hint)),
             None => smuggle(error.hint("A table function is a logic that the host program has registered.")),
         }
@@ -249,7 +274,7 @@ impl Relations {
 
     fn plan_logic(
         &self,
-        name: &str,
+        name: &Name,
         factory: &LogicRef,
         args: &[FunctionArg],
         alias: Option<ast::TableAlias>,
@@ -265,8 +290,9 @@ impl Relations {
         let columns = Arc::new(input.schema().as_arrow().clone());
         let output = factory.output_schema(&columns).map_err(smuggle)?;
         let output = Arc::new(DFSchema::try_from(output)?);
-        let machine = Machine { input, name: name.into(), keys, factory: factory.clone(), output };
-        let plan = LogicalPlanBuilder::from(extension(machine)).alias(name)?.build()?;
+        let (called, place) = (name.value.as_str(), name.place.clone());
+        let machine = Machine { input, name: called.into(), keys, factory: factory.clone(), output, place };
+        let plan = LogicalPlanBuilder::from(extension(machine)).alias(called)?.build()?;
         Ok(planned(plan, alias))
     }
 }
@@ -291,13 +317,16 @@ fn planned(plan: LogicalPlan, alias: Option<ast::TableAlias>) -> RelationPlannin
     RelationPlanning::Planned(Box::new(PlannedRelation::new(plan, alias)))
 }
 
-fn bad_logic_argument(name: &str) -> DataFusionError {
-    let error = StatementError::new(Code::InvalidArgument, format!("\"{name}\" takes one table"));
-    smuggle(error.hint(format!("Write FROM {name}(TABLE t PARTITION BY k); rows come in order of arrival.")))
+fn bad_logic_argument(name: &Name) -> DataFusionError {
+    let called = &name.value;
+    let error = StatementError::new(Code::InvalidArgument, format!("\"{called}\" takes one table"));
+    let error = error.at(name.place.clone());
+    smuggle(error.hint(format!("Write FROM {called}(TABLE t PARTITION BY k); rows come in order of arrival.")))
 }
 
 /// `ERRORS(stream)`: the rows of a stream that could not be read.
 fn plan_errors(
+    place: Place,
     args: &[FunctionArg],
     alias: Option<ast::TableAlias>,
     context: &mut dyn RelationPlannerContext,
@@ -305,7 +334,7 @@ fn plan_errors(
     let name = match args {
         [FunctionArg::Unnamed(FunctionArgExpr::Expr(ast::Expr::Identifier(name)))] => name.clone(),
         _ => {
-            let error = StatementError::new(Code::InvalidArgument, "ERRORS takes the name of a stream");
+            let error = StatementError::new(Code::InvalidArgument, "ERRORS takes the name of a stream").at(place);
             return Err(smuggle(error.hint("Write FROM ERRORS(my_stream).")));
         }
     };

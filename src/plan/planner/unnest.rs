@@ -4,15 +4,20 @@
 use std::sync::Arc;
 
 use datafusion_common::tree_node::{Transformed, TreeNode};
-use datafusion_common::{Column, JoinType, Result as PlanResult, UnnestOptions, not_impl_err};
+use datafusion_common::{Column, DataFusionError, JoinType, Result as PlanResult, UnnestOptions};
 use datafusion_expr::expr::Alias;
 use datafusion_expr::logical_plan::{Join, LogicalPlan, LogicalPlanBuilder, Projection, Unnest};
 use datafusion_expr::{Expr, ident};
 
+use super::diagnose::smuggle;
+use super::names::UNNESTED;
+use super::places::Places;
+use crate::error::{Code, StatementError};
+
 /// Replaces every join with an `UNNEST` of the left side's columns.
-pub(super) fn place(plan: LogicalPlan) -> PlanResult<LogicalPlan> {
+pub(super) fn place(plan: LogicalPlan, places: &Places<'_>) -> PlanResult<LogicalPlan> {
     let placed = plan.transform_up_with_subqueries(|plan| match &plan {
-        LogicalPlan::Join(join) => match lateral(join)? {
+        LogicalPlan::Join(join) => match lateral(join, places)? {
             Some(unnested) => Ok(Transformed::yes(unnested)),
             None => Ok(Transformed::no(plan)),
         },
@@ -21,7 +26,7 @@ pub(super) fn place(plan: LogicalPlan) -> PlanResult<LogicalPlan> {
     Ok(placed.data)
 }
 
-fn lateral(join: &Join) -> PlanResult<Option<LogicalPlan>> {
+fn lateral(join: &Join, places: &Places<'_>) -> PlanResult<Option<LogicalPlan>> {
     let mut right = join.right.as_ref();
     let mut names: Vec<Vec<Expr>> = vec![];
     loop {
@@ -32,36 +37,41 @@ fn lateral(join: &Join) -> PlanResult<Option<LogicalPlan>> {
                 names.push(projection.expr.clone());
                 right = &projection.input;
             }
-            LogicalPlan::Unnest(unnest) => return replace(join, unnest).map(Some),
+            LogicalPlan::Unnest(unnest) => return replace(join, unnest, places).map(Some),
             _ => return Ok(None),
         }
     }
 }
 
-fn replace(join: &Join, unnest: &Unnest) -> PlanResult<LogicalPlan> {
+fn unsupported(what: &str, places: &Places<'_>) -> DataFusionError {
+    let error = StatementError::new(Code::Unsupported, format!("{what} is not supported yet"));
+    smuggle(error.at(places.unnest()).hint("Write FROM t CROSS JOIN UNNEST(t.list) AS u (element)."))
+}
+
+fn replace(join: &Join, unnest: &Unnest, places: &Places<'_>) -> PlanResult<LogicalPlan> {
     let LogicalPlan::Projection(lists) = unnest.input.as_ref() else {
-        return not_impl_err!("this UNNEST");
+        return Err(unsupported("this UNNEST", places));
     };
     if !matches!(join.join_type, JoinType::Inner | JoinType::Left) {
-        return not_impl_err!("UNNEST on this side of an outer join");
+        return Err(unsupported("UNNEST on this side of an outer join", places));
     }
     let left = join.left.as_ref().clone();
     let kept = left.schema().fields().len();
     let mut exprs: Vec<Expr> = left.schema().columns().into_iter().map(Expr::Column).collect();
     let mut names = Vec::new();
     for (index, list) in lists.expr.iter().enumerate() {
-        let name = format!("__unnest_{index}");
+        let name = format!("{UNNESTED}{index}");
         exprs.push(strip(list.clone())?.alias(name.clone()));
         names.push(Column::from_name(name));
     }
     let input = LogicalPlanBuilder::from(left).project(exprs)?.build()?;
     let options = UnnestOptions::new().with_preserve_nulls(join.join_type == JoinType::Left);
     let unnested = LogicalPlanBuilder::from(input).unnest_columns_with_options(names, options)?.build()?;
-    rename(join, unnested, kept)
+    rename(join, unnested, kept, places)
 }
 
 /// Gives the elements the names by which the rest of the query knows them.
-fn rename(join: &Join, unnested: LogicalPlan, kept: usize) -> PlanResult<LogicalPlan> {
+fn rename(join: &Join, unnested: LogicalPlan, kept: usize, places: &Places<'_>) -> PlanResult<LogicalPlan> {
     let known = join.right.schema();
     let mut exprs: Vec<Expr> = Vec::new();
     for (index, (qualifier, field)) in unnested.schema().iter().enumerate() {
@@ -72,7 +82,7 @@ fn rename(join: &Join, unnested: LogicalPlan, kept: usize) -> PlanResult<Logical
                 let (qualifier, known) = known.qualified_field(nth);
                 Expr::Alias(Alias::new(ident(field.name()), qualifier.cloned(), known.name().clone()))
             }
-            Some(_) => return not_impl_err!("this UNNEST"),
+            Some(_) => return Err(unsupported("this UNNEST", places)),
         });
     }
     let projected = LogicalPlan::Projection(Projection::try_new(exprs, Arc::new(unnested))?);
@@ -81,7 +91,7 @@ fn rename(join: &Join, unnested: LogicalPlan, kept: usize) -> PlanResult<Logical
             LogicalPlanBuilder::from(projected).filter(filter.clone())?.build()
         }
         Some(Expr::Literal(..)) | None => Ok(projected),
-        Some(_) => not_impl_err!("a LEFT JOIN with UNNEST under a condition"),
+        Some(_) => Err(unsupported("a LEFT JOIN with UNNEST under a condition", places)),
     }
 }
 

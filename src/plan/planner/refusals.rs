@@ -1,0 +1,194 @@
+//! What is SQL and not built yet, found in the syntax tree: there every part still has its place.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use sqlparser::ast::{self, Expr, FunctionArguments, GroupByExpr, JoinOperator, SetExpr, SetOperator, Spanned};
+use sqlparser::ast::{TableFactor, Visit, Visitor};
+use sqlparser::tokenizer::Span;
+
+use super::functions::{CLOSE_REASON, COLLECT_MARKER, SAME};
+use super::places::{back_over, first_line, over_closing, word_before};
+use crate::error::{Code, Error, Place, Result, StatementError};
+use crate::sql::{self, TABLE_ARGUMENT};
+
+const WINDOWS: [&str; 4] = ["tumble", "hop", "cumulate", "session"];
+const JOIN_HINT: &str = "Join the two relations on the key, with KEEP and EMIT behind the ON or USING.";
+const VALUE_HINT: &str = "Compute it in a query of its own, and give its value as a parameter.";
+const OVER_HINT: &str = "GROUP BY … EMIT RUNNING gives the aggregates of a key after every row.";
+
+/// An error for the first part of `tree` that is not built yet.
+pub(super) fn check<T: Visit>(tree: &T, text: &Arc<str>) -> Result<()> {
+    match tree.visit(&mut Refusals { text, given: vec![] }) {
+        ControlFlow::Continue(()) => Ok(()),
+        ControlFlow::Break(error) => Err(error),
+    }
+}
+
+/// Whether a grouping key is a call of `COLLECT`.
+pub(super) fn is_collect(key: &Expr) -> bool {
+    matches!(key, Expr::Function(call) if call.name.to_string().eq_ignore_ascii_case("collect"))
+}
+
+struct Refusals<'a> {
+    text: &'a Arc<str>,
+    /// The queries that are given to table functions.
+    given: Vec<Span>,
+}
+
+impl Visitor for Refusals<'_> {
+    type Break = Error;
+
+    fn pre_visit_query(&mut self, query: &ast::Query) -> ControlFlow<Error> {
+        self.set_operation(&query.body)
+    }
+
+    fn pre_visit_table_factor(&mut self, relation: &TableFactor) -> ControlFlow<Error> {
+        match relation {
+            TableFactor::Table { name, args: Some(_), .. } if is_window(name) => self.window(name),
+            TableFactor::TableFunction { expr: Expr::Function(call), .. } if is_window(&call.name) => {
+                self.window(&call.name)
+            }
+            // The parser's relations are not ours to enumerate.
+            _ => ControlFlow::Continue(()),
+        }
+    }
+
+    fn pre_visit_select(&mut self, select: &ast::Select) -> ControlFlow<Error> {
+        let mut joins = select.from.iter().flat_map(|from| &from.joins);
+        if let Some(join) = joins.find(|join| matches!(join.join_operator, JoinOperator::AsOf { .. })) {
+            return self.refuse("an ASOF JOIN", sql::place_of(self.text, join.span()), None);
+        }
+        if let GroupByExpr::Expressions(keys, _) = &select.group_by {
+            for key in keys {
+                if let Expr::Function(call) = key
+                    && is_window(&call.name)
+                {
+                    self.window(&call.name)?;
+                }
+            }
+        }
+        self.close_reason(select)
+    }
+
+    fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<Error> {
+        match expr {
+            Expr::Function(call) if call.name.to_string() == TABLE_ARGUMENT => {
+                self.given.extend(subquery_given(call));
+                ControlFlow::Continue(())
+            }
+            Expr::Function(call) if [COLLECT_MARKER, SAME].contains(&call.name.to_string().to_lowercase().as_str()) => {
+                let message = format!("function \"{}\" not found", call.name);
+                let error = StatementError::new(Code::UnknownFunction, message);
+                ControlFlow::Break(error.at(sql::place_of(self.text, call.name.span())).into())
+            }
+            Expr::Function(call) if call.over.is_some() => {
+                let place = first_line(self.text, sql::place_of(self.text, call.span()).bytes());
+                self.refuse("OVER", self.with_over(place), Some(OVER_HINT))
+            }
+            Expr::Function(ast::Function { args: FunctionArguments::Subquery(query), .. }) => {
+                self.refuse("an array of a subquery", self.subquery(query, &["ARRAY"]), Some(VALUE_HINT))
+            }
+            Expr::InSubquery { subquery, negated: false, .. } => {
+                self.refuse("IN with a subquery", self.subquery(subquery, &["IN"]), Some(JOIN_HINT))
+            }
+            Expr::InSubquery { subquery, negated: true, .. } => {
+                self.refuse("NOT IN with a subquery", self.subquery(subquery, &["IN", "NOT"]), Some(JOIN_HINT))
+            }
+            Expr::Exists { subquery, negated: false } => {
+                self.refuse("EXISTS with a subquery", self.subquery(subquery, &["EXISTS"]), Some(JOIN_HINT))
+            }
+            Expr::Exists { subquery, negated: true } => {
+                self.refuse("NOT EXISTS with a subquery", self.subquery(subquery, &["EXISTS", "NOT"]), Some(JOIN_HINT))
+            }
+            Expr::Subquery(query) if !self.given.contains(&query.span()) => {
+                self.refuse("a subquery as a value", self.subquery(query, &["ANY", "SOME", "ALL"]), Some(VALUE_HINT))
+            }
+            // The parser's expressions are not ours to enumerate.
+            _ => ControlFlow::Continue(()),
+        }
+    }
+}
+
+impl Refusals<'_> {
+    fn refuse(&self, what: &str, place: Place, hint: Option<&str>) -> ControlFlow<Error> {
+        let error = StatementError::new(Code::Unsupported, format!("{what} is not supported yet")).at(place);
+        ControlFlow::Break(match hint {
+            Some(hint) => error.hint(hint).into(),
+            None => error.into(),
+        })
+    }
+
+    fn window(&self, name: &ast::ObjectName) -> ControlFlow<Error> {
+        let error = StatementError::new(Code::Unsupported, "event-time windows are not supported yet");
+        let error = error.at(sql::place_of(self.text, name.span()));
+        ControlFlow::Break(error.hint("COLLECT(…) windows by count and by silence.").into())
+    }
+
+    fn set_operation(&self, body: &SetExpr) -> ControlFlow<Error> {
+        let SetExpr::SetOperation { op, left, right, .. } = body else { return ControlFlow::Continue(()) };
+        self.set_operation(left)?;
+        let word = match op {
+            SetOperator::Union => return self.set_operation(right),
+            SetOperator::Intersect => "INTERSECT",
+            SetOperator::Except | SetOperator::Minus => "EXCEPT",
+        };
+        let right = sql::place_of(self.text, right.span()).bytes();
+        let found = word_before(self.text, right.start, &word.to_lowercase()).unwrap_or(right);
+        self.refuse(word, Place::new(self.text.clone(), found), Some(JOIN_HINT))
+    }
+
+    /// From the words before a subquery to the end of its first line.
+    fn subquery(&self, query: &ast::Query, words: &[&str]) -> Place {
+        let bytes = sql::place_of(self.text, query.span()).bytes();
+        let start = back_over(self.text, bytes.start, words);
+        let end = over_closing(self.text, bytes.clone(), &(start..bytes.start));
+        first_line(self.text, start..end)
+    }
+
+    /// The parser keeps no place of `OVER (…)`; the word follows the call.
+    fn with_over(&self, call: Place) -> Place {
+        let bytes = call.bytes();
+        let rest = self.text.get(bytes.end..).unwrap_or_default().to_ascii_lowercase();
+        let end = rest.lines().next().and_then(|line| line.find("over")).map_or(0, |at| at + "over".len());
+        Place::new(self.text.clone(), bytes.start..bytes.end + end)
+    }
+
+    /// `close_reason()` in a `SELECT` without `COLLECT`, or of only some rows.
+    fn close_reason(&self, select: &ast::Select) -> ControlFlow<Error> {
+        let collects = matches!(&select.group_by, GroupByExpr::Expressions(keys, _) if keys.iter().any(is_collect));
+        let find = |expr: &Expr| match expr {
+            Expr::Function(call) if call.name.to_string().eq_ignore_ascii_case(CLOSE_REASON) => {
+                self.misused_close_reason(call, collects)
+            }
+            // Only the calls of one function are looked for.
+            _ => ControlFlow::Continue(()),
+        };
+        ast::visit_expressions(&select.projection, find)?;
+        ast::visit_expressions(&select.having, find)
+    }
+
+    fn misused_close_reason(&self, call: &ast::Function, collects: bool) -> ControlFlow<Error> {
+        let error = match (collects, &call.filter) {
+            (true, None) => return ControlFlow::Continue(()),
+            (true, Some(_)) => StatementError::new(Code::InvalidArgument, "close_reason() takes no FILTER")
+                .hint("A window closes for one reason, whatever its rows are."),
+            (false, _) => StatementError::new(Code::InvalidArgument, "close_reason() needs a COLLECT")
+                .hint("Add COLLECT(…) to the GROUP BY."),
+        };
+        ControlFlow::Break(error.at(sql::place_of(self.text, call.name.span())).into())
+    }
+}
+
+fn is_window(name: &ast::ObjectName) -> bool {
+    WINDOWS.contains(&name.to_string().to_lowercase().as_str())
+}
+
+/// The query in `TABLE (SELECT …) PARTITION BY k`.
+fn subquery_given(call: &ast::Function) -> Option<Span> {
+    let FunctionArguments::List(list) = &call.args else { return None };
+    match list.args.as_slice() {
+        [ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Expr(Expr::Subquery(query)))] => Some(query.span()),
+        _ => None,
+    }
+}
