@@ -29,7 +29,7 @@ pub(super) struct Core {
     pub(super) graph: Graph,
     pub(super) settings: Settings,
     pub(super) clock: ClockMode,
-    machine_clock: Arc<dyn Clock>,
+    pub(super) machine_clock: Arc<dyn Clock>,
     pub(super) cursors: BTreeMap<String, PipelineId>,
     pub(super) views: BTreeMap<String, ViewInfo>,
     /// The streams that were declared with a watermark.

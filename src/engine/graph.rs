@@ -14,6 +14,7 @@ use crate::io;
 use crate::operators::upsert::Upsert;
 use crate::operators::{Event, Output, Port, deliver};
 use crate::recovery::PipelineId;
+use crate::runtime::clock::Clock;
 use crate::runtime::{Inline, bases, diamonds, single_rows};
 use crate::types::{Batch, Timestamp};
 
@@ -221,6 +222,11 @@ impl Graph {
     /// Stops a pipeline with an error, and those that read from it.
     pub(super) fn stop(&mut self, id: PipelineId, error: Error) {
         self.poison(id, error);
+    }
+
+    /// Measures from now on how long each operator takes, or no longer.
+    pub(super) fn measure(&mut self, stopwatch: Option<Arc<dyn Clock>>) {
+        self.driver.measure(stopwatch);
     }
 
     /// Writes what continuous queries have put into sinks.

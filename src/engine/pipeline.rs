@@ -8,7 +8,7 @@ use arrow::datatypes::SchemaRef;
 
 use crate::error::{Error, LimitError, Result};
 use crate::io;
-use crate::plan::{ChangelogMode, Plan};
+use crate::plan::{ChangelogMode, NodeMetrics, Plan};
 use crate::recovery::{FeedPosition, PipelineSnapshot};
 use crate::runtime::{Dataflow, Inline, single_rows};
 use crate::types::{Batch, Epoch, RowKind, RowKinds, Timestamp};
@@ -186,7 +186,9 @@ impl Pipeline {
                 *next_feed += 1;
                 continue;
             }
-            let Some(batch) = feed.next()? else {
+            // What reads for several inputs counts as the first one's.
+            let first = feed.targets.first().map_or(0, |target| target.input);
+            let Some(batch) = driver.timed(dataflow, first, || feed.next())? else {
                 *next_feed += 1;
                 if !feed.ends {
                     continue;
@@ -207,6 +209,18 @@ impl Pipeline {
             return Ok(Reading::Read { rows: batch.num_rows(), emitted });
         }
         Ok(Reading::Nothing)
+    }
+
+    /// What each node of its plan has done.
+    pub(super) fn metrics(&self) -> Vec<NodeMetrics> {
+        let mut metrics = self.dataflow.metrics();
+        for feed in &self.feeds {
+            let Some(counts) = feed.counts() else { continue };
+            for node in feed.targets.iter().filter_map(|target| self.dataflow.input_node(target.input)) {
+                metrics[node].skipped = counts.skipped + counts.dead_lettered;
+            }
+        }
+        metrics
     }
 
     /// How much of the files it reads has been read, from 0 to 1; each counts the same.

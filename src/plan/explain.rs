@@ -55,11 +55,14 @@ fn state_note(node: &Node) -> Option<String> {
 
 fn metrics_note(metrics: NodeMetrics) -> String {
     let mut note = format!("rows in {}, out {}", metrics.rows_in, metrics.rows_out);
+    if metrics.skipped > 0 {
+        let _ = write!(note, ", skipped {}", metrics.skipped);
+    }
     if metrics.state.rows > 0 || metrics.state.bytes > 0 {
         let _ = write!(note, ", state {} rows in {} bytes", metrics.state.rows, metrics.state.bytes);
     }
-    if let Some(nanos) = metrics.nanos {
-        let _ = write!(note, ", {:.3} ms", nanos as f64 / 1e6);
+    if let Some(time) = metrics.time {
+        let _ = write!(note, ", {:.3} ms", time.as_secs_f64() * 1e3);
     }
     note
 }

@@ -10,6 +10,7 @@ mod rules;
 use std::collections::{BTreeSet, HashMap};
 use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow::datatypes::SchemaRef;
 use sqlparser::ast;
@@ -64,10 +65,21 @@ pub struct NodeMetrics {
     pub rows_in: u64,
     /// Rows that went out.
     pub rows_out: u64,
-    /// What is kept.
+    /// Rows of a file that could not be read and were left out.
+    pub skipped: u64,
+    /// What is kept, or was before the input ended.
     pub state: StateSize,
-    /// Time spent, in nanoseconds, if it was measured.
-    pub nanos: Option<u64>,
+    /// Time spent, if it was measured.
+    pub time: Option<Duration>,
+}
+
+impl NodeMetrics {
+    /// Adds a time that was measured.
+    pub fn took(&mut self, time: Option<Duration>) {
+        if let Some(time) = time {
+            *self.time.get_or_insert_default() += time;
+        }
+    }
 }
 
 /// What the name of the relation of a stream's bad rows begins with, in [`node::Source::relation`].

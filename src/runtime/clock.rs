@@ -2,8 +2,8 @@
 //!
 //! The engine reads no clock of its own accord: a host that drives it calls [`Clock::now`] through `tick`, a push or a poll.
 
-use std::sync::Mutex;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::sync::{LazyLock, Mutex};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::types::{Interval, Timestamp};
 
@@ -11,6 +11,19 @@ use crate::types::{Interval, Timestamp};
 pub trait Clock: Send + Sync {
     /// The time now.
     fn now(&self) -> Timestamp;
+
+    /// The time since some fixed moment, to measure how long something takes.
+    fn elapsed(&self) -> Duration {
+        Duration::from_nanos(u64::try_from(self.now().nanos()).unwrap_or(0))
+    }
+}
+
+/// Does some work, and tells how long it took if there is a clock to measure it by.
+pub(crate) fn timed<T>(clock: Option<&dyn Clock>, work: impl FnOnce() -> T) -> (T, Option<Duration>) {
+    let Some(clock) = clock else { return (work(), None) };
+    let began = clock.elapsed();
+    let done = work();
+    (done, Some(clock.elapsed().saturating_sub(began)))
 }
 
 /// The clock of the machine.
@@ -24,6 +37,12 @@ impl Clock for SystemClock {
             Err(before) => i64::try_from(before.duration().as_nanos()).map_or(i64::MIN, |nanos| -nanos),
         };
         Timestamp::from_nanos(nanos)
+    }
+
+    /// The machine's clock may be set back; this one only goes on.
+    fn elapsed(&self) -> Duration {
+        static FIRST: LazyLock<Instant> = LazyLock::new(Instant::now);
+        FIRST.elapsed()
     }
 }
 
@@ -70,6 +89,18 @@ mod tests {
         let clock = ManualClock::new(Timestamp::from_millis(5));
         clock.advance(Interval::from_millis(7));
         assert_eq!(clock.now(), Timestamp::from_millis(12));
+    }
+
+    #[test]
+    fn work_is_timed_by_the_clock_that_is_given() {
+        let clock = ManualClock::new(Timestamp::from_millis(5));
+        let (answer, took) = timed(Some(&clock), || {
+            clock.advance(Interval::from_millis(7));
+            42
+        });
+        assert_eq!((answer, took), (42, Some(Duration::from_millis(7))));
+        assert_eq!(timed(None, || 1), (1, None));
+        assert!(SystemClock.elapsed() <= SystemClock.elapsed());
     }
 
     #[test]

@@ -6,6 +6,7 @@
 //! without going through the driver's queue.
 
 use std::ops::Range;
+use std::time::Duration;
 
 use crate::error::Result;
 use crate::operators::{self, Operator, Port, StateSize};
@@ -131,9 +132,24 @@ impl Dataflow {
     pub fn metrics(&self) -> Vec<NodeMetrics> {
         let mut metrics = self.metrics.clone();
         for step in self.steps() {
-            metrics[step.node].state = step.operator.state_size();
+            let (before_end, now) = (&mut metrics[step.node].state, step.operator.state_size());
+            if now.bytes >= before_end.bytes {
+                *before_end = now;
+            }
         }
         metrics
+    }
+
+    /// The node of input `input`, in the tree's order.
+    pub fn input_node(&self, input: usize) -> Option<usize> {
+        self.inputs.get(input).map(|input| input.node)
+    }
+
+    /// Reading for input `input` took so long, if that was measured.
+    pub(super) fn input_took(&mut self, input: usize, time: Option<Duration>) {
+        if let Some(metrics) = self.input_node(input).and_then(|node| self.metrics.get_mut(node)) {
+            metrics.took(time);
+        }
     }
 
     /// How much is kept in all, and the name of the operator that keeps most.

@@ -6,11 +6,13 @@
 use std::any::Any;
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 
 use crate::error::{InternalError, Result};
 use crate::operators::{Event, Output, Port, deliver};
 use crate::types::{Batch, Timestamp};
 
+use super::clock::{Clock, timed};
 use super::dataflow::{Dataflow, Stage, Target};
 
 /// Runs dataflows, one call at a time. Holds nothing between calls but buffers.
@@ -21,6 +23,8 @@ pub struct Inline {
     /// What is on its way from one operator of a stage to the next.
     passing: Vec<Event>,
     results: Vec<Batch>,
+    /// Measures how long each operator takes, if that is asked for.
+    stopwatch: Option<Arc<dyn Clock>>,
 }
 
 /// What is on its way to an operator or to the result.
@@ -32,6 +36,18 @@ enum Work {
 }
 
 impl Inline {
+    /// Measures from now on how long each operator takes, or no longer.
+    pub fn measure(&mut self, stopwatch: Option<Arc<dyn Clock>>) {
+        self.stopwatch = stopwatch;
+    }
+
+    /// Does work for input `input` of a dataflow, whose time counts as the input's if time is measured.
+    pub fn timed<T>(&self, dataflow: &mut Dataflow, input: usize, work: impl FnOnce() -> T) -> T {
+        let (done, took) = timed(self.stopwatch.as_deref(), work);
+        dataflow.input_took(input, took);
+        done
+    }
+
     /// Rows have come in on `input` at `now`. Returns what the dataflow answers.
     pub fn push(&mut self, dataflow: &mut Dataflow, input: usize, batch: Batch, now: Timestamp) -> Result<Vec<Batch>> {
         if batch.is_empty() {
@@ -107,11 +123,11 @@ impl Inline {
         match catch_unwind(AssertUnwindSafe(|| work(self))) {
             Ok(Ok(())) => Ok(std::mem::take(&mut self.results)),
             Ok(Err(error)) => {
-                *self = Inline::default();
+                *self = Inline { stopwatch: self.stopwatch.take(), ..Inline::default() };
                 Err(error)
             }
             Err(panic) => {
-                *self = Inline::default();
+                *self = Inline { stopwatch: self.stopwatch.take(), ..Inline::default() };
                 Err(InternalError::new(format!("an operator panicked: {}", panic_message(panic.as_ref()))).into())
             }
         }
@@ -187,10 +203,16 @@ impl Inline {
         for (number, step) in running.steps.iter_mut().enumerate() {
             let metrics = &mut metrics[step.node];
             for event in self.passing.drain(..) {
-                if let Event::Batch(_, batch) = &event {
-                    metrics.rows_in += batch.num_rows() as u64;
+                match &event {
+                    Event::Batch(_, batch) => metrics.rows_in += batch.num_rows() as u64,
+                    // Whoever measures wants to know what had to be kept, of which little is left after the end.
+                    Event::Eof if self.stopwatch.is_some() => metrics.state = step.operator.state_size(),
+                    Event::Eof | Event::Watermark(_) | Event::Notify(_) => {}
                 }
-                deliver(step.operator.as_mut(), event, &mut self.out)?;
+                let operator = step.operator.as_mut();
+                let (delivered, took) = timed(self.stopwatch.as_deref(), || deliver(operator, event, &mut self.out));
+                delivered?;
+                metrics.took(took);
             }
             let said = self.out.drain().inspect(|batch| metrics.rows_out += batch.num_rows() as u64);
             if number == last {

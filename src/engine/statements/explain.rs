@@ -1,11 +1,16 @@
 //! `EXPLAIN` and `EXPLAIN ANALYZE`.
 
-use crate::error::{Code, Result, StatementError};
-use crate::plan::{self, Parameters};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::error::Result;
+use crate::plan::{self, Parameters, Plan};
+use crate::recovery::PipelineId;
+use crate::runtime::clock::{Clock, ManualClock};
 use crate::sql::Explain;
 
-use super::super::core::{Core, Done};
-use super::super::pipeline::Destination;
+use super::super::core::{ClockMode, Core, Done, Planned};
+use super::super::pipeline::{Destination, Pipeline};
 
 impl Core {
     pub(super) fn explain(&mut self, explain: &Explain, parameters: &Parameters) -> Result<Done> {
@@ -14,20 +19,55 @@ impl Core {
             return Ok(Done::Text(plan::explain(&planned.plan, None)));
         }
         self.tick()?;
+        self.graph.measure(Some(self.stopwatch()));
+        let analyzed = self.analyze(planned);
+        self.graph.measure(None);
+        analyzed.map(Done::Text)
+    }
+
+    /// Runs a query over the rows that are there, and draws what each node has done.
+    fn analyze(&mut self, planned: Planned) -> Result<String> {
         let plan = planned.plan.clone();
         let id = self.start(planned, Destination::Discard)?;
-        if !self.ends_by_itself(id) {
-            self.stop(id);
-            return Err(StatementError::new(Code::Unsupported, "the query reads what is not closed, so it never ends")
-                .hint("Close its streams first, or read files; EXPLAIN alone shows the plan.")
-                .into());
-        }
         let read = self.graph.read_to_end(id, &self.settings);
-        let Some(pipeline) = self.graph.remove(id) else { return Ok(Done::Text(plan::explain(&plan, None))) };
+        let open = self.open_relations(id);
+        let pipeline = self.graph.remove(id);
         read?;
-        match pipeline.error {
-            Some(error) => Err(error),
-            None => Ok(Done::Text(plan::explain(&plan, Some(&pipeline.dataflow.metrics())))),
+        match pipeline {
+            Some(Pipeline { error: Some(error), .. }) => Err(error),
+            Some(pipeline) => Ok(analyzed(&plan, &pipeline, &open)),
+            None => Ok(plan::explain(&plan, None)),
         }
+    }
+
+    /// What a query measures its time by. A clock that is advanced by hand stands still meanwhile.
+    fn stopwatch(&self) -> Arc<dyn Clock> {
+        match self.clock {
+            ClockMode::System => self.machine_clock.clone(),
+            ClockMode::Manual => Arc::new(ManualClock::default()),
+        }
+    }
+
+    /// The relations a pipeline reads of which more rows may come.
+    fn open_relations(&self, id: PipelineId) -> Vec<String> {
+        let live = self.graph.pipelines.get(&id).into_iter().flat_map(|pipeline| pipeline.live.keys());
+        live.filter(|relation| !self.graph.closed.contains(*relation)).map(|name| format!("\"{name}\"")).collect()
+    }
+}
+
+fn analyzed(plan: &Plan, pipeline: &Pipeline, open: &[String]) -> String {
+    let mut metrics = pipeline.metrics();
+    // What nothing has come to has taken no time.
+    metrics.iter_mut().for_each(|node| node.took(Some(Duration::ZERO)));
+    let tree = plan::explain(plan, Some(&metrics));
+    match open {
+        [] => tree,
+        open => format!(
+            "{tree}\n{} not closed: this is what the rows that are there now have done, without what waits for the end",
+            match open {
+                [one] => format!("{one} is"),
+                several => format!("{} are", several.join(", ")),
+            }
+        ),
     }
 }
