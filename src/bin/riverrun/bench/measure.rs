@@ -72,7 +72,7 @@ pub fn median(numbers: impl IntoIterator<Item = f64>) -> f64 {
     numbers.sort_by(f64::total_cmp);
     let middle = numbers.len() / 2;
     match (numbers.get(middle), middle.checked_sub(1).and_then(|before| numbers.get(before))) {
-        (Some(upper), Some(lower)) if numbers.len() % 2 == 0 => f64::midpoint(*lower, *upper),
+        (Some(upper), Some(lower)) if numbers.len().is_multiple_of(2) => f64::midpoint(*lower, *upper),
         (Some(upper), _) => *upper,
         (None, _) => f64::NAN,
     }
