@@ -7,6 +7,7 @@ use arrow::datatypes::SchemaRef;
 
 use crate::error::{Code, Error, InternalError, Result, StatementError};
 use crate::io;
+use crate::recovery::SinkSnapshot;
 use crate::types::Batch;
 
 /// The sinks by name.
@@ -18,11 +19,16 @@ pub(super) struct Sinks {
 /// A sink and what has been written to it.
 pub(super) struct OpenSink {
     /// Opened with the first query that writes to it: only then are its columns known.
-    writer: Option<(Box<dyn io::Sink>, SchemaRef)>,
+    /// One that is finished or has failed is only kept while a restart may go back to a time before.
+    writer: Option<Box<dyn io::Sink>>,
+    /// The columns of the first query that writes to it.
+    schema: Option<SchemaRef>,
     /// How many queries write to it now.
     writers: usize,
     pub(super) rows: u64,
     dirty: bool,
+    /// Whether the last checkpoint found it open.
+    marked: bool,
     pub(super) state: SinkState,
 }
 
@@ -37,8 +43,7 @@ pub(super) enum SinkState {
 impl Sinks {
     /// Makes a sink that nothing has been written to.
     pub(super) fn create(&mut self, name: Arc<str>) {
-        let sink = OpenSink { writer: None, writers: 0, rows: 0, dirty: false, state: SinkState::Open };
-        self.open.insert(name, sink);
+        self.open.insert(name, OpenSink::new());
     }
 
     /// How many rows have been written to it.
@@ -63,17 +68,10 @@ impl Sinks {
         open: impl FnOnce() -> Result<Box<dyn io::Sink>>,
     ) -> Result<()> {
         let sink = self.find(name)?;
-        match &sink.state {
-            SinkState::Open => {}
-            SinkState::Failed(error) => return Err(error.clone()),
-            SinkState::Finished => {
-                return Err(StatementError::new(Code::Closed, format!("sink \"{name}\" is finished"))
-                    .hint("Create it anew to write it again.")
-                    .into());
-            }
-        }
+        sink.check_open(name)?;
         if sink.writer.is_none() {
-            sink.writer = Some((open()?, schema.clone()));
+            sink.writer = Some(open()?);
+            sink.schema = Some(schema.clone());
         }
         sink.writers += 1;
         Ok(())
@@ -82,7 +80,8 @@ impl Sinks {
     /// Writes a batch; a changelog with its kinds in a first column `op`.
     pub(super) fn write(&mut self, name: &str, batch: &Batch) -> Result<()> {
         let sink = self.find(name)?;
-        let Some((writer, schema)) = &mut sink.writer else {
+        sink.check_open(name)?;
+        let (Some(writer), Some(schema)) = (&mut sink.writer, &sink.schema) else {
             return Err(InternalError::new(format!("sink \"{name}\" is written to before it is open")).into());
         };
         let rows = batch.to_record_batch()?;
@@ -105,8 +104,8 @@ impl Sinks {
     /// A query that wrote to the sink has failed: what has been written is not a whole result.
     pub(super) fn writer_failed(&mut self, name: &str, error: &Error) {
         if let Some(sink) = self.open.get_mut(name) {
-            sink.writer = None;
             sink.state = SinkState::Failed(error.clone());
+            sink.forget_unmarked();
         }
     }
 
@@ -132,26 +131,123 @@ impl Sinks {
         first
     }
 
+    /// What a checkpoint keeps of each sink.
+    pub(super) fn mark(&mut self) -> Result<BTreeMap<Arc<str>, SinkSnapshot>> {
+        self.open.iter_mut().map(|(name, sink)| Ok((name.clone(), sink.mark()?))).collect()
+    }
+
+    /// The checkpoint that has been marked is complete, and nothing goes back to a time before it any more.
+    pub(super) fn marked(&mut self) {
+        for sink in self.open.values_mut() {
+            sink.marked = sink.state == SinkState::Open && sink.writer.is_some();
+            if sink.state != SinkState::Open {
+                sink.writer = None;
+            }
+        }
+    }
+
+    /// Takes back what was written to sink `name` since the checkpoint that kept `snapshot`.
+    ///
+    /// `writers` queries will write to it from there. A sink of which the checkpoint knows nothing begins anew with
+    /// them; without them it was written by a statement that is over, and stays as it is.
+    pub(super) fn rewind(
+        &mut self,
+        name: &str,
+        snapshot: Option<&SinkSnapshot>,
+        writers: usize,
+        open: impl FnOnce(SchemaRef) -> Result<Box<dyn io::Sink>>,
+    ) -> Result<()> {
+        let sink = self.find(name)?;
+        let position = match snapshot {
+            Some(SinkSnapshot::Over) => return Ok(()),
+            None if writers == 0 => return Ok(()),
+            Some(SinkSnapshot::Open(position)) => *position,
+            None => None,
+        };
+        let rewound = sink.rewind(position, writers, open);
+        if let Err(error) = &rewound {
+            sink.state = SinkState::Failed(error.clone());
+            sink.writer = None;
+        }
+        rewound
+    }
+
     fn find(&mut self, name: &str) -> Result<&mut OpenSink> {
         self.open.get_mut(name).ok_or_else(|| InternalError::new(format!("sink \"{name}\" is gone")).into())
     }
 }
 
 impl OpenSink {
-    fn flush(&mut self) -> Result<()> {
-        match &mut self.writer {
-            Some((writer, _)) if std::mem::take(&mut self.dirty) => writer.flush(),
-            Some(_) | None => Ok(()),
+    fn new() -> OpenSink {
+        let state = SinkState::Open;
+        OpenSink { writer: None, schema: None, writers: 0, rows: 0, dirty: false, marked: false, state }
+    }
+
+    fn check_open(&self, name: &str) -> Result<()> {
+        match &self.state {
+            SinkState::Open => Ok(()),
+            SinkState::Failed(error) => Err(error.clone()),
+            SinkState::Finished => Err(StatementError::new(Code::Closed, format!("sink \"{name}\" is finished"))
+                .hint("Create it anew to write it again.")
+                .into()),
         }
     }
 
+    /// The writer, if it can be written to.
+    fn open_writer(&mut self) -> Option<&mut Box<dyn io::Sink>> {
+        self.writer.as_mut().filter(|_| self.state == SinkState::Open)
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        let dirty = std::mem::take(&mut self.dirty);
+        self.open_writer().filter(|_| dirty).map_or(Ok(()), |writer| writer.flush())
+    }
+
     fn finish(&mut self) -> Result<()> {
-        let Some((mut writer, _)) = self.writer.take() else { return Ok(()) };
+        let Some(writer) = self.open_writer() else { return Ok(()) };
         let finished = writer.finish();
         self.state = match &finished {
             Ok(()) => SinkState::Finished,
             Err(error) => SinkState::Failed(error.clone()),
         };
+        self.forget_unmarked();
         finished
+    }
+
+    /// Lets go of the file, unless a restart may need it.
+    fn forget_unmarked(&mut self) {
+        if !self.marked {
+            self.writer = None;
+        }
+    }
+
+    fn mark(&mut self) -> Result<SinkSnapshot> {
+        if self.state != SinkState::Open {
+            return Ok(SinkSnapshot::Over);
+        }
+        Ok(SinkSnapshot::Open(self.writer.as_mut().map(|writer| writer.mark()).transpose()?))
+    }
+
+    /// Goes back to `position`, or for none to where nothing had been written.
+    fn rewind(
+        &mut self,
+        position: Option<io::SinkPosition>,
+        writers: usize,
+        open: impl FnOnce(SchemaRef) -> Result<Box<dyn io::Sink>>,
+    ) -> Result<()> {
+        match (position, &mut self.writer) {
+            (Some(position), Some(writer)) => writer.rewind(position)?,
+            (Some(_), None) => return Err(InternalError::new("a sink is gone that is to be rewound").into()),
+            (None, _) => {
+                self.writer = None;
+                self.schema = self.schema.take().filter(|_| writers > 0);
+                self.writer = self.schema.clone().map(open).transpose()?;
+            }
+        }
+        self.rows = position.map_or(0, |position| position.rows);
+        self.writers = writers;
+        self.dirty = false;
+        self.state = SinkState::Open;
+        Ok(())
     }
 }

@@ -5,7 +5,7 @@
 //! crate opens, creates or lists a file.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Seek, Write};
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -338,7 +338,7 @@ impl NewFile {
             let number = COUNTER.fetch_add(1, Ordering::Relaxed);
             let temporary = target.with_file_name(format!(".{name}.{}-{number}.tmp", std::process::id()));
             // `create_new` never follows a link and never opens what another writer has begun.
-            match OpenOptions::new().write(true).create_new(true).open(&temporary) {
+            match OpenOptions::new().read(true).write(true).create_new(true).open(&temporary) {
                 Ok(file) => return Ok(NewFile { file, names: Some((temporary, target)), shown }),
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                 Err(error) => return Err(OutsideError::io(shown, &error).into()),
@@ -351,6 +351,20 @@ impl NewFile {
         let opened = OpenOptions::new().write(true).open(target);
         let file = opened.map_err(|error| OutsideError::io(&shown, &error))?;
         Ok(NewFile { file, names: None, shown })
+    }
+
+    /// The file itself, to read what has been written, also once it has its name; none for a device.
+    pub fn read_back(&self) -> Result<Option<File>> {
+        let reopened = self.names.is_some().then(|| self.file.try_clone()).transpose();
+        Ok(reopened.map_err(|error| OutsideError::io(&self.shown, &error))?)
+    }
+
+    /// How many bytes have been written.
+    pub fn position(&mut self) -> Result<u64> {
+        if self.names.is_none() {
+            return Ok(0);
+        }
+        Ok(self.file.stream_position().map_err(|error| OutsideError::io(&self.shown, &error))?)
     }
 
     /// Writes it through to the disk and gives it its name, in place of what had that name.

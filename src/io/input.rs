@@ -1,7 +1,7 @@
 //! Bytes from outside: counted, decompressed, and for text held until a whole row is there.
 
 use std::fs::File;
-use std::io::{self, BufRead, Cursor, Read};
+use std::io::{self, BufRead, Cursor, Read, Seek};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -58,6 +58,13 @@ impl Input {
             Connector::Stdio => "standard input".to_string(),
         };
         Ok(Input { origin: origin.into(), bytes, meter, compression: options.compression })
+    }
+
+    /// A file that is open already, from its beginning.
+    pub fn of_file(mut file: File, options: &FileOptions) -> Result<Input> {
+        file.rewind().map_err(|error| OutsideError::io(&options.path, &error))?;
+        let origin = options.path.as_str().into();
+        Ok(Input { origin, bytes: InputBytes::File(file), meter: Meter::default(), compression: options.compression })
     }
 
     /// Opens it to look at its first rows. The process's input keeps what was looked at.

@@ -22,7 +22,8 @@ pub use connectors::memory::MemorySource;
 pub use options::FileOptions;
 
 use crate::error::Result;
-use connectors::file::{FileSink, FileSource};
+use connectors::file::FileSource;
+use connectors::file_sink::FileSink;
 
 /// Where a source stands: in which of its files, and after how many rows of it, bad ones included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -31,6 +32,15 @@ pub struct Position {
     pub file: u64,
     /// The rows of that file that were read.
     pub row: u64,
+}
+
+/// Where a sink stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct SinkPosition {
+    /// How many rows were written.
+    pub rows: u64,
+    /// How many bytes of the file they make, with what stands before them; 0 where rows alone tell.
+    pub bytes: u64,
 }
 
 /// What a source has read since it was opened.
@@ -79,6 +89,15 @@ pub trait Sink: Send {
 
     /// Passes on what is buffered, as far as the format allows.
     fn flush(&mut self) -> Result<()>;
+
+    /// Notes where it stands, so that [`Sink::rewind`] can go back there.
+    fn mark(&mut self) -> Result<SinkPosition>;
+
+    /// Takes back what was written since it was marked there last, also once it is finished: then it goes on with a
+    /// new file, which replaces the finished one when it is finished in its turn.
+    ///
+    /// What has gone to the process's output, a device or a pipe stays there.
+    fn rewind(&mut self, position: SinkPosition) -> Result<()>;
 
     /// Writes what a file ends with and gives it its name. Nothing may be written after it.
     fn finish(&mut self) -> Result<()>;

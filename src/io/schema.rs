@@ -39,11 +39,18 @@ pub(crate) fn batch_of(schema: &SchemaRef, columns: Vec<ArrayRef>, rows: usize) 
 
 /// For each of `wanted`, the file's column of that name. Case counts only where it tells two columns apart.
 pub(crate) fn places_by_name(names: &[&str], wanted: &Schema, origin: &str) -> Result<Vec<usize>> {
-    wanted.fields().iter().map(|field| place_by_name(names, field.name(), origin)).collect()
+    let mut places: Vec<usize> = Vec::with_capacity(wanted.fields().len());
+    for (nth, field) in wanted.fields().iter().enumerate() {
+        // Of several columns of one name each is the next one of that name in the file.
+        let before = wanted.fields().iter().take(nth).filter(|earlier| earlier.name() == field.name()).count();
+        places.push(place_by_name(names, field.name(), before, origin)?);
+    }
+    Ok(places)
 }
 
-fn place_by_name(names: &[&str], wanted: &str, origin: &str) -> Result<usize> {
-    let exact = names.iter().position(|name| *name == wanted);
+fn place_by_name(names: &[&str], wanted: &str, before: usize, origin: &str) -> Result<usize> {
+    let named = |place: &usize| names[*place] == wanted;
+    let exact = (0..names.len()).filter(named).nth(before).or_else(|| (0..names.len()).find(named));
     let place = exact.or_else(|| names.iter().position(|name| name.eq_ignore_ascii_case(wanted)));
     place.ok_or_else(|| {
         let hint = did_you_mean(wanted, names.iter().copied());

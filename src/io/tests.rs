@@ -1,5 +1,7 @@
 //! Files as a whole: written, read, broken, resumed.
 
+mod rewind;
+
 use std::fs;
 use std::io::Write;
 use std::sync::Arc;

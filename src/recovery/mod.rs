@@ -48,6 +48,15 @@ pub enum FeedPosition {
     File(io::Position),
 }
 
+/// What a sink needs to go on from where it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SinkSnapshot {
+    /// It was open, and had been written up to there; nothing had been written to it without a position.
+    Open(Option<io::SinkPosition>),
+    /// It was finished or had failed.
+    Over,
+}
+
 /// Everything as it was at one moment.
 #[derive(Clone, Debug, Default)]
 pub struct Checkpoint {
@@ -61,6 +70,8 @@ pub struct Checkpoint {
     pub pipelines: BTreeMap<PipelineId, PipelineSnapshot>,
     /// The rows of the tables, as chains of snapshots.
     pub tables: BTreeMap<Arc<str>, Vec<Snapshot>>,
+    /// The sinks.
+    pub sinks: BTreeMap<Arc<str>, SinkSnapshot>,
 }
 
 /// The last checkpoint, in memory.
@@ -102,11 +113,12 @@ impl MemoryStore {
         self.last = Some(checkpoint);
     }
 
-    /// Forgets a relation that was dropped: another one may take its name.
+    /// Forgets a relation or sink that was dropped: another one may take its name.
     pub fn forget_relation(&mut self, name: &str) {
         if let Some(last) = &mut self.last {
             last.closed.remove(name);
             last.tables.remove(name);
+            last.sinks.remove(name);
         }
     }
 

@@ -93,6 +93,13 @@ struct StageSnapshot {
     done: bool,
 }
 
+impl DataflowSnapshot {
+    /// Whether the result had ended.
+    pub fn ended(&self) -> bool {
+        self.ended
+    }
+}
+
 /// What feeds a node: a leaf or a stage.
 #[derive(Clone, Copy)]
 enum Feeder {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::catalog::Relation;
 use crate::error::Result;
+use crate::io::{self, FileOptions};
 use crate::operators::Operator;
 use crate::operators::upsert::Upsert;
 use crate::recovery::{Checkpoint, PipelineId, PipelineSnapshot};
@@ -22,8 +23,10 @@ impl Core {
         next.closed.clone_from(&self.graph.closed);
         self.checkpoint_pipelines(since, &mut next)?;
         self.checkpoint_tables(since, &mut next)?;
+        next.sinks = self.graph.sinks.mark()?;
         let epoch = next.epoch;
         self.store.keep(next, since);
+        self.graph.sinks.marked();
         Ok(Done::Message(format!("checkpoint {epoch}")))
     }
 
@@ -67,8 +70,27 @@ impl Core {
                 self.graph.tables.insert(name.as_str().into(), rows);
             }
         }
-        self.restart_pipelines(running, &last.pipelines)?;
+        let rewound = self.rewind_sinks(&running, &last);
+        let restarted = self.restart_pipelines(running, &last.pipelines);
+        rewound.and(restarted)?;
         Ok(Done::Message(format!("resumed from checkpoint {}", last.epoch)))
+    }
+
+    /// Takes back what was written to the sinks since the last checkpoint, before anything is written again.
+    fn rewind_sinks(&mut self, running: &BTreeMap<PipelineId, Pipeline>, last: &Checkpoint) -> Result<()> {
+        let mut rewound = Ok(());
+        for (name, sink) in &self.catalog.sinks {
+            let writes = |pipeline: &Pipeline| matches!(&pipeline.destination, Destination::Sink(to) if **to == *name);
+            let over = |id: &PipelineId| {
+                let snapshot = last.pipelines.get(id);
+                snapshot.is_some_and(|snapshot| snapshot.dataflow.ended() || snapshot.error.is_some())
+            };
+            let writers = running.iter().filter(|(id, pipeline)| writes(pipeline) && !over(id)).count();
+            let open = |schema| io::open_sink(&FileOptions::parse(&sink.options)?, schema, &self.access);
+            let one = self.graph.sinks.rewind(name, last.sinks.get(name.as_str()), writers, open);
+            rewound = rewound.and(one);
+        }
+        rewound
     }
 
     fn restart_pipelines(
@@ -93,6 +115,9 @@ impl Core {
             rebuilt.depends_on = depends_on;
             rebuilt.label = label;
             rebuilt.files = files;
+            if let (Destination::Sink(name), Some(error)) = (&rebuilt.destination, &rebuilt.error) {
+                self.graph.sinks.writer_failed(name, error);
+            }
             if let Err(error) = self.graph.add(id, rebuilt) {
                 first_error.get_or_insert(error);
             }

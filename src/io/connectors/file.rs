@@ -1,4 +1,4 @@
-//! Files, one or several by a pattern, and the process's input and output.
+//! Reading files, one or several by a pattern, and the process's input.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -6,15 +6,14 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 
-use crate::error::{Code, Error, InternalError, OutsideError, Result};
+use crate::error::{Code, Error, OutsideError, Result};
 use crate::io::access::Access;
-use crate::io::formats::{self, Decoded, FileReader, FileWriter};
+use crate::io::formats::{self, Decoded, FileReader};
 use crate::io::input::{Input, Meter};
 use crate::io::options::{Connector, FileOptions};
-use crate::io::output::Output;
 use crate::io::rejects::Rejects;
 use crate::io::schema::Wanted;
-use crate::io::{Position, Sink, Source, SourceCounts};
+use crate::io::{Position, Source, SourceCounts};
 
 /// Reads files one after the other, in the order of their names.
 pub(crate) struct FileSource {
@@ -201,49 +200,6 @@ pub(crate) fn infer(options: &FileOptions, access: &Access) -> Result<SchemaRef>
     let files = files(options, access)?;
     let first = files.first().map_or(Path::new(&options.path), PathBuf::as_path);
     formats::infer(Input::peek(first, options, access)?, options)
-}
-
-/// Writes one file, or to the process's output.
-pub(crate) struct FileSink {
-    schema: SchemaRef,
-    /// None once it is finished.
-    writer: Option<Box<dyn FileWriter>>,
-}
-
-impl FileSink {
-    pub fn open(options: &FileOptions, schema: SchemaRef, access: &Access) -> Result<FileSink> {
-        let output = Output::open(options, access)?;
-        let writer = formats::create(output, options, &schema)?;
-        Ok(FileSink { schema, writer: Some(writer) })
-    }
-
-    fn writer(&mut self) -> Result<&mut Box<dyn FileWriter>> {
-        self.writer.as_mut().ok_or_else(|| InternalError::new("a finished sink was written to").into())
-    }
-}
-
-impl Sink for FileSink {
-    fn write(&mut self, batch: &RecordBatch) -> Result<()> {
-        let types =
-            |schema: &SchemaRef| schema.fields().iter().map(|field| field.data_type().clone()).collect::<Vec<_>>();
-        if types(&batch.schema()) != types(&self.schema) {
-            return Err(InternalError::new("a batch does not have the columns of its sink").into());
-        }
-        // The names are the sink's: a query may have called its columns otherwise.
-        let batch = crate::io::schema::batch_of(&self.schema, batch.columns().to_vec(), batch.num_rows())?;
-        self.writer()?.write(&batch)
-    }
-
-    fn flush(&mut self) -> Result<()> {
-        self.writer()?.flush()
-    }
-
-    fn finish(&mut self) -> Result<()> {
-        match self.writer.take() {
-            Some(writer) => writer.finish(),
-            None => Ok(()),
-        }
-    }
 }
 
 #[cfg(test)]

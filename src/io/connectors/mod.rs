@@ -1,4 +1,5 @@
 //! Where rows come from and go to.
 
 pub(super) mod file;
+pub(super) mod file_sink;
 pub mod memory;

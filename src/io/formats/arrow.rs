@@ -19,7 +19,7 @@ use super::{Decoded, FileReader, FileWriter, broken, guarded};
 use crate::error::{Code, DataError, Error, OutsideError, Result};
 use crate::io::input::{Input, read_failed};
 use crate::io::options::{Compression, Connector, FileOptions};
-use crate::io::output::Output;
+use crate::io::output::{Ended, Output};
 use crate::io::schema::{Mapping, Wanted, plain_schema};
 
 /// What a file begins with; a stream does not.
@@ -318,11 +318,15 @@ impl FileWriter for ArrowWriter {
         Ok(flushed.map_err(|error| OutsideError::io(&self.shown, &error))?)
     }
 
-    fn finish(self: Box<Self>) -> Result<()> {
+    fn mark(&mut self) -> Result<u64> {
+        Ok(0)
+    }
+
+    fn end(self: Box<Self>) -> Result<Ended> {
         let output = match self.writer {
             Form::File(writer) => writer.into_inner(),
             Form::Stream(writer) => writer.into_inner(),
         };
-        output.map_err(|error| not_written(&self.shown, &error))?.finish()
+        output.map_err(|error| not_written(&self.shown, &error))?.end()
     }
 }

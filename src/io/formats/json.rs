@@ -18,7 +18,7 @@ use super::{BATCH_BYTES, Decoded, FileReader, FileWriter};
 use crate::error::{Code, DataError, OutsideError, Result};
 use crate::io::input::{Fill, Input, Lines, Text};
 use crate::io::options::FileOptions;
-use crate::io::output::Output;
+use crate::io::output::{Ended, Output};
 use crate::io::rejects::BadRow;
 use crate::io::schema::{Wanted, batch_of};
 use crate::types::type_name;
@@ -421,9 +421,13 @@ impl FileWriter for JsonWriter {
         Ok(flushed.map_err(|error| OutsideError::io(&self.shown, &error))?)
     }
 
-    fn finish(mut self: Box<Self>) -> Result<()> {
+    fn mark(&mut self) -> Result<u64> {
+        self.writer.get_mut().mark()
+    }
+
+    fn end(mut self: Box<Self>) -> Result<Ended> {
         let finished = self.writer.finish();
         finished.map_err(|error| self.failed(&error))?;
-        self.writer.into_inner().finish()
+        self.writer.into_inner().end()
     }
 }

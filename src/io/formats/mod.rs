@@ -5,14 +5,16 @@ mod csv;
 mod json;
 mod parquet;
 
+use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use ::arrow::array::RecordBatch;
 use ::arrow::datatypes::{Schema, SchemaRef};
 
+use super::SinkPosition;
 use super::input::Input;
 use super::options::{FileOptions, Format};
-use super::output::Output;
+use super::output::{Ended, Output};
 use super::rejects::BadRow;
 use super::schema::Wanted;
 use crate::error::{Code, DataError, Result};
@@ -53,8 +55,12 @@ pub(crate) trait FileWriter: Send {
     /// Passes on what is buffered, as far as the format allows.
     fn flush(&mut self) -> Result<()>;
 
-    /// Writes what a file ends with and gives it its name.
-    fn finish(self: Box<Self>) -> Result<()>;
+    /// Passes on all that has been written, and tells how many bytes of the file [`resume`] needs to go on from here;
+    /// 0 for a format that goes on from its rows.
+    fn mark(&mut self) -> Result<u64>;
+
+    /// Writes what a file ends with.
+    fn end(self: Box<Self>) -> Result<Ended>;
 }
 
 /// Opens a file to read `wanted` from it.
@@ -85,6 +91,52 @@ pub(crate) fn create(output: Output, options: &FileOptions, schema: &Schema) -> 
         Format::Parquet => Box::new(parquet::ParquetWriter::new(output, schema)?),
         Format::Arrow => Box::new(arrow::ArrowWriter::new(output, options, schema)?),
     })
+}
+
+/// Begins to write a file with what `from`, another one of the same options, held at `position`.
+///
+/// Text is copied to the byte. The other formats know where everything lies in them, so their rows are written anew.
+pub(crate) fn resume(
+    mut output: Output,
+    options: &FileOptions,
+    schema: &SchemaRef,
+    from: File,
+    position: SinkPosition,
+) -> Result<Box<dyn FileWriter>> {
+    match options.format {
+        Format::Csv => {
+            output.copy(from, position.bytes)?;
+            Ok(Box::new(csv::CsvWriter::headless(output, options, schema)?))
+        }
+        Format::Json => {
+            output.copy(from, position.bytes)?;
+            Ok(Box::new(json::JsonWriter::new(output)))
+        }
+        Format::Parquet | Format::Arrow => {
+            let mut writer = create(output, options, schema)?;
+            copy_rows(writer.as_mut(), options, schema, from, position.rows)?;
+            Ok(writer)
+        }
+    }
+}
+
+fn copy_rows(
+    writer: &mut dyn FileWriter,
+    options: &FileOptions,
+    schema: &SchemaRef,
+    from: File,
+    mut rows: u64,
+) -> Result<()> {
+    let mut reader = open(Input::of_file(from, options)?, options, &Wanted::new(schema.clone(), None)?)?;
+    while rows > 0 {
+        let Some(decoded) = reader.next()? else {
+            return Err(broken(&options.path, "it holds fewer rows than were written").into());
+        };
+        let wanted = usize::try_from(rows).unwrap_or(usize::MAX).min(decoded.rows.num_rows());
+        writer.write(&decoded.rows.slice(0, wanted))?;
+        rows -= wanted as u64;
+    }
+    Ok(())
 }
 
 /// Calls a reader that may panic on a crafted file, and makes an error of it.

@@ -17,7 +17,7 @@ use super::{Decoded, FileReader, FileWriter, broken, guarded};
 use crate::error::{Code, DataError, Error, InternalError, OutsideError, Result};
 use crate::io::input::Input;
 use crate::io::options::FileOptions;
-use crate::io::output::Output;
+use crate::io::output::{Ended, Output};
 use crate::io::schema::{Mapping, Wanted, plain_schema};
 
 type Builder = ParquetRecordBatchReaderBuilder<File>;
@@ -143,8 +143,12 @@ impl FileWriter for ParquetWriter {
         Ok(flushed.map_err(|error| OutsideError::io(&self.shown, &error))?)
     }
 
-    fn finish(self: Box<Self>) -> Result<()> {
+    fn mark(&mut self) -> Result<u64> {
+        Ok(0)
+    }
+
+    fn end(self: Box<Self>) -> Result<Ended> {
         let output = self.writer.into_inner().map_err(|error| not_written(&self.shown, error))?;
-        output.finish()
+        output.end()
     }
 }

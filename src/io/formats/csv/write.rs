@@ -11,7 +11,7 @@ use super::columns::check_types;
 use crate::error::{Code, DataError, OutsideError, Result};
 use crate::io::formats::FileWriter;
 use crate::io::options::{CsvOptions, FileOptions, Header};
-use crate::io::output::Output;
+use crate::io::output::{Ended, Output};
 
 /// Writes rows as CSV. NULL is the first of the null texts; text that could be taken for something else is quoted.
 pub(in crate::io::formats) struct CsvWriter {
@@ -24,8 +24,7 @@ pub(in crate::io::formats) struct CsvWriter {
 impl CsvWriter {
     /// Begins with the header, if there is one.
     pub fn new(output: Output, options: &FileOptions, schema: &Schema) -> Result<CsvWriter> {
-        check_types(schema)?;
-        let mut writer = CsvWriter { output, csv: options.csv.clone(), lines: String::new() };
+        let mut writer = CsvWriter::headless(output, options, schema)?;
         if writer.csv.header == Header::Present {
             for (index, field) in schema.fields().iter().enumerate() {
                 writer.separate(index);
@@ -35,6 +34,12 @@ impl CsvWriter {
             writer.write_lines()?;
         }
         Ok(writer)
+    }
+
+    /// Goes on where there is a header already.
+    pub fn headless(output: Output, options: &FileOptions, schema: &Schema) -> Result<CsvWriter> {
+        check_types(schema)?;
+        Ok(CsvWriter { output, csv: options.csv.clone(), lines: String::new() })
     }
 
     fn separate(&mut self, index: usize) {
@@ -116,8 +121,12 @@ impl FileWriter for CsvWriter {
         Ok(flushed.map_err(|error| OutsideError::io(self.output.shown(), &error))?)
     }
 
-    fn finish(self: Box<Self>) -> Result<()> {
-        self.output.finish()
+    fn mark(&mut self) -> Result<u64> {
+        self.output.mark()
+    }
+
+    fn end(self: Box<Self>) -> Result<Ended> {
+        self.output.end()
     }
 }
 
