@@ -2,11 +2,12 @@
 //!
 //! ```text
 //! numbers   0 ............ 8191 | 8192 ..... 9000 | 9001
-//! chunks    [ 8192 rows       ] | [ 809 rows    ] | [ 1 ]      a chunk takes in its smaller neighbour
+//! chunks    [ 8192 rows       ] | [ 809 rows    ] | [ 1 ]      eight of about one size become one
 //! ```
 //!
 //! A row is found by its number: the chunk by binary search, the row in it by subtraction.
-//! Chunks grow by doubling, so rows that come one at a time do not leave a chunk each.
+//! Rows that come one at a time do not leave a chunk each, and a row is copied once for each time that chunks grow
+//! eightfold.
 
 use std::sync::Arc;
 
@@ -18,6 +19,8 @@ use crate::error::Result;
 
 /// A chunk of so many rows takes no more in.
 const CHUNK_ROWS_MAX: usize = 65_536;
+/// So many chunks are joined at once.
+const CHUNKS_JOINED: usize = 8;
 /// Below so many rows garbage is not worth collecting.
 const GARBAGE_MIN: usize = 8_192;
 
@@ -56,17 +59,22 @@ impl RowStore {
         }
         self.next += rows.num_rows();
         self.chunks.push(Chunk { start, rows: trimmed(rows)? });
-        while let [.., left, right] = self.chunks.as_slice() {
-            let (left_rows, right_rows) = (left.rows.num_rows(), right.rows.num_rows());
-            if right_rows < left_rows || left_rows + right_rows > CHUNK_ROWS_MAX {
-                break;
-            }
-            let (start, schema) = (left.start, left.rows.schema());
-            let rows = concat_batches(&schema, [&left.rows, &right.rows])?;
-            self.chunks.truncate(self.chunks.len() - 2);
-            self.chunks.push(Chunk { start, rows: trimmed(&rows)? });
+        while let Some(from) = self.joinable() {
+            let parts = self.chunks.split_off(from);
+            let Some(first) = parts.first() else { break };
+            let rows = concat_batches(&first.rows.schema(), parts.iter().map(|chunk| &chunk.rows))?;
+            self.chunks.push(Chunk { start: first.start, rows: trimmed(&rows)? });
         }
         Ok(start)
+    }
+
+    /// The first of the last chunks, if there are enough of one size to be joined.
+    fn joinable(&self) -> Option<usize> {
+        let from = self.chunks.len().checked_sub(CHUNKS_JOINED)?;
+        let class = |chunk: &Chunk| chunk.rows.num_rows().checked_ilog(CHUNKS_JOINED);
+        let last = class(self.chunks.last()?);
+        let rows: usize = self.chunks[from..].iter().map(|chunk| chunk.rows.num_rows()).sum();
+        (rows <= CHUNK_ROWS_MAX && self.chunks[from..].iter().all(|chunk| class(chunk) <= last)).then_some(from)
     }
 
     /// Says that so many more rows are referred to.
@@ -183,7 +191,7 @@ mod tests {
         for value in 0..1000 {
             assert_eq!(store.append(&batch(&[value])).unwrap(), value as usize);
         }
-        assert!(store.chunks.len() < 12);
+        assert!(store.chunks.len() < 32);
         let columns = store.gather(&[Some(999), None, Some(0), Some(512)]).unwrap();
         let values: Vec<Option<i64>> = columns[0].as_primitive::<Int64Type>().iter().collect();
         assert_eq!(values, [Some(999), None, Some(0), Some(512)]);
