@@ -29,12 +29,12 @@ pub use errors::{Colour, render as render_error};
 pub use render::Format;
 
 /// What the console cannot do by itself.
-pub trait Host {
+pub trait Host: Send {
     /// The text of a file, for `.read`.
     fn read(&mut self, path: &str) -> Result<String>;
 
     /// A new file to write results to, for `.output`.
-    fn create(&mut self, path: &str) -> Result<Box<dyn Write>>;
+    fn create(&mut self, path: &str) -> Result<Box<dyn Write + Send>>;
 
     /// The time since some fixed moment, for `.timer`; nothing if there is no clock.
     fn elapsed(&self) -> Option<Duration>;
@@ -54,7 +54,7 @@ impl Host for NoHost {
         Err(no_access(path))
     }
 
-    fn create(&mut self, path: &str) -> Result<Box<dyn Write>> {
+    fn create(&mut self, path: &str) -> Result<Box<dyn Write + Send>> {
         Err(no_access(path))
     }
 
@@ -111,7 +111,7 @@ pub struct Console {
     /// How many statements were run.
     statements: usize,
     live: LiveQueries,
-    output: Option<Box<dyn Write>>,
+    output: Option<Box<dyn Write + Send>>,
     /// How many `.read` are being run inside one another.
     depth: usize,
 }
@@ -204,6 +204,15 @@ impl Console {
         });
         let columns = batches.filter_map(|batch| batch.columns().first());
         columns.flat_map(|column| (0..column.len()).map(|row| value::text(column, row))).collect()
+    }
+
+    /// Runs what has become due by the clock, and writes what the live queries have to say: for between the texts.
+    pub fn tick(&mut self, out: &mut dyn Write, err: &mut dyn Write) -> io::Result<()> {
+        let mut streams = Streams { out, err, origin: None };
+        if let Err(error) = self.engine.tick() {
+            self.fail(error, &mut streams)?;
+        }
+        self.poll_live_queries(&mut streams).map(drop)
     }
 
     /// Runs the statements and dot commands of `text` in order, results to `out` and errors to `err`.

@@ -435,6 +435,8 @@ fn explain_gives_the_plan_and_analyze_what_it_did() {
     assert!(text("EXPLAIN ANALYZE SELECT * FROM (VALUES (1), (2)) AS v (n) WHERE n > 1").contains("out 1, 0.000 ms"));
     let sorted = text("EXPLAIN ANALYZE SELECT * FROM (VALUES (2), (1)) AS v (n) ORDER BY n");
     assert!(sorted.contains("rows in 2, out 2, state 2 rows in "), "what it kept before the end: {sorted}");
+    let grouped = text("EXPLAIN ANALYZE SELECT n, count(*) FROM (VALUES (2), (1), (2)) AS v (n) GROUP BY n");
+    assert!(grouped.contains("rows in 3, out 2, state 2 rows in "), "{grouped}");
     text("EXPLAIN ANALYZE SELECT n FROM s");
     engine.execute("DROP STREAM s").unwrap();
 }

@@ -140,7 +140,7 @@ impl Dataflow {
         let mut metrics = self.metrics.clone();
         for step in self.steps() {
             let (before_end, now) = (&mut metrics[step.node].state, step.operator.state_size());
-            if now.bytes >= before_end.bytes {
+            if now.rows >= before_end.rows {
                 *before_end = now;
             }
         }

@@ -33,7 +33,7 @@ impl Host for Terminal {
         Ok(text)
     }
 
-    fn create(&mut self, path: &str) -> Result<Box<dyn Write>> {
+    fn create(&mut self, path: &str) -> Result<Box<dyn Write + Send>> {
         Ok(Box::new(Results(Some(io::BufWriter::new(self.access.create(path)?)))))
     }
 

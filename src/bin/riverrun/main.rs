@@ -3,6 +3,7 @@
 mod arguments;
 mod bench;
 mod host;
+mod idle;
 mod interrupt;
 mod progress;
 mod prompt;
@@ -66,7 +67,7 @@ fn run(arguments: &Arguments, sources: Vec<Source>) -> io::Result<Exit> {
         .with_on_error(if interactive || settings.keep_going { OnError::Continue } else { OnError::Stop })
         .with_messages(if interactive { Messages::Show } else { Messages::Hide });
     if interactive {
-        return prompt::run(&mut console);
+        return prompt::run(console);
     }
     let sources = if sources.is_empty() { vec![Source::StandardInput] } else { sources };
     run_sources(&mut console, sources)

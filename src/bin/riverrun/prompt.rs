@@ -2,6 +2,7 @@
 
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use riverrun::console::{Console, DOT_COMMANDS, Ran};
 use rustyline::completion::{Completer, Pair};
@@ -11,6 +12,7 @@ use rustyline::validate::{ValidationContext, ValidationResult, Validator};
 use rustyline::{CompletionType, Config, Context, Editor, Helper, Highlighter, Hinter};
 
 use crate::Exit;
+use crate::idle::Idle;
 
 /// The words of the language that are worth a Tab.
 const KEYWORDS: &str = "ADVANCE ALL ANALYZE AND AS ASC BETWEEN BIGINT BOOLEAN BY CASE CAST CHANGES CHECKPOINT CLOCK \
@@ -21,7 +23,9 @@ OUTER OVER PARTITION PRIMARY KEY PRODUCT REPLACE RESTART RIGHT ROLLUP RUNNING SE
 STREAMS TABLE TABLES THEN TIMESTAMP TO TRUE UNION UNNEST USING VALUES VARCHAR VIEW VIEWS WATERMARK WHEN WHERE WITH";
 
 /// Reads statements until the end of the input or `.quit`, and runs them.
-pub fn run(console: &mut Console) -> io::Result<Exit> {
+///
+/// While a person types or thinks, timers run and the rows of live queries appear above the prompt.
+pub fn run(console: Console) -> io::Result<Exit> {
     let config = Config::builder().completion_type(CompletionType::List).history_ignore_space(true).build();
     let mut editor: Editor<Words, FileHistory> = Editor::with_config(config).map_err(io::Error::other)?;
     let history = history_path();
@@ -30,13 +34,16 @@ pub fn run(console: &mut Console) -> io::Result<Exit> {
         let _ = editor.load_history(path);
     }
     greet()?;
+    let console = Arc::new(Mutex::new(console));
+    let idle = editor.create_external_printer().map(|printer| Idle::start(console.clone(), printer));
+    let lock = || console.lock().unwrap_or_else(PoisonError::into_inner);
     loop {
-        editor.set_helper(Some(Words { names: console.names() }));
+        editor.set_helper(Some(Words { names: lock().names() }));
         match editor.readline("riverrun> ") {
             Ok(line) if line.trim().is_empty() => {}
             Ok(line) => {
                 editor.add_history_entry(line.trim_end()).map_err(io::Error::other)?;
-                if let Ran::Quit = crate::run_text(console, &line, None)? {
+                if let Ran::Quit = crate::run_text(&mut lock(), &line, None)? {
                     break;
                 }
             }
@@ -45,6 +52,7 @@ pub fn run(console: &mut Console) -> io::Result<Exit> {
             Err(error) => return Err(io::Error::other(error)),
         }
     }
+    drop(idle);
     if let Some(path) = &history {
         save(&mut editor, path);
     }
