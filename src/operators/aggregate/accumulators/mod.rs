@@ -8,6 +8,7 @@ mod distinct;
 mod extreme;
 mod lists;
 mod ordered;
+mod pairs;
 mod strings;
 mod sum;
 mod variance;
@@ -58,7 +59,7 @@ fn plain(call: &AggregateCall) -> Result<Option<Box<dyn GroupAccumulator>>> {
         "avg" => average::create(call),
         "var" | "var_pop" | "stddev" | "stddev_pop" => variance::create(call),
         "string_agg" if call.order_by.is_empty() => strings::create(call)?,
-        _ => None,
+        _ => pairs::create(call),
     })
 }
 
