@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, make_array, new_null_array};
+use arrow::array::{Array, ArrayRef, RecordBatch, RecordBatchOptions, make_array, new_null_array};
 use arrow::datatypes::{DataType, Field, SchemaRef};
 
 use crate::catalog::Relation;
@@ -126,6 +126,7 @@ impl Core {
                 return placeholder(field, keys.num_rows());
             }
             match keys.column_by_name(field.name()) {
+                Some(column) if column.logical_null_count() > 0 => Err(null(name, field.name()).into()),
                 Some(column) if column.data_type() == field.data_type() => Ok(column.clone()),
                 Some(column) => Err(mistyped(name, field.name(), field.data_type(), column.data_type())),
                 None => Err(DataError::new(Code::SchemaMismatch, "a column of the primary key is missing")
@@ -176,7 +177,7 @@ pub(super) fn conform(name: &str, schema: &SchemaRef, rows: RecordBatch) -> Resu
             return Err(mistyped(name, field.name(), field.data_type(), column.data_type()));
         }
         if !field.is_nullable() && column.null_count() > 0 {
-            return Err(mismatch(name, field.name(), "a value is NULL, but the column is NOT NULL".into()).into());
+            return Err(null(name, field.name()).into());
         }
     }
     let options = RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
@@ -196,6 +197,10 @@ fn placeholder(field: &Field, rows: usize) -> Result<ArrayRef> {
 
 fn mismatch(name: &str, column: &str, message: String) -> DataError {
     DataError::new(Code::SchemaMismatch, message).origin(name).column(column)
+}
+
+fn null(name: &str, column: &str) -> DataError {
+    mismatch(name, column, "a value is NULL, but the column is NOT NULL".into())
 }
 
 fn mistyped(name: &str, column: &str, expected: &DataType, given: &DataType) -> Error {

@@ -148,6 +148,10 @@ fn rows_are_deleted_by_key() {
     table.delete(&numbers(&[1, 7])).unwrap();
     let text: ArrayRef = Arc::new(StringArray::from(vec!["b"]));
     assert!(table.delete(&RecordBatch::try_from_iter([("v", text)]).unwrap()).is_err());
+    let null: ArrayRef = Arc::new(Int64Array::from(vec![None]));
+    let refused = table.delete(&RecordBatch::try_from_iter_with_nullable([("n", null, true)]).unwrap()).unwrap_err();
+    assert_eq!(refused.code(), Code::SchemaMismatch);
+    assert!(!table.schema().field(1).is_nullable(), "a key is NOT NULL without being told");
     assert_eq!(answer(&engine, "SHOW TABLES"), ["t n 1"]);
 }
 

@@ -103,6 +103,7 @@ impl Core {
         if let Some(watermark) = &create.watermark {
             check_watermark(watermark, &schema)?;
         }
+        let schema = without_null_keys(&schema, &primary_key);
         let rows = Upsert::new(schema.clone(), primary_key.clone(), &[])?;
         self.drop_replaced(&create.name, create.if_exists)?;
         if create.watermark.is_some() {
@@ -262,6 +263,15 @@ fn check_watermark(watermark: &Watermark, schema: &SchemaRef) -> Result<()> {
     }
     let message = format!("event time is a TIMESTAMP, but \"{}\" is {}", watermark.column.value, type_name(data_type));
     Err(at(&watermark.column, Code::Type, message).into())
+}
+
+/// The columns of a table: those of its primary key are NOT NULL, whether that was written or not.
+fn without_null_keys(schema: &SchemaRef, primary_key: &[usize]) -> SchemaRef {
+    let fields = schema.fields().iter().enumerate().map(|(index, field)| {
+        let nullable = field.is_nullable() && !primary_key.contains(&index);
+        field.as_ref().clone().with_nullable(nullable)
+    });
+    Arc::new(Schema::new(fields.collect::<Vec<_>>()))
 }
 
 fn column(schema: &SchemaRef, name: &Name) -> Result<usize> {

@@ -58,9 +58,29 @@ const ALL: &[&str] = &[
     "median(v)",
     "sum(DISTINCT v)",
     "corr(v, id)",
+    "corr(f, v) FILTER (WHERE b)",
+    "covar(f, id)",
+    "covar_pop(id, f)",
+    "regr_slope(f, v)",
+    "regr_intercept(v, id)",
+    "regr_count(f, id)",
+    "regr_r2(id, f)",
+    "regr_avgx(f, v)",
+    "regr_avgy(f, v)",
+    "regr_sxx(f, v)",
+    "regr_syy(f, v)",
+    "regr_sxy(f, v)",
     "bit_xor(v)",
     "approx_distinct(t)",
     "nth_value(v, 2 ORDER BY id)",
+];
+
+/// Aggregates that only sketch their answer.
+const APPROXIMATE: &[&str] = &[
+    "approx_median(f)",
+    "approx_percentile_cont(0.9) WITHIN GROUP (ORDER BY f)",
+    "approx_percentile_cont_with_weight(id, 0.3) WITHIN GROUP (ORDER BY f)",
+    "percentile_cont(0.4) WITHIN GROUP (ORDER BY f)",
 ];
 
 /// Aggregates that can take rows back.
@@ -307,6 +327,31 @@ fn fold<'a>(rows: &mut Vec<String>, changes: impl Iterator<Item = &'a Batch>) {
 fn sorted(mut rows: Vec<String>) -> Vec<String> {
     rows.sort();
     rows
+}
+
+/// The rows with numbers that no sum of which is exact.
+fn inexact(rows: &RecordBatch) -> RecordBatch {
+    let columns = rows.columns().iter().map(|column| match column.data_type() {
+        DataType::Float64 => {
+            let column = column.as_primitive::<Float64Type>();
+            Arc::new(column.unary::<_, Float64Type>(|value| value / 7.0 + 0.1)) as ArrayRef
+        }
+        _ => column.clone(),
+    });
+    RecordBatch::try_new(rows.schema(), columns.collect()).unwrap()
+}
+
+#[test]
+fn a_restart_changes_no_digit() {
+    for (seed, call) in ALL.iter().chain(APPROXIMATE).enumerate() {
+        let node = with_emit(&query("k", call), AggregateEmit::Running);
+        let batches = cut(&input(&node, &inexact(&Dice(seed as u64).rows(400))), 37);
+        let exactly = |restart| {
+            let said: Vec<Vec<Batch>> = run(&node, &batches, restart);
+            said.iter().flatten().flat_map(testing::row_texts).collect::<Vec<_>>()
+        };
+        assert_eq!(exactly(Restart::Never), exactly(Restart::FromAll), "{call}");
+    }
 }
 
 #[test]

@@ -12,6 +12,7 @@ mod lists;
 mod missing;
 mod number_lists;
 mod ordered;
+mod pairs;
 mod strings;
 mod sum;
 mod variance;
@@ -66,7 +67,7 @@ fn plain(call: &AggregateCall, mode: ChangelogMode) -> Result<Option<Box<dyn Gro
         "avg" => average::create(call, mode),
         "var" | "var_pop" | "stddev" | "stddev_pop" => variance::create(call),
         "string_agg" if call.order_by.is_empty() => strings::create(call)?,
-        _ => None,
+        _ => pairs::create(call),
     })
 }
 
