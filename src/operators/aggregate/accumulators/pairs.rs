@@ -5,7 +5,7 @@
 //! to merge it into an empty one, as DataFusion does, would round it once more.
 
 use arrow::array::{Array, ArrayRef, UInt64Array};
-use arrow::buffer::NullBuffer;
+use arrow::buffer::{NullBuffer, ScalarBuffer};
 use arrow::datatypes::{DataType, Float64Type, Int64Type};
 use std::sync::Arc;
 
@@ -195,7 +195,7 @@ impl GroupAccumulator for Pairs {
         })
     }
 
-    fn update_running(&mut self, input: &Input<'_>) -> Result<ArrayRef> {
+    fn update_running(&mut self, input: &Input<'_>, _: &ScalarBuffer<i64>) -> Result<ArrayRef> {
         let Given { first, second, nulls } = Given::of(input, self.measure)?;
         let mut said = Vec::with_capacity(input.groups.len());
         let step = |states: &mut Vec<Moments>, row: usize, group: usize, _| {
@@ -206,7 +206,7 @@ impl GroupAccumulator for Pairs {
         Ok(self.said(said.into_iter()))
     }
 
-    fn read(&mut self, groups: &[u32]) -> Result<ArrayRef> {
+    fn read(&mut self, groups: &[u32], _: &[i64]) -> Result<ArrayRef> {
         Ok(self.said(groups.iter().map(|group| self.states[*group as usize])))
     }
 
