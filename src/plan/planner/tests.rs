@@ -109,7 +109,7 @@ fn distinct_rows_of_a_stream_only_appear() {
 fn a_condition_stays_above_a_keyed_join() {
     check(&[(
         "SELECT k, a.v AS av FROM a FULL JOIN b USING (k) FULL JOIN c USING (k) WHERE a.v > 3 KEEP FIRST EMIT FINAL",
-        "Project: CASE WHEN a.k IS NOT NULL THEN a.k WHEN b.k IS NOT NULL THEN b.k ELSE c.k END AS k, a.v AS av  [append-only]
+        "Project: coalesce(a.k, b.k, c.k) AS k, a.v AS av  [append-only]
         └─ Filter: a.v > 3  [append-only]
            └─ KeyedJoin: FULL a on (a.k), b on (b.k), c on (c.k), KEEP FIRST, EMIT FINAL  [append-only; state bounded by keys (a.k)]
               ├─ Source: a (until closed)  [append-only]
