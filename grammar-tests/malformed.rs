@@ -26,54 +26,134 @@ fn every_statement() -> Vec<String> {
     scripts.flat_map(|script| script.blocks).flat_map(|block| statements(&block.sql)).collect()
 }
 
-/// Cuts, drops, doubles, swaps or replaces some of the words of a statement.
-fn mutated(statement: &str, words: &[String], numbers: &mut Numbers) -> String {
-    let mut parts: Vec<String> = statement.split_inclusive([' ', '(', ')', ',']).map(str::to_owned).collect();
-    for _ in 0..=numbers.below(3) {
-        let at = numbers.below(parts.len());
-        match numbers.below(5) {
-            0 => parts.truncate(at),
-            1 if at < parts.len() => drop(parts.remove(at)),
-            2 if at < parts.len() => parts.insert(at, parts[at].clone()),
-            3 if at < parts.len() => {
-                let other = numbers.below(parts.len());
-                parts.swap(at, other);
+/// Letters that statements are seldom made of.
+const LETTERS: [char; 24] = [
+    '\0', '\n', '\t', ' ', '\'', '"', '`', '(', ')', '[', ']', ',', ';', '.', '-', '*', '$', '9', 'é', 'ß', '\u{200b}',
+    '\u{e000}', '漢', '🦀',
+];
+
+/// What mutants are made of.
+struct Mutants {
+    statements: Vec<String>,
+    words: Vec<String>,
+    numbers: Numbers,
+}
+
+impl Mutants {
+    fn new(seed: u64) -> Mutants {
+        let statements = every_statement();
+        let words = statements.iter().flat_map(|text| text.split_inclusive(' ')).map(str::to_owned).collect();
+        Mutants { statements, words, numbers: Numbers(seed) }
+    }
+
+    fn statement(&mut self) -> String {
+        self.statements[self.numbers.below(self.statements.len())].clone()
+    }
+
+    /// A statement that nobody should write.
+    fn mutant(&mut self) -> String {
+        let statement = self.statement();
+        match self.numbers.below(4) {
+            0 => self.crossed(&statement),
+            1 => self.misspelt(statement),
+            2 => {
+                let reworded = self.reworded(&statement);
+                self.misspelt(reworded)
             }
-            _ if at < parts.len() => parts[at] = words[numbers.below(words.len())].clone(),
-            _ => {}
+            _ => self.reworded(&statement),
         }
     }
-    parts.concat()
+
+    /// Cuts, drops, doubles, swaps or replaces some of the words of a statement.
+    fn reworded(&mut self, statement: &str) -> String {
+        let (words, numbers) = (&self.words, &mut self.numbers);
+        let mut parts: Vec<String> = statement.split_inclusive([' ', '(', ')', ',']).map(str::to_owned).collect();
+        for _ in 0..=numbers.below(3) {
+            let at = numbers.below(parts.len());
+            match numbers.below(5) {
+                0 => parts.truncate(at),
+                1 if at < parts.len() => drop(parts.remove(at)),
+                2 if at < parts.len() => parts.insert(at, parts[at].clone()),
+                3 if at < parts.len() => {
+                    let other = numbers.below(parts.len());
+                    parts.swap(at, other);
+                }
+                _ if at < parts.len() => parts[at] = words[numbers.below(words.len())].clone(),
+                _ => {}
+            }
+        }
+        parts.concat()
+    }
+
+    /// Drops, doubles, swaps, replaces or adds some of the letters of a statement.
+    fn misspelt(&mut self, statement: String) -> String {
+        let numbers = &mut self.numbers;
+        let mut letters: Vec<char> = statement.chars().collect();
+        for _ in 0..=numbers.below(4) {
+            let at = numbers.below(letters.len());
+            let odd = LETTERS[numbers.below(LETTERS.len())];
+            match numbers.below(5) {
+                0 if at < letters.len() => drop(letters.remove(at)),
+                1 if at < letters.len() => letters.insert(at, letters[at]),
+                2 if at + 1 < letters.len() => letters.swap(at, at + 1),
+                3 if at < letters.len() => letters[at] = odd,
+                _ => letters.insert(at, odd),
+            }
+        }
+        letters.into_iter().collect()
+    }
+
+    /// The first part of a statement and the last of another, cut anywhere or between words.
+    fn crossed(&mut self, statement: &str) -> String {
+        let other = self.statement();
+        let cut = |text: &str, numbers: &mut Numbers| {
+            let at = text.floor_char_boundary(numbers.below(text.len() + 1));
+            match numbers.below(2) {
+                0 => text[..at].rfind(' ').unwrap_or(at),
+                _ => at,
+            }
+        };
+        let (first, last) = (cut(statement, &mut self.numbers), cut(&other, &mut self.numbers));
+        statement[..first].to_owned() + &other[last..]
+    }
 }
 
 fn engine() -> Engine {
     Engine::builder().allow_directory(Path::new(env!("CARGO_MANIFEST_DIR"))).build().expect("an engine can be built")
 }
 
-#[test]
-fn malformed_statements_give_errors() {
-    let statements = every_statement();
-    let words: Vec<String> = statements.iter().flat_map(|text| text.split_inclusive(' ')).map(str::to_owned).collect();
-    let mut numbers = Numbers(1);
+/// Statements that would write files are left out.
+fn writes(text: &str) -> bool {
+    let text = text.to_uppercase();
+    text.contains("COPY") || text.contains("SINK")
+}
+
+/// Runs mutants, a good statement before each so that there is something to read from; gives how many were refused.
+fn run(mutants: &mut Mutants, engines: usize) -> usize {
     let mut refused = 0;
-    for _ in 0..20 {
+    for _ in 0..engines {
         let engine = engine();
         for _ in 0..100 {
-            // A good statement now and then, so that there is something to read from.
-            let good = &statements[numbers.below(statements.len())];
-            if !good.to_uppercase().contains("COPY") && !good.to_uppercase().contains("SINK") {
-                let _ = engine.execute(good);
+            let good = mutants.statement();
+            if !writes(&good) {
+                let _ = engine.execute(&good);
             }
-            let text = mutated(&statements[numbers.below(statements.len())], &words, &mut numbers);
-            if text.to_uppercase().contains("COPY") || text.to_uppercase().contains("SINK") {
+            let text = mutants.mutant();
+            if writes(&text) {
                 continue;
             }
             if let Err(error) = engine.execute(&text) {
-                assert!(error.code() != riverrun::Code::Internal, "{error}: {text}");
+                assert!(error.code() != riverrun::Code::Internal, "{error}: {text:?}");
                 refused += 1;
             }
         }
     }
+    refused
+}
+
+#[test]
+fn malformed_statements_give_errors() {
+    let refused = run(&mut Mutants::new(1), 30);
     assert!(refused > 1_000, "only {refused} statements were refused");
 }
 
@@ -95,5 +175,77 @@ fn what_is_too_deep_or_too_long_gives_an_error() {
         repeated("SELECT * FROM ", "(SELECT * FROM ", "t"),
     ] {
         assert!(engine.execute(&text).is_err(), "{}…", &text[..40]);
+    }
+}
+
+/// Not committed: a long run by hand. RIVERRUN_MUTANTS=engines RIVERRUN_SEED=n
+#[test]
+#[ignore]
+fn many() {
+    let number =
+        |name: &str, default: u64| std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default);
+    let mut mutants = Mutants::new(number("RIVERRUN_SEED", 7));
+    let mut seen = std::collections::BTreeMap::new();
+    let mut shows = std::collections::BTreeMap::new();
+    let (mut placeless, mut done) = (std::collections::BTreeMap::new(), 0);
+    let until = std::time::Instant::now() + std::time::Duration::from_secs(number("RIVERRUN_SECONDS", 500));
+    while std::time::Instant::now() < until {
+        let engine = engine();
+        let mut history = vec![];
+        for _ in 0..100 {
+            let good = mutants.statement();
+            if !writes(&good) {
+                let _ = engine.execute(&good);
+                history.push(good);
+            }
+            let text = mutants.mutant();
+            if writes(&text) {
+                continue;
+            }
+            done += 1;
+            if text.trim_start().to_uppercase().starts_with("SELECT") {
+                let shown = match engine.run(&format!("EXPLAIN {text}")) {
+                    Ok(outcomes) => format!("{outcomes:?}"),
+                    Err(error) => format!("{error} {:?}", error.hint()),
+                };
+                for internal in ["__", "Int64", "Utf8", "Float64", "\u{e000}", "DataType", "Some("] {
+                    if shown.contains(internal) && !text.contains(internal) {
+                        shows
+                            .entry((internal, shown.chars().take(60).collect::<String>()))
+                            .or_insert((text.clone(), shown.clone()));
+                    }
+                }
+            }
+            let before = std::time::Instant::now();
+            let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| engine.execute(&text)));
+            if before.elapsed().as_secs() > 5 {
+                println!("SLOW {:?} {text:?}", before.elapsed());
+            }
+            match outcome {
+                Err(_) => {
+                    seen.entry("PANIC".to_string()).or_insert_with(Vec::new).push(text.clone());
+                    break;
+                }
+                Ok(Err(error)) if error.code() == riverrun::Code::Internal => {
+                    seen.entry(error.to_string()).or_insert_with(Vec::new).push(text.clone());
+                }
+                Ok(Err(riverrun::Error::Statement(error)))
+                    if riverrun::Error::Statement(error.clone()).place().is_none() =>
+                {
+                    placeless.entry(error.to_string()).or_insert(text.clone());
+                }
+                _ => {}
+            }
+        }
+    }
+    println!("{done} mutants");
+    for ((internal, _), (text, shown)) in &shows {
+        println!("SHOWS {internal}\n   {text:?}\n  {shown}");
+    }
+    for (error, texts) in &seen {
+        println!("INTERNAL {error}\n   x{}: {:?}", texts.len(), &texts[..texts.len().min(3)]);
+    }
+    for (error, text) in &placeless {
+        println!("PLACELESS {error}\n   {text:?}");
     }
 }

@@ -6,16 +6,8 @@ use arrow::datatypes::DataType;
 use proptest::prelude::*;
 
 use crate::answers::{Answer, Cell};
-use crate::data::{self, After, Column, Row, Value};
-use crate::feeding::Step;
-
-/// What happens to the stream.
-#[derive(Debug, Clone)]
-pub enum Happening {
-    Row(Value, After),
-    /// The clock goes on by so many seconds.
-    Seconds(i64),
-}
+use crate::data::{self, After, Column, Value};
+use crate::feeding::{Happening, Step, happening_steps};
 
 #[derive(Debug, Clone)]
 pub struct Case {
@@ -28,15 +20,27 @@ pub struct Case {
 pub fn case() -> impl Strategy<Value = Case> {
     let key = data::nullable((0i64..3).prop_map(Value::Whole));
     let happening = prop_oneof![
-        4 => (key, data::after()).prop_map(|(key, after)| Happening::Row(key, after)),
+        4 => (key, data::after()).prop_map(|(key, after)| Happening::Row(vec![key], after)),
         1 => (1i64..5).prop_map(Happening::Seconds),
     ];
     let bounds = (prop::option::of(1usize..5), prop::option::of(1i64..6), prop::option::of(1i64..9));
     (bounds, prop::collection::vec(happening, 0..=30)).prop_map(|((max_rows, timeout, max_wait), happenings)| {
         // At least one bound is needed.
         let max_rows = max_rows.or((timeout.is_none() && max_wait.is_none()).then_some(3));
-        Case { max_rows, timeout, max_wait, happenings }
+        Case { max_rows, timeout, max_wait, happenings: numbered(happenings) }
     })
+}
+
+/// Puts `id` before the key.
+fn numbered(mut happenings: Vec<Happening>) -> Vec<Happening> {
+    let rows = happenings.iter_mut().filter_map(|happening| match happening {
+        Happening::Row(row, _) => Some(row),
+        Happening::Seconds(_) => None,
+    });
+    for (row, id) in rows.zip(1..) {
+        row.insert(0, Value::Whole(id));
+    }
+    happenings
 }
 
 fn columns() -> Vec<Column> {
@@ -67,38 +71,7 @@ impl Case {
     }
 
     pub fn steps(&self, cut: impl Fn(After) -> After) -> Vec<Step> {
-        let (mut steps, mut held): (Vec<Step>, Vec<Row>) = (vec![], vec![]);
-        let push = |held: &mut Vec<Row>, steps: &mut Vec<Step>| {
-            if !held.is_empty() {
-                steps.push(Step::Push("t".into(), data::batch(&columns(), held)));
-                held.clear();
-            }
-        };
-        let mut id = 0;
-        for happening in &self.happenings {
-            match happening {
-                Happening::Seconds(seconds) => {
-                    push(&mut held, &mut steps);
-                    steps.push(Step::Say(format!("ADVANCE CLOCK BY INTERVAL '{seconds} seconds'")));
-                }
-                Happening::Row(key, after) => {
-                    id += 1;
-                    held.push(vec![Value::Whole(id), key.clone()]);
-                    let after = cut(*after);
-                    if after != After::Nothing {
-                        push(&mut held, &mut steps);
-                    }
-                    match after {
-                        After::EmptyBatch => steps.push(Step::Push("t".into(), data::batch(&columns(), &[]))),
-                        After::Restart => steps.push(Step::Restart),
-                        After::Nothing | After::Cut => {}
-                    }
-                }
-            }
-        }
-        push(&mut held, &mut steps);
-        steps.push(Step::Close("t".into()));
-        steps
+        happening_steps(&columns(), &self.happenings, cut)
     }
 
     /// What the rules say.
@@ -111,9 +84,9 @@ impl Case {
                     now += seconds;
                     self.close_due(&mut windows, now, &mut out);
                 }
-                Happening::Row(key, _) => {
+                Happening::Row(row, _) => {
                     id += 1;
-                    self.arrive(&mut windows, key, id, now, &mut out);
+                    self.arrive(&mut windows, &row[1], id, now, &mut out);
                 }
             }
         }
@@ -169,16 +142,8 @@ impl fmt::Display for Case {
             writeln!(f, "{statement};")?;
         }
         writeln!(f, "DECLARE c CURSOR FOR {};", self.sql())?;
-        let mut id = 0;
         for happening in &self.happenings {
-            match happening {
-                Happening::Seconds(seconds) => writeln!(f, "ADVANCE CLOCK BY INTERVAL '{seconds} seconds';")?,
-                Happening::Row(key, after) => {
-                    id += 1;
-                    let statement = data::insert("t", &columns(), &[vec![Value::Whole(id), key.clone()]]);
-                    writeln!(f, "{} -- then {after:?}", statement.replace("\n ", ""))?;
-                }
-            }
+            writeln!(f, "{}", happening.statement(&columns()))?;
         }
         Ok(())
     }

@@ -3,7 +3,7 @@
 use arrow::array::RecordBatch;
 use riverrun::Engine;
 
-use crate::data::{self, After, Row};
+use crate::data::{self, After, Column, Row};
 
 /// Something that happens to an engine.
 #[derive(Debug, Clone)]
@@ -23,21 +23,25 @@ pub type Brought = Vec<Vec<RecordBatch>>;
 
 /// Runs `query` after the statements of `setup`, through the steps.
 pub fn run(setup: &[String], query: &str, steps: &[Step]) -> Result<Brought, String> {
-    attempt(setup, query, steps).map_err(|error| match error.hint() {
+    run_on(&Engine::new(), setup, query, steps)
+}
+
+/// As [`run`], on an engine with functions of its own.
+pub fn run_on(engine: &Engine, setup: &[String], query: &str, steps: &[Step]) -> Result<Brought, String> {
+    attempt(engine, setup, query, steps).map_err(|error| match error.hint() {
         Some(hint) => format!("{}: {error} ({hint})", error.code()),
         None => format!("{}: {error}", error.code()),
     })
 }
 
-fn attempt(setup: &[String], query: &str, steps: &[Step]) -> riverrun::Result<Brought> {
-    let engine = Engine::new();
+fn attempt(engine: &Engine, setup: &[String], query: &str, steps: &[Step]) -> riverrun::Result<Brought> {
     for statement in setup {
         engine.execute(statement)?;
     }
     let mut query = engine.query(query)?;
     let mut brought = vec![];
     for (at, step) in steps.iter().enumerate() {
-        take(&engine, step)?;
+        take(engine, step)?;
         // What nobody has asked for yet has to survive a restart as well.
         let waits = matches!(steps.get(at + 1), Some(Step::Restart));
         brought.push(if waits { vec![] } else { query.poll()? });
@@ -55,22 +59,48 @@ fn take(engine: &Engine, step: &Step) -> riverrun::Result<()> {
     Ok(())
 }
 
-/// The rows of `t` in the batches that they were cut into, and the end.
-pub fn steps(rows: &[(Row, After)]) -> Vec<Step> {
-    let columns = data::columns();
-    let push = |rows: &[Row]| Step::Push("t".into(), data::batch(&columns, rows));
-    let (mut steps, mut held) = (vec![], vec![]);
-    for (row, after) in rows {
-        held.push(row.clone());
-        if *after == After::Nothing {
-            continue;
+/// What happens to a stream while the clock is advanced by hand.
+#[derive(Debug, Clone)]
+pub enum Happening {
+    Row(Row, After),
+    /// The clock goes on by so many seconds.
+    Seconds(i64),
+}
+
+impl Happening {
+    /// The statement that does it, for a person who makes a script of a failure.
+    pub fn statement(&self, columns: &[Column]) -> String {
+        match self {
+            Happening::Seconds(seconds) => format!("ADVANCE CLOCK BY INTERVAL '{seconds} seconds';"),
+            Happening::Row(row, after) => {
+                let statement = data::insert("t", columns, std::slice::from_ref(row));
+                format!("{} -- then {after:?}", statement.replace("\n ", ""))
+            }
         }
-        steps.push(push(&held));
-        held.clear();
-        match after {
-            After::EmptyBatch => steps.push(push(&[])),
-            After::Restart => steps.push(Step::Restart),
-            After::Nothing | After::Cut => {}
+    }
+}
+
+/// The happenings of `t` as steps, with what `cut` says behind each row; then the end.
+pub fn happening_steps(columns: &[Column], happenings: &[Happening], cut: impl Fn(After) -> After) -> Vec<Step> {
+    let push = |rows: &[Row]| Step::Push("t".into(), data::batch(columns, rows));
+    let (mut steps, mut held): (Vec<Step>, Vec<Row>) = (vec![], vec![]);
+    for happening in happenings {
+        let after = match happening {
+            Happening::Seconds(_) => After::Cut,
+            Happening::Row(row, after) => {
+                held.push(row.clone());
+                cut(*after)
+            }
+        };
+        if after != After::Nothing && !held.is_empty() {
+            steps.push(push(&held));
+            held.clear();
+        }
+        match (happening, after) {
+            (Happening::Seconds(_), _) => steps.push(Step::Say(happening.statement(columns))),
+            (_, After::EmptyBatch) => steps.push(push(&[])),
+            (_, After::Restart) => steps.push(Step::Restart),
+            (_, After::Nothing | After::Cut) => {}
         }
     }
     if !held.is_empty() {
@@ -78,6 +108,12 @@ pub fn steps(rows: &[(Row, After)]) -> Vec<Step> {
     }
     steps.push(Step::Close("t".into()));
     steps
+}
+
+/// The rows of `t` in the batches that they were cut into, and the end.
+pub fn steps(rows: &[(Row, After)]) -> Vec<Step> {
+    let happenings: Vec<Happening> = rows.iter().map(|(row, after)| Happening::Row(row.clone(), *after)).collect();
+    happening_steps(&data::columns(), &happenings, |after| after)
 }
 
 /// The same rows, with `after` behind each.

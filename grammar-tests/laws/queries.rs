@@ -11,6 +11,8 @@ pub enum Emit {
     Final,
     Changes,
     Running,
+    /// At most once in so many seconds.
+    Every(i64),
 }
 
 /// A query over the stream `t`.
@@ -50,6 +52,17 @@ pub enum Sets {
     Rollup,
     Cube,
     Listed,
+    /// A window that only the end closes: for batch SQL no different from `Plain`.
+    Collected,
+}
+
+impl Sets {
+    fn are_several(self) -> bool {
+        match self {
+            Sets::Plain | Sets::Collected => false,
+            Sets::Rollup | Sets::Cube | Sets::Listed => true,
+        }
+    }
 }
 
 /// An aggregate over an aggregate.
@@ -119,6 +132,9 @@ const ANYTHING: [&str; 8] = ["s", "b", "d", "at", "k", "m", "w", "upper(s)"];
 const ORDERED: [&str; 7] = ["s", "b", "d", "at", "k", "m", "upper(s)"];
 const HAVINGS: [&str; 4] = ["count(*) > 1", "min(k) < 3", "count(k) % 2 = 0", "sum(i) > 0"];
 const EVERY_COLUMN: &str = "SELECT * FROM t";
+const LATERAL: &str = "SELECT id, rank, u.e AS k, i, x, w, s, b, d, at, m FROM t, UNNEST(make_array(k, i)) AS u (e)";
+/// The same for the oracle, which plans no lateral `UNNEST`.
+const UNNESTED: &str = "SELECT id, rank, unnest(make_array(k, i)) AS k, i, x, w, s, b, d, at, m FROM t";
 
 pub fn query() -> impl Strategy<Value = Query> {
     let shape = prop_oneof![
@@ -147,6 +163,51 @@ pub fn changes_query() -> impl Strategy<Value = Query> {
     with_source(shape)
 }
 
+/// Queries over rows that are replaced and deleted: only what can be taken back is computed.
+pub fn table_query() -> impl Strategy<Value = Query> {
+    let shape = prop_oneof![
+        6 => retracting().prop_map(Shape::Grouped),
+        2 => retracting_nested().prop_map(Shape::Nested),
+        1 => subsequence(KEYS.to_vec(), 1..=3).prop_map(Shape::Distinct),
+        1 => subsequence(PROJECTIONS.to_vec(), 1..=4).prop_map(Shape::Project),
+    ];
+    with_source(shape)
+}
+
+/// Queries in which a `COLLECT` can stand among the keys.
+pub fn collected_query() -> impl Strategy<Value = Query> {
+    let grouped = grouped().prop_map(|grouped| Grouped { sets: Sets::Collected, ..grouped });
+    with_source(grouped.prop_map(Shape::Grouped))
+}
+
+fn retracting() -> impl Strategy<Value = Grouped> {
+    let call = (select(vec!["sum", "avg", "count"]), select(NUMBERS.to_vec())).prop_map(|(f, c)| format!("{f}({c})"));
+    let call = prop_oneof![3 => call, 1 => Just("count(*)".to_owned())];
+    let call = (call, prop::option::weighted(0.2, select(PREDICATES.to_vec()))).prop_map(filtered);
+    let sets = prop_oneof![4 => Just(Sets::Plain), 1 => Just(Sets::Rollup), 1 => Just(Sets::Listed)];
+    let having = prop::option::weighted(0.2, select(vec!["count(*) > 1", "count(k) % 2 = 0", "sum(i) > 0"]));
+    (subsequence(KEYS.to_vec(), 0..=3), sets, prop::collection::vec(call, 1..=4), having)
+        .prop_map(|(keys, sets, aggregates, having)| Grouped { keys, sets, aggregates, having })
+}
+
+fn retracting_nested() -> impl Strategy<Value = Nested> {
+    let calls = vec!["count(*)", "sum(n)", "avg(n)", "count(a1)", "sum(n) FILTER (WHERE n > 1)"];
+    (retracting(), prop::option::of(select(vec!["n % 2", "n"])), subsequence(calls, 1..=3)).prop_map(
+        |(mut inner, key, aggregates)| {
+            inner.aggregates.insert(0, "count(*)".into());
+            inner.aggregates.insert(1, "sum(i)".into());
+            Nested { inner, inner_emit: Emit::Changes, key, aggregates }
+        },
+    )
+}
+
+fn filtered((call, filter): (String, Option<&str>)) -> String {
+    match filter {
+        Some(filter) => format!("{call} FILTER (WHERE {filter})"),
+        None => call,
+    }
+}
+
 fn with_source(shape: impl Strategy<Value = Shape>) -> impl Strategy<Value = Query> {
     (source(), prop::option::weighted(0.3, select(PREDICATES.to_vec())), shape)
         .prop_map(|(source, filter, shape)| Query { source, filter, shape })
@@ -157,6 +218,7 @@ fn source() -> impl Strategy<Value = Source> {
         5 => Just(vec![EVERY_COLUMN]),
         1 => Just(vec!["SELECT id, rank, k + 1 AS k, i, x, w, s, b, d, at, m FROM t WHERE id % 3 <> 0"]),
         1 => Just(vec!["SELECT id, rank, unnest(make_array(k, i, id)) AS k, i, x, w, s, b, d, at, m FROM t"]),
+        1 => Just(vec![LATERAL]),
         // The shifts keep `id` and `rank` unique.
         1 => Just(vec![
             EVERY_COLUMN,
@@ -208,10 +270,7 @@ fn aggregate() -> impl Strategy<Value = String> {
         select(vec!["bool_and(b)", "bool_or(b)", "bit_and(k)", "bit_or(k)", "bit_xor(k)"]).prop_map(str::to_owned),
         select(vec!["corr(x, i)", "covar_pop(x, i)", "approx_distinct(k)", "regr_count(x, i)"]).prop_map(str::to_owned),
     ];
-    (calls, prop::option::weighted(0.2, select(PREDICATES.to_vec()))).prop_map(|(call, filter)| match filter {
-        Some(filter) => format!("{call} FILTER (WHERE {filter})"),
-        None => call,
-    })
+    (calls, prop::option::weighted(0.2, select(PREDICATES.to_vec()))).prop_map(filtered)
 }
 
 impl Query {
@@ -223,7 +282,7 @@ impl Query {
         match &self.shape {
             Shape::Project(exprs) => format!("SELECT id, {} {rest}", exprs.join(", ")),
             Shape::Distinct(keys) => format!("SELECT DISTINCT {} {rest}{}", keys.join(", "), clause(emit, reader)),
-            Shape::Grouped(grouped) => grouped.sql(&rest) + &clause(emit, reader),
+            Shape::Grouped(grouped) => grouped.sql(&rest, reader) + &clause(emit, reader),
             Shape::Nested(nested) => nested.sql(&rest, reader) + &clause(emit, reader),
         }
     }
@@ -250,15 +309,6 @@ impl Query {
         }
     }
 
-    /// Whether it has grouping sets.
-    pub fn has_grouping_sets(&self) -> bool {
-        match &self.shape {
-            Shape::Project(_) | Shape::Distinct(_) => false,
-            Shape::Grouped(grouped) => grouped.sets != Sets::Plain,
-            Shape::Nested(nested) => nested.inner.sets != Sets::Plain,
-        }
-    }
-
     /// Whether a relation without rows gives a row: an aggregate over all rows does, `HAVING` permitting.
     pub fn answers_emptiness(&self) -> bool {
         match &self.shape {
@@ -280,6 +330,7 @@ impl Source {
     fn sql(&self, reader: Reader) -> String {
         match (self.branches.as_slice(), reader) {
             ([branch], _) if *branch == EVERY_COLUMN => "t".into(),
+            ([branch], Reader::Oracle) if *branch == LATERAL => format!("({UNNESTED}) AS q"),
             ([branch], _) => format!("({branch}) AS q"),
             (_, Reader::Oracle) => "united AS q".into(),
             (branches, Reader::Engine) => format!("({}) AS q", branches.join(" UNION ALL ")),
@@ -288,19 +339,26 @@ impl Source {
 }
 
 impl Grouped {
-    fn sql(&self, rest: &str) -> String {
+    fn sql(&self, rest: &str, reader: Reader) -> String {
         let keys = self.keys.iter().enumerate().map(|(at, key)| format!("{key} AS k{at}"));
         let aggregates = self.aggregates.iter().enumerate().map(|(at, call)| format!("{call} AS {}", output(at)));
         let columns: Vec<String> = keys.chain(aggregates).collect();
         let having = self.having.map(|having| format!(" HAVING {having}")).unwrap_or_default();
-        format!("SELECT {} {rest}{}{having}", columns.join(", "), self.group_by())
+        format!("SELECT {} {rest}{}{having}", columns.join(", "), self.group_by(reader))
     }
 
-    fn group_by(&self) -> String {
+    fn group_by(&self, reader: Reader) -> String {
         let keys = self.keys.join(", ");
         match self.sets {
+            Sets::Collected if reader == Reader::Engine => {
+                let key = "COLLECT(max_rows => 1000000)".to_string();
+                format!(
+                    " GROUP BY {}",
+                    self.keys.iter().map(|key| key.to_string()).chain([key]).collect::<Vec<_>>().join(", ")
+                )
+            }
             _ if self.keys.is_empty() => String::new(),
-            Sets::Plain => format!(" GROUP BY {keys}"),
+            Sets::Plain | Sets::Collected => format!(" GROUP BY {keys}"),
             Sets::Rollup => format!(" GROUP BY ROLLUP ({keys})"),
             Sets::Cube => format!(" GROUP BY CUBE ({keys})"),
             Sets::Listed => format!(" GROUP BY GROUPING SETS (({keys}), ({}), ())", self.keys[0]),
@@ -308,7 +366,7 @@ impl Grouped {
     }
 
     fn has_total(&self) -> bool {
-        self.keys.is_empty() || self.sets != Sets::Plain
+        self.keys.is_empty() || self.sets.are_several()
     }
 }
 
@@ -319,7 +377,7 @@ fn output(at: usize) -> String {
 
 impl Nested {
     fn sql(&self, rest: &str, reader: Reader) -> String {
-        let inner = self.inner.sql(rest) + &clause(Some(self.inner_emit), reader);
+        let inner = self.inner.sql(rest, reader) + &clause(Some(self.inner_emit), reader);
         let (key, group) = match self.key {
             Some(key) => (format!("{key} AS key, "), format!(" GROUP BY {key}")),
             None => Default::default(),
@@ -330,10 +388,11 @@ impl Nested {
 
 impl fmt::Display for Emit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Emit::Final => "EMIT FINAL",
-            Emit::Changes => "EMIT CHANGES",
-            Emit::Running => "EMIT RUNNING",
-        })
+        match self {
+            Emit::Final => f.write_str("EMIT FINAL"),
+            Emit::Changes => f.write_str("EMIT CHANGES"),
+            Emit::Running => f.write_str("EMIT RUNNING"),
+            Emit::Every(seconds) => write!(f, "EMIT EVERY INTERVAL '{seconds} seconds'"),
+        }
     }
 }

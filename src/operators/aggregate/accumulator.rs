@@ -145,6 +145,11 @@ struct Call {
     width: usize,
 }
 
+/// Whether a call can take back rows that it has seen.
+pub fn retracts(call: &AggregateCall) -> Result<bool> {
+    Ok(create(call, ChangelogMode::Changelog)?.retracts())
+}
+
 /// Builds the accumulators of `calls` over rows of that mode.
 pub fn accumulators(calls: &[AggregateCall], mode: ChangelogMode) -> Result<Accumulators> {
     let call = |call: &AggregateCall| {

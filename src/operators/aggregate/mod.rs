@@ -24,7 +24,7 @@ use crate::plan::node::{Aggregate, AggregateEmit, ChangelogMode};
 use crate::state::{GroupIndex, Snapshot};
 use crate::types::{Batch, Epoch, RowKind, RowKinds, Timestamp};
 
-pub use accumulator::{Accumulators, accumulators};
+pub use accumulator::{Accumulators, accumulators, retracts};
 
 use changes::Changes;
 

@@ -16,8 +16,10 @@ use datafusion_physical_expr::aggregate::LoweredAggregateBuilder;
 use super::lower::{Demand, Lowered, Lowerer, Lowering, at_clause, never_ends};
 use crate::error::{Code, StatementError};
 use crate::expr::{self, AggregateCall};
+use crate::operators::aggregate::retracts;
 use crate::plan::node::{Aggregate, AggregateEmit, Bounded, ChangelogMode, Expand, GroupingSet, Node, Project};
 use crate::sql::{Clause, EmitMode};
+use crate::types::type_name;
 
 /// Lowers a `GROUP BY`.
 pub(super) fn lower(lowerer: &Lowerer<'_>, node: &logical::Aggregate, demand: Demand<'_>) -> Lowering<Lowered> {
@@ -104,14 +106,25 @@ fn check_retraction(
     if input.mode() == ChangelogMode::AppendOnly {
         return Ok(());
     }
-    let retracts = |call: &AggregateCall| {
-        matches!(call.function.as_ref(), "count" | "sum" | "avg") && !call.distinct && call.order_by.is_empty()
-    };
-    let Some(at) = aggregates.iter().position(|call| !retracts(call)) else { return Ok(()) };
-    let message = format!("{} over rows that are updated or deleted is not supported yet", aggregates[at]);
-    let place = lowerer.places.call(&aggregates[at].function, node.aggr_expr.get(at));
-    let error = StatementError::new(Code::Unsupported, message).at(place);
-    Err(error.hint("count, sum and avg take rows back; or add EMIT FINAL to the inner query.").into())
+    for (call, logical) in aggregates.iter().zip(&node.aggr_expr) {
+        if !retracts(call)? {
+            let message = format!("{call}{} over rows that are updated or deleted is not supported yet", of_type(call));
+            let error = StatementError::new(Code::Unsupported, message);
+            let error = error.at(lowerer.places.call(&call.function, [logical]));
+            return Err(error.hint(RETRACTION_HINT).into());
+        }
+    }
+    Ok(())
+}
+
+const RETRACTION_HINT: &str = "count, sum and avg take rows back; or add EMIT FINAL to the inner query.";
+
+/// The type of what is aggregated, where only some types can be taken back.
+fn of_type(call: &AggregateCall) -> String {
+    match (call.function.as_ref(), call.distinct, call.arguments.first()) {
+        ("sum" | "avg", false, Some(argument)) => format!(" of {}", type_name(argument.data_type())),
+        _ => String::new(),
+    }
 }
 
 /// Keys and aggregates, compiled against the input.

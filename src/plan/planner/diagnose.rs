@@ -65,7 +65,7 @@ fn first(error: &DataFusionError) -> &DataFusionError {
 }
 
 /// A place from DataFusion's span.
-fn place_of(text: &Arc<str>, span: &datafusion_common::Span) -> Place {
+pub(super) fn place_of(text: &Arc<str>, span: &datafusion_common::Span) -> Place {
     let location = |at: datafusion_common::Location| Location::new(at.line, at.column);
     sql::place_of(text, Span::new(location(span.start), location(span.end)))
 }

@@ -4,7 +4,7 @@
 //! it would change which row is the last.
 
 use datafusion_common::tree_node::Transformed;
-use datafusion_common::{DFSchemaRef, JoinType, Result as PlanResult};
+use datafusion_common::{DFSchemaRef, DataFusionError, JoinType, Result as PlanResult};
 use datafusion_expr::expr::{Cast, ScalarFunction};
 use datafusion_expr::logical_plan::{Join, LogicalPlan};
 use datafusion_expr::type_coercion::binary::comparison_coercion;
@@ -14,7 +14,7 @@ use datafusion_expr::{BinaryExpr, Expr, ExprSchemable, Operator};
 use super::diagnose::smuggle;
 use super::extension::{Keyed, Marked, downcast, extension};
 use super::names::Names;
-use crate::error::{Code, StatementError};
+use crate::error::{Code, Place, StatementError};
 use crate::plan::node::{JoinEmit, JoinKeep};
 use crate::sql::{Clause, EmitMode, KeepMode};
 
@@ -35,7 +35,7 @@ pub(super) fn place(plan: LogicalPlan) -> PlanResult<LogicalPlan> {
     Ok(placed.data)
 }
 
-fn misplaced(clause: &Clause, message: &str) -> datafusion_common::DataFusionError {
+fn misplaced(clause: &Clause, message: &str) -> DataFusionError {
     let error = StatementError::new(Code::EmitMode, message).at(clause.place.clone());
     smuggle(error.hint("Write it behind the ON or USING of the join."))
 }
@@ -87,6 +87,35 @@ fn modes(clause: &Clause) -> PlanResult<Option<(JoinKeep, JoinEmit)>> {
     Ok(Some((keep, emit)))
 }
 
+/// Says what is wrong with the shape of a join that has a clause.
+#[derive(Clone, Copy)]
+struct Shape<'a> {
+    clause: &'a Clause,
+}
+
+impl Shape<'_> {
+    fn wrong(self, message: &str, hint: &str) -> DataFusionError {
+        let error = StatementError::new(Code::JoinShape, message).at(self.clause.place.clone());
+        smuggle(error.hint(hint))
+    }
+
+    /// At the columns of an expression.
+    fn wrong_at(self, expr: &Expr, message: &str, hint: &str) -> DataFusionError {
+        let error = StatementError::new(Code::JoinShape, message).at(place_of(expr, self.clause));
+        smuggle(error.hint(hint))
+    }
+}
+
+/// From the first to the last column of an expression; the clause, if they have no place.
+fn place_of(expr: &Expr, clause: &Clause) -> Place {
+    let spans = expr.column_refs().into_iter().flat_map(|column| column.spans.iter().copied().collect::<Vec<_>>());
+    let text = clause.place.text();
+    match datafusion_common::Span::union_iter(spans) {
+        Some(span) => super::diagnose::place_of(&text.into(), &span),
+        None => clause.place.clone(),
+    }
+}
+
 /// A chain of joins on one key, being gathered from left to right.
 struct Chain {
     sides: Vec<LogicalPlan>,
@@ -109,39 +138,33 @@ fn keyed(join: &Join, keep: JoinKeep, emit: JoinEmit, clause: &Clause) -> PlanRe
 
 impl Chain {
     fn gather(join: &Join, clause: &Clause) -> PlanResult<Chain> {
-        let shape = |message: &str, hint: &str| {
-            smuggle(StatementError::new(Code::JoinShape, message).at(clause.place.clone()).hint(hint))
-        };
+        let shape = Shape { clause };
         let mut chain = match join.left.as_ref() {
             LogicalPlan::Join(left) => Chain::gather(left, clause)?,
             left => Chain { sides: vec![left.clone()], keys: vec![], required: vec![true], full: false },
         };
         if matches!(join.right.as_ref(), LogicalPlan::Join(_)) {
-            return Err(shape(
+            return Err(shape.wrong(
                 "a keyed join takes its sides one after the other",
                 "Write a JOIN b … JOIN c … without parentheses.",
             ));
         }
-        chain.require(join.join_type, &shape)?;
-        let pairs = equalities(join, &shape)?;
+        chain.require(join.join_type, shape)?;
+        let pairs = equalities(join, shape)?;
         if pairs.is_empty() {
-            return Err(shape("a keyed join needs a key", "Add ON a.k = b.k or USING (k)."));
+            return Err(shape.wrong("a keyed join needs a key", "Add ON a.k = b.k or USING (k)."));
         }
-        let keys = chain.align(pairs, &shape)?;
+        let keys = chain.align(pairs, shape)?;
         chain.sides.push(join.right.as_ref().clone());
         chain.keys.push(keys);
         Ok(chain)
     }
 
     /// Which sides a combination needs once this join is part of the chain.
-    fn require(
-        &mut self,
-        join_type: JoinType,
-        shape: &dyn Fn(&str, &str) -> datafusion_common::DataFusionError,
-    ) -> PlanResult<()> {
+    fn require(&mut self, join_type: JoinType, shape: Shape<'_>) -> PlanResult<()> {
         let first = self.sides.len() == 1;
         if !first && self.full != (join_type == JoinType::Full) {
-            return Err(shape(
+            return Err(shape.wrong(
                 "a keyed join is FULL on every side or on none",
                 "Write FULL JOIN throughout, or put a part of it into a subquery with its own KEEP and EMIT.",
             ));
@@ -164,7 +187,7 @@ impl Chain {
             | JoinType::RightAnti
             | JoinType::LeftMark
             | JoinType::RightMark => {
-                return Err(shape(
+                return Err(shape.wrong(
                     "a keyed join is INNER, LEFT, RIGHT or FULL",
                     "Put the subquery's condition around the join.",
                 ));
@@ -174,11 +197,7 @@ impl Chain {
     }
 
     /// The right side's key in the order of the chain's key.
-    fn align(
-        &mut self,
-        pairs: Vec<(Expr, Expr)>,
-        shape: &dyn Fn(&str, &str) -> datafusion_common::DataFusionError,
-    ) -> PlanResult<Vec<Expr>> {
+    fn align(&mut self, pairs: Vec<(Expr, Expr)>, shape: Shape<'_>) -> PlanResult<Vec<Expr>> {
         if self.keys.is_empty() {
             let (left, right) = pairs.into_iter().unzip();
             self.keys.push(left);
@@ -191,7 +210,8 @@ impl Chain {
                 aligned[at] = Some(right);
                 continue;
             }
-            return Err(shape(
+            return Err(shape.wrong_at(
+                &left,
                 &format!(
                     "every side of a keyed join is joined on the same key, and {} is not part of it",
                     Names::default().text(&left)
@@ -200,7 +220,7 @@ impl Chain {
             ));
         }
         aligned.into_iter().collect::<Option<Vec<_>>>().ok_or_else(|| {
-            shape(
+            shape.wrong(
                 "every side of a keyed join is joined on the whole key",
                 "Name every column of the key in each ON or USING.",
             )
@@ -255,17 +275,14 @@ fn is_text(data_type: &arrow::datatypes::DataType) -> bool {
     matches!(data_type, Utf8 | LargeUtf8 | Utf8View)
 }
 
-fn incomparable(key: &Expr, clause: &Clause) -> datafusion_common::DataFusionError {
+fn incomparable(key: &Expr, clause: &Clause) -> DataFusionError {
     let message = format!("the keys of the sides have types that do not compare, at {}", Names::default().text(key));
-    let error = StatementError::new(Code::Type, message).at(clause.place.clone());
+    let error = StatementError::new(Code::Type, message).at(place_of(key, clause));
     smuggle(error.hint("Cast one side to the other's type."))
 }
 
 /// The equalities of a join as (left, right), or an error for anything else in its condition.
-fn equalities(
-    join: &Join,
-    shape: &dyn Fn(&str, &str) -> datafusion_common::DataFusionError,
-) -> PlanResult<Vec<(Expr, Expr)>> {
+fn equalities(join: &Join, shape: Shape<'_>) -> PlanResult<Vec<(Expr, Expr)>> {
     let mut pairs = join.on.clone();
     let conditions = join.filter.clone().map(split_conjunction_owned).unwrap_or_default();
     for condition in conditions {
@@ -276,7 +293,8 @@ fn equalities(
             _ => None,
         };
         let Some(pair) = pair else {
-            return Err(shape(
+            return Err(shape.wrong_at(
+                &condition,
                 &format!("a keyed join takes equalities between its sides, not {}", Names::default().text(&condition)),
                 "Filter a side in a subquery before the join, or the result in a WHERE after it.",
             ));

@@ -224,10 +224,7 @@ impl Finder<'_> {
                 self.joins(table_with_joins);
             }
             if !is_unnest(&join.relation) {
-                let bytes = self.bytes(join.span());
-                let start = back_over(self.text, bytes.start, &JOIN_WORDS);
-                let end = over_closing(self.text, bytes.clone(), &(start..bytes.start));
-                self.add(Kind::Join(called(&join.relation)), first_line(self.text, start..end), join.span());
+                self.add(Kind::Join(called(&join.relation)), join_place(self.text, join), join.span());
             }
         }
     }
@@ -289,8 +286,8 @@ impl Visitor for Finder<'_> {
     }
 }
 
-const JOIN_WORDS: [&str; 11] =
-    ["JOIN", "INNER", "LEFT", "RIGHT", "FULL", "OUTER", "CROSS", "NATURAL", "SEMI", "ANTI", "LATERAL"];
+const JOIN_WORDS: [&str; 12] =
+    ["JOIN", "ASOF", "INNER", "LEFT", "RIGHT", "FULL", "OUTER", "CROSS", "NATURAL", "SEMI", "ANTI", "LATERAL"];
 
 fn is_unnest(relation: &TableFactor) -> bool {
     matches!(relation, TableFactor::UNNEST { .. })
@@ -323,8 +320,25 @@ fn called(relation: &TableFactor) -> Option<String> {
     }
 }
 
+/// From the first word of a join to the end of its condition.
+pub(super) fn join_place(text: &Arc<str>, join: &ast::Join) -> Place {
+    let bytes = relation_bytes(text, &join.relation, join.span());
+    let start = back_over(text, bytes.start, &JOIN_WORDS);
+    let end = over_closing(text, bytes.clone(), &(start..bytes.start));
+    first_line(text, start..end)
+}
+
+/// The bytes of a span that begins with a relation. The parser's place of an `UNNEST` is that of its list.
+fn relation_bytes(text: &Arc<str>, relation: &TableFactor, span: Span) -> Range<usize> {
+    let bytes = sql::place_of(text, span).bytes();
+    match word_before(text, bytes.start, "unnest").filter(|_| is_unnest(relation)) {
+        Some(word) => word.start..bytes.end,
+        None => bytes,
+    }
+}
+
 fn relation_place(text: &Arc<str>, relation: &TableFactor) -> Place {
-    let bytes = sql::place_of(text, relation.span()).bytes();
+    let bytes = relation_bytes(text, relation, relation.span());
     let start = match relation {
         TableFactor::Derived { .. } => back_over(text, bytes.start, &[]),
         // Only a query in parentheses begins behind its place.

@@ -8,13 +8,14 @@ use sqlparser::ast::{TableFactor, Visit, Visitor};
 use sqlparser::tokenizer::Span;
 
 use super::functions::{CLOSE_REASON, COLLECT_MARKER, SAME};
-use super::places::{back_over, first_line, over_closing, word_before};
+use super::places::{back_over, first_line, join_place, over_closing, word_before};
 use crate::error::{Code, Error, Place, Result, StatementError};
 use crate::sql::{self, TABLE_ARGUMENT};
 
 const WINDOWS: [&str; 4] = ["tumble", "hop", "cumulate", "session"];
 const JOIN_HINT: &str = "Join the two relations on the key, with KEEP and EMIT behind the ON or USING.";
 const VALUE_HINT: &str = "Compute it in a query of its own, and give its value as a parameter.";
+pub(super) const UNNEST_HINT: &str = "Write FROM t CROSS JOIN UNNEST(t.list) AS u (element).";
 const OVER_HINT: &str = "GROUP BY … EMIT RUNNING gives the aggregates of a key after every row.";
 
 /// An error for the first part of `tree` that is not built yet.
@@ -55,9 +56,8 @@ impl Visitor for Refusals<'_> {
     }
 
     fn pre_visit_select(&mut self, select: &ast::Select) -> ControlFlow<Error> {
-        let mut joins = select.from.iter().flat_map(|from| &from.joins);
-        if let Some(join) = joins.find(|join| matches!(join.join_operator, JoinOperator::AsOf { .. })) {
-            return self.refuse("an ASOF JOIN", sql::place_of(self.text, join.span()), None);
+        for join in select.from.iter().flat_map(|from| &from.joins) {
+            self.join(join)?;
         }
         if let GroupByExpr::Expressions(keys, _) = &select.group_by {
             for key in keys {
@@ -117,6 +117,21 @@ impl Refusals<'_> {
             Some(hint) => error.hint(hint).into(),
             None => error.into(),
         })
+    }
+
+    fn join(&self, join: &ast::Join) -> ControlFlow<Error> {
+        match (&join.join_operator, &join.relation) {
+            (JoinOperator::AsOf { .. }, _) => self.refuse("an ASOF JOIN", join_place(self.text, join), None),
+            (
+                JoinOperator::Right(_) | JoinOperator::RightOuter(_) | JoinOperator::FullOuter(_),
+                TableFactor::UNNEST { .. },
+            ) => {
+                let place = join_place(self.text, join);
+                self.refuse("UNNEST on this side of an outer join", place, Some(UNNEST_HINT))
+            }
+            // The parser's joins are not ours to enumerate.
+            _ => ControlFlow::Continue(()),
+        }
     }
 
     fn window(&self, name: &ast::ObjectName) -> ControlFlow<Error> {

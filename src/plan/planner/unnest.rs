@@ -12,6 +12,7 @@ use datafusion_expr::{Expr, ident};
 use super::diagnose::smuggle;
 use super::names::UNNESTED;
 use super::places::Places;
+use super::refusals::UNNEST_HINT;
 use crate::error::{Code, StatementError};
 
 /// Replaces every join with an `UNNEST` of the left side's columns.
@@ -45,16 +46,13 @@ fn lateral(join: &Join, places: &Places<'_>) -> PlanResult<Option<LogicalPlan>> 
 
 fn unsupported(what: &str, places: &Places<'_>) -> DataFusionError {
     let error = StatementError::new(Code::Unsupported, format!("{what} is not supported yet"));
-    smuggle(error.at(places.unnest()).hint("Write FROM t CROSS JOIN UNNEST(t.list) AS u (element)."))
+    smuggle(error.at(places.unnest()).hint(UNNEST_HINT))
 }
 
 fn replace(join: &Join, unnest: &Unnest, places: &Places<'_>) -> PlanResult<LogicalPlan> {
     let LogicalPlan::Projection(lists) = unnest.input.as_ref() else {
         return Err(unsupported("this UNNEST", places));
     };
-    if !matches!(join.join_type, JoinType::Inner | JoinType::Left) {
-        return Err(unsupported("UNNEST on this side of an outer join", places));
-    }
     let left = join.left.as_ref().clone();
     let kept = left.schema().fields().len();
     let mut exprs: Vec<Expr> = left.schema().columns().into_iter().map(Expr::Column).collect();

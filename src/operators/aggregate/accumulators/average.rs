@@ -1,6 +1,11 @@
-//! `avg` of floating-point numbers and decimals.
+//! `avg` of floating-point numbers, decimals and durations.
 
-use arrow::datatypes::{DataType, Decimal128Type, Float64Type};
+use std::marker::PhantomData;
+
+use arrow::datatypes::{
+    ArrowPrimitiveType, DataType, Decimal128Type, Decimal256Type, DurationMicrosecondType, DurationMillisecondType,
+    DurationNanosecondType, DurationSecondType, Float64Type, TimeUnit, i256,
+};
 
 use super::argument_type;
 use super::floats::{Floats, Measure};
@@ -21,8 +26,22 @@ pub fn create(call: &AggregateCall, mode: ChangelogMode) -> Option<Box<dyn Group
             let factor = 10_i128.checked_pow(u32::try_from(i32::from(*to) - i32::from(from)).ok()?)?;
             Some(Folded::boxed(DecimalAverage { factor }, output))
         }
+        (DataType::Decimal256(_, from), DataType::Decimal256(_, to), _) => {
+            let factor = i256::from_i128(10).checked_pow(u32::try_from(i32::from(*to) - i32::from(from)).ok()?)?;
+            Some(Folded::boxed(WideAverage { factor }, output))
+        }
+        (DataType::Duration(from), DataType::Duration(to), _) if from == *to => match from {
+            TimeUnit::Second => duration::<DurationSecondType>(output),
+            TimeUnit::Millisecond => duration::<DurationMillisecondType>(output),
+            TimeUnit::Microsecond => duration::<DurationMicrosecondType>(output),
+            TimeUnit::Nanosecond => duration::<DurationNanosecondType>(output),
+        },
         _ => None,
     }
+}
+
+fn duration<T: ArrowPrimitiveType<Native = i64>>(output: DataType) -> Option<Box<dyn GroupAccumulator>> {
+    Some(Folded::boxed(DurationAverage::<T>(PhantomData), output))
 }
 
 /// The mean of floating-point numbers.
@@ -80,5 +99,54 @@ impl Fold for DecimalAverage {
     fn value(&self, state: i128, count: i64) -> Result<i128> {
         let scaled = state.checked_mul(self.factor).ok_or_else(too_large)?;
         Ok(scaled / i128::from(count))
+    }
+}
+
+/// The mean of decimals of 256 bits.
+struct WideAverage {
+    factor: i256,
+}
+
+impl Fold for WideAverage {
+    type Number = Decimal256Type;
+
+    const RETRACTS: bool = true;
+
+    fn nothing(&self) -> i256 {
+        i256::ZERO
+    }
+
+    fn step(&self, state: &mut i256, value: i256, weight: i64) -> Result<()> {
+        let sum = if weight > 0 { state.checked_add(value) } else { state.checked_sub(value) };
+        *state = sum.ok_or_else(too_large)?;
+        Ok(())
+    }
+
+    fn value(&self, state: i256, count: i64) -> Result<i256> {
+        let scaled = state.checked_mul(self.factor).ok_or_else(too_large)?;
+        scaled.checked_div(i256::from_i128(i128::from(count))).ok_or_else(|| too_large().into())
+    }
+}
+
+/// The mean of lengths of time, cut to their unit.
+struct DurationAverage<T>(PhantomData<fn() -> T>);
+
+impl<T: ArrowPrimitiveType<Native = i64>> Fold for DurationAverage<T> {
+    type Number = T;
+
+    const RETRACTS: bool = true;
+
+    fn nothing(&self) -> i64 {
+        0
+    }
+
+    fn step(&self, state: &mut i64, value: i64, weight: i64) -> Result<()> {
+        let sum = if weight > 0 { state.checked_add(value) } else { state.checked_sub(value) };
+        *state = sum.ok_or_else(|| DataError::new(Code::Value, "an average of durations is too large for its type"))?;
+        Ok(())
+    }
+
+    fn value(&self, state: i64, count: i64) -> Result<i64> {
+        Ok(state / count)
     }
 }

@@ -1,9 +1,14 @@
-//! `sum` of whole numbers, decimals and floating-point numbers.
+//! `sum` of whole numbers, decimals, lengths of time and floating-point numbers.
 
 use std::marker::PhantomData;
 
 use arrow::array::ArrowNativeTypeOp;
-use arrow::datatypes::{ArrowPrimitiveType, DataType, Decimal128Type, Float64Type, Int64Type, UInt64Type};
+use arrow::datatypes::{
+    ArrowPrimitiveType, DataType, Decimal32Type, Decimal64Type, Decimal128Type, Decimal256Type,
+    DurationMicrosecondType, DurationMillisecondType, DurationNanosecondType, DurationSecondType, Float64Type,
+    Int64Type, IntervalDayTimeType, IntervalMonthDayNanoType, IntervalUnit, IntervalYearMonthType, TimeUnit,
+    UInt64Type,
+};
 
 use super::argument_type;
 use super::floats::{Floats, Measure};
@@ -16,15 +21,35 @@ use crate::plan::node::ChangelogMode;
 pub fn create(call: &AggregateCall, mode: ChangelogMode) -> Option<Box<dyn GroupAccumulator>> {
     let output = call.output.data_type().clone();
     match (argument_type(call), &output, mode) {
-        (DataType::Int64, DataType::Int64, _) => Some(Folded::boxed(Sum::<Int64Type>(PhantomData), output)),
-        (DataType::UInt64, DataType::UInt64, _) => Some(Folded::boxed(Sum::<UInt64Type>(PhantomData), output)),
+        (DataType::Int64, DataType::Int64, _) => exact::<Int64Type>(output),
+        (DataType::UInt64, DataType::UInt64, _) => exact::<UInt64Type>(output),
         (DataType::Float64, DataType::Float64, ChangelogMode::AppendOnly) => Some(Folded::boxed(FloatSum, output)),
         (DataType::Float64, DataType::Float64, ChangelogMode::Changelog) => Some(Box::new(Floats::new(Measure::Sum))),
+        (DataType::Decimal32(_, from), DataType::Decimal32(_, to), _) if from == *to => exact::<Decimal32Type>(output),
+        (DataType::Decimal64(_, from), DataType::Decimal64(_, to), _) if from == *to => exact::<Decimal64Type>(output),
         (DataType::Decimal128(_, from), DataType::Decimal128(_, to), _) if from == *to => {
-            Some(Folded::boxed(Sum::<Decimal128Type>(PhantomData), output))
+            exact::<Decimal128Type>(output)
         }
+        (DataType::Decimal256(_, from), DataType::Decimal256(_, to), _) if from == *to => {
+            exact::<Decimal256Type>(output)
+        }
+        (DataType::Duration(from), DataType::Duration(to), _) if from == *to => match from {
+            TimeUnit::Second => exact::<DurationSecondType>(output),
+            TimeUnit::Millisecond => exact::<DurationMillisecondType>(output),
+            TimeUnit::Microsecond => exact::<DurationMicrosecondType>(output),
+            TimeUnit::Nanosecond => exact::<DurationNanosecondType>(output),
+        },
+        (DataType::Interval(from), DataType::Interval(to), _) if from == *to => match from {
+            IntervalUnit::YearMonth => exact::<IntervalYearMonthType>(output),
+            IntervalUnit::DayTime => exact::<IntervalDayTimeType>(output),
+            IntervalUnit::MonthDayNano => exact::<IntervalMonthDayNanoType>(output),
+        },
         _ => None,
     }
+}
+
+fn exact<T: ArrowPrimitiveType>(output: DataType) -> Option<Box<dyn GroupAccumulator>> {
+    Some(Folded::boxed(Sum::<T>(PhantomData), output))
 }
 
 /// The sum of exact numbers. One that leaves the range of its type is an error.
