@@ -76,7 +76,7 @@ pub(super) fn title(node: &Node) -> String {
         Node::Project(node) => {
             let columns = node.exprs.iter().zip(node.schema.fields());
             let columns = columns.map(|(expr, field)| match expr.to_string() {
-                text if text == *field.name() || unqualified(&text) == *field.name() => text,
+                text if is_named(&text, field.name()) => text,
                 text => format!("{text} AS {}", field.name()),
             });
             format!("Project: {}", columns.collect::<Vec<_>>().join(", "))
@@ -130,6 +130,11 @@ pub(super) fn title(node: &Node) -> String {
             }
         }
     }
+}
+
+/// Whether an expression of that text has that name anyway.
+pub(super) fn is_named(text: &str, name: &str) -> bool {
+    text == name || unqualified(text) == name
 }
 
 /// A text without the relations before its columns: `sum(a.v)` as `sum(v)`.

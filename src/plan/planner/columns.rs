@@ -11,6 +11,7 @@ use sqlparser::ast::{self, Expr, FunctionArg, FunctionArgExpr, Ident, SelectItem
 
 use super::functions::SAME;
 use super::names::repeated;
+use super::places::folded;
 
 /// How the planner names columns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,10 +60,6 @@ fn part(items: &mut [SelectItem]) {
 }
 
 fn name_of(item: &SelectItem) -> Option<String> {
-    let folded = |name: &Ident| match name.quote_style {
-        Some(_) => name.value.clone(),
-        None => name.value.to_lowercase(),
-    };
     match item {
         SelectItem::UnnamedExpr(Expr::Identifier(name)) | SelectItem::ExprWithAlias { alias: name, .. } => {
             Some(folded(name))

@@ -21,10 +21,10 @@ use super::{aggregate, collect};
 use crate::error::{Code, Error, InternalError, StatementError};
 use crate::expr::{self, SortKey};
 use crate::plan::node::{
-    Bounded, ChangelogMode, Filter, JoinEmit, JoinSide, KeyedJoin, Limit, Logic, Node, Project, Sort, Source, Union,
-    Unnest, UnnestColumn, Values,
+    Aggregate, Bounded, ChangelogMode, Collect, Expand, Filter, JoinEmit, JoinSide, KeyedJoin, Limit, Logic, Node,
+    Project, Sort, Source, Union, Unnest, UnnestColumn, Values,
 };
-use crate::plan::{Context, Plan, bounds, changelog, rules};
+use crate::plan::{Context, Plan, bounds, changelog, explain, rules};
 use crate::sql::{self, Clause, EmitMode};
 
 /// Why lowering failed: with an error of ours, or one that DataFusion gave.
@@ -125,7 +125,10 @@ impl Lowerer<'_> {
         let input = self.node(&node.input, demand)?;
         let exprs = self.compile_all(&node.expr, node.input.schema())?;
         let schema = self.columns(&node.schema);
-        Ok(input.map(|input| Node::Project(Project { input: Box::new(input), exprs, schema })))
+        Ok(input.map(|input| match says_nothing(&exprs, &schema, &input) {
+            true => named(input, schema),
+            false => Node::Project(Project { input: Box::new(input), exprs, schema }),
+        }))
     }
 
     fn filter(&self, node: &logical::Filter, demand: Demand<'_>) -> Lowering<Lowered> {
@@ -408,6 +411,38 @@ pub(super) fn longest(a: Bounded, b: Bounded) -> Bounded {
         (Bounded::Never, _) | (_, Bounded::Never) => Bounded::Never,
         (Bounded::UntilClosed, _) | (_, Bounded::UntilClosed) => Bounded::UntilClosed,
         (Bounded::Yes, Bounded::Yes) => Bounded::Yes,
+    }
+}
+
+/// Whether a projection gives all columns of its input in order, under the names that they have anyway.
+fn says_nothing(exprs: &[expr::Expr], schema: &Schema, input: &Node) -> bool {
+    let same = |(index, (expr, field)): (usize, (&expr::Expr, &FieldRef))| {
+        expr.column_index() == Some(index) && explain::is_named(&expr.to_string(), field.name())
+    };
+    exprs.len() == input.schema().fields().len() && exprs.iter().zip(schema.fields()).enumerate().all(same)
+}
+
+/// A node whose columns have the names of `schema`.
+fn named(node: Node, schema: SchemaRef) -> Node {
+    let below = |input: Box<Node>, schema| Box::new(named(*input, schema));
+    match node {
+        Node::Source(node) => Node::Source(Source { schema, ..node }),
+        Node::Project(node) => Node::Project(Project { schema, ..node }),
+        Node::Unnest(node) => Node::Unnest(Unnest { schema, ..node }),
+        Node::Expand(node) => Node::Expand(Expand { schema, ..node }),
+        Node::Union(node) => Node::Union(Union { schema, ..node }),
+        Node::Aggregate(node) => Node::Aggregate(Aggregate { schema, ..node }),
+        Node::KeyedJoin(node) => Node::KeyedJoin(KeyedJoin { schema, ..node }),
+        Node::Collect(node) => Node::Collect(Collect { schema, ..node }),
+        Node::Logic(node) => Node::Logic(Logic { schema, ..node }),
+        Node::Filter(node) => Node::Filter(Filter { input: below(node.input, schema), ..node }),
+        Node::Sort(node) => Node::Sort(Sort { input: below(node.input, schema), ..node }),
+        Node::Limit(node) => Node::Limit(Limit { input: below(node.input, schema), ..node }),
+        // Rows that are written in the statement carry their names themselves.
+        Node::Values(node) => Node::Values(match node.rows.clone().with_schema(schema) {
+            Ok(rows) => Values { rows },
+            Err(_) => node,
+        }),
     }
 }
 

@@ -39,7 +39,8 @@ enum Kind {
     /// A relation, and what it is called.
     Relation(Option<String>),
     Unnest,
-    OrderBy,
+    /// `ORDER BY` with columns of those names.
+    OrderBy(BTreeSet<String>),
     /// `LIMIT` and `OFFSET`, where they are written as numbers.
     Limit(Option<usize>, Option<usize>),
     /// A call of the function of that name.
@@ -63,8 +64,14 @@ impl Places<'_> {
 
     /// The `ORDER BY` with those keys.
     pub fn order_by(&self, keys: &[SortExpr]) -> Place {
-        let orders = self.parts(|kind| matches!(kind, Kind::OrderBy));
-        self.pick(orders, &spans(keys.iter().map(|key| &key.expr)))
+        let columns = keys.iter().flat_map(|key| key.expr.column_refs());
+        let columns: BTreeSet<String> = columns.map(|column| column.name.clone()).collect();
+        let named = |kind: &Kind| matches!(kind, Kind::OrderBy(names) if !names.is_disjoint(&columns));
+        let orders = self.parts(named);
+        match orders.is_empty() {
+            true => self.pick(self.parts(|kind| matches!(kind, Kind::OrderBy(_))), &[]),
+            false => self.pick(orders, &spans(keys.iter().map(|key| &key.expr))),
+        }
     }
 
     /// The `LIMIT` that skips and fetches so many rows.
@@ -119,7 +126,7 @@ impl Places<'_> {
                 let keeps = self.query.clauses.iter().find(|clause| clause.keep == Some(sql::KeepMode::Product));
                 keeps.map_or_else(|| self.query(), |clause| clause.place.clone())
             }
-            Node::Sort(_) => self.pick(self.parts(|kind| matches!(kind, Kind::OrderBy)), &[]),
+            Node::Sort(_) => self.pick(self.parts(|kind| matches!(kind, Kind::OrderBy(_))), &[]),
             Node::Aggregate(Aggregate { aggregates, .. }) => {
                 let grows = aggregates.iter().find(|call| crate::plan::bounds::grows(call));
                 grows.map_or_else(|| self.query(), |call| self.call(&call.function, None))
@@ -238,7 +245,7 @@ impl Visitor for Finder<'_> {
             let end = self.bytes(order.span()).start;
             let place = word_before(self.text, end, "order").map(|word| Place::new(self.text.clone(), word));
             if let Some(place) = place {
-                self.add(Kind::OrderBy, place, order.span());
+                self.add(Kind::OrderBy(columns_of(order)), place, order.span());
             }
         }
         if let Some(limit) = &query.limit_clause {
@@ -289,6 +296,29 @@ impl Visitor for Finder<'_> {
 const JOIN_WORDS: [&str; 12] =
     ["JOIN", "ASOF", "INNER", "LEFT", "RIGHT", "FULL", "OUTER", "CROSS", "NATURAL", "SEMI", "ANTI", "LATERAL"];
 
+/// The names of the columns in an `ORDER BY`.
+fn columns_of(order: &ast::OrderBy) -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    let _: ControlFlow<()> = ast::visit_expressions(order, |expr| {
+        match expr {
+            ast::Expr::Identifier(name) => names.extend([folded(name)]),
+            ast::Expr::CompoundIdentifier(parts) => names.extend(parts.last().map(folded)),
+            // Only columns are looked for.
+            _ => {}
+        }
+        ControlFlow::Continue(())
+    });
+    names
+}
+
+/// A name as it is looked up.
+pub(super) fn folded(name: &ast::Ident) -> String {
+    match name.quote_style {
+        Some(_) => name.value.clone(),
+        None => name.value.to_lowercase(),
+    }
+}
+
 fn is_unnest(relation: &TableFactor) -> bool {
     matches!(relation, TableFactor::UNNEST { .. })
 }
@@ -305,10 +335,6 @@ fn limits(limit: &LimitClause) -> (Option<usize>, Option<usize>) {
 
 /// What the columns of a relation are qualified by.
 fn called(relation: &TableFactor) -> Option<String> {
-    let folded = |name: &ast::Ident| match name.quote_style {
-        Some(_) => name.value.clone(),
-        None => name.value.to_lowercase(),
-    };
     match relation {
         TableFactor::Table { alias: Some(alias), .. }
         | TableFactor::Derived { alias: Some(alias), .. }

@@ -69,17 +69,15 @@ fn an_aggregate_is_final_over_what_ends_and_changes_over_what_does_not() {
     check(&[
         (
             "SELECT k, count(*) FROM f GROUP BY k",
-            "Project: f.k, count(*)  [append-only]
-        └─ Aggregate: keys (f.k), aggregates (count(*)), EMIT FINAL  [append-only; state bounded by keys (f.k)]
-           └─ Source: f (bounded)  [append-only]",
+            "Aggregate: keys (f.k), aggregates (count(*)), EMIT FINAL  [append-only; state bounded by keys (f.k)]
+        └─ Source: f (bounded)  [append-only]",
         ),
         (
             "SELECT k, sum(v) FROM a WHERE v > 3 GROUP BY k HAVING sum(v) > 2",
-            "Project: a.k, sum(a.v)  [changelog]
-        └─ Filter: sum(a.v) > 2  [changelog]
-           └─ Aggregate: keys (a.k), aggregates (sum(a.v)), EMIT CHANGES  [changelog; state bounded by keys (a.k)]
-              └─ Filter: a.v > 3  [append-only]
-                 └─ Source: a (until closed)  [append-only]",
+            "Filter: sum(a.v) > 2  [changelog]
+        └─ Aggregate: keys (a.k), aggregates (sum(a.v)), EMIT CHANGES  [changelog; state bounded by keys (a.k)]
+           └─ Filter: a.v > 3  [append-only]
+              └─ Source: a (until closed)  [append-only]",
         ),
     ]);
 }
@@ -88,11 +86,10 @@ fn an_aggregate_is_final_over_what_ends_and_changes_over_what_does_not() {
 fn below_an_aggregate_that_is_final_an_aggregate_without_a_clause_is_final_too() {
     check(&[(
         "SELECT max(n) FROM (SELECT k, count(*) AS n FROM a GROUP BY k) EMIT FINAL",
-        "Project: max(n)  [append-only]
-        └─ Aggregate: keys (), aggregates (max(n)), EMIT FINAL  [append-only; state bounded by keys (one group)]
-           └─ Project: count(*) AS n  [append-only]
-              └─ Aggregate: keys (a.k), aggregates (count(*)), EMIT FINAL  [append-only; state bounded by keys (a.k)]
-                 └─ Source: a (until closed)  [append-only]",
+        "Aggregate: keys (), aggregates (max(n)), EMIT FINAL  [append-only; state bounded by keys (one group)]
+        └─ Project: count(*) AS n  [append-only]
+           └─ Aggregate: keys (a.k), aggregates (count(*)), EMIT FINAL  [append-only; state bounded by keys (a.k)]
+              └─ Source: a (until closed)  [append-only]",
     )]);
 }
 
@@ -109,7 +106,7 @@ fn distinct_rows_of_a_stream_only_appear() {
 fn a_condition_stays_above_a_keyed_join() {
     check(&[(
         "SELECT k, a.v AS av FROM a FULL JOIN b USING (k) FULL JOIN c USING (k) WHERE a.v > 3 KEEP FIRST EMIT FINAL",
-        "Project: coalesce(a.k, b.k, c.k) AS k, a.v AS av  [append-only]
+        "Project: CASE WHEN a.k IS NOT NULL THEN a.k WHEN b.k IS NOT NULL THEN b.k ELSE c.k END AS k, a.v AS av  [append-only]
         └─ Filter: a.v > 3  [append-only]
            └─ KeyedJoin: FULL a on (a.k), b on (b.k), c on (c.k), KEEP FIRST, EMIT FINAL  [append-only; state bounded by keys (a.k)]
               ├─ Source: a (until closed)  [append-only]
@@ -132,11 +129,11 @@ fn joins_that_cannot_be_keyed_say_why() {
     check(&[
         (
             "SELECT a.k FROM a JOIN b ON a.k = b.k AND a.v > 3 KEEP LAST EMIT RUNNING",
-            "join-shape: a keyed join takes equalities between its sides, not a.v > 3 at line 1, column 51 (Filter a side in a subquery before the join, or the result in a WHERE after it.)",
+            "join-shape: a keyed join takes equalities between its sides, not a.v > 3 at line 1, column 43 (Filter a side in a subquery before the join, or the result in a WHERE after it.)",
         ),
         (
             "SELECT a.k FROM a JOIN b ON a.k = b.k JOIN c ON b.v = c.v KEEP LAST EMIT RUNNING",
-            "join-shape: every side of a keyed join is joined on the same key, and b.v is not part of it at line 1, column 59 (Join on another key in a subquery with its own KEEP and EMIT.)",
+            "join-shape: every side of a keyed join is joined on the same key, and b.v is not part of it at line 1, column 49 (Join on another key in a subquery with its own KEEP and EMIT.)",
         ),
         (
             "SELECT a.k FROM a LEFT JOIN b ON a.k = b.k EMIT COMPLETE",
