@@ -19,6 +19,11 @@ if ! command -v valgrind >/dev/null; then
   exit 0
 fi
 
+if [ "$mode" != --record ] && [ ! -f "$recorded" ]; then
+  echo "nothing is recorded yet: run benches/instructions.sh --record first" >&2
+  exit 1
+fi
+
 cargo build --release --quiet
 binary=${CARGO_TARGET_DIR:-target}/release/riverrun
 mkdir -p target/bench
