@@ -51,11 +51,6 @@ pub fn same_sequence(left: &Answer, right: &Answer) -> bool {
     left.iter().map(|row| exact(row)).eq(right.iter().map(|row| exact(row)))
 }
 
-/// Whether they have the same rows in the same order, floating-point numbers up to rounding.
-pub fn same_rounded_sequence(left: &Answer, right: &Answer) -> bool {
-    left.len() == right.len() && left.iter().zip(right).all(|(left, right)| same_row(left, right))
-}
-
 fn sorted(answer: &Answer) -> Answer {
     let mut answer = answer.clone();
     // Texts first: rounding must not decide the order of rows that differ elsewhere.

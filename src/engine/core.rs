@@ -126,6 +126,13 @@ impl Core {
         Ok(self.planned(plan, files, query))
     }
 
+    /// Plans a query that is written to a file.
+    pub(super) fn plan_written(&self, query: &sql::Query, parameters: &Parameters) -> Result<Planned> {
+        let planned = self.plan(query, parameters)?;
+        plan::check_written(&planned.plan, query)?;
+        Ok(planned)
+    }
+
     /// Plans what is written into a relation of columns `target`.
     pub(super) fn plan_insert(
         &self,

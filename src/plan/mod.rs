@@ -20,7 +20,7 @@ use crate::error::Result;
 use crate::expr::Expr;
 use crate::operators::StateSize;
 use crate::sql;
-use crate::types::Value;
+use crate::types::{OP_COLUMN, Value};
 
 pub use node::{Bounded, ChangelogMode, Node};
 
@@ -108,6 +108,17 @@ pub fn plan_query(query: &sql::Query, context: &Context<'_>) -> Result<Plan> {
 /// Plans what is written into a relation of columns `target`: the result has exactly those columns.
 pub fn plan_insert(insert: &sql::Insert, target: &SchemaRef, context: &Context<'_>) -> Result<Plan> {
     planner::plan_insert(insert, target, context)
+}
+
+/// Refuses a query if two of its columns have the same name: a relation could not tell them apart.
+pub fn check_relation(plan: &Plan, query: &sql::Query) -> Result<()> {
+    planner::check_distinct(&plan.root.schema(), None, query)
+}
+
+/// Refuses a query if two columns of the file it is written to would have the same name, `op` of a changelog among them.
+pub fn check_written(plan: &Plan, query: &sql::Query) -> Result<()> {
+    let op = (plan.mode == ChangelogMode::Changelog).then_some(OP_COLUMN);
+    planner::check_distinct(&plan.root.schema(), op, query)
 }
 
 /// Compiles a condition over the columns of one relation.

@@ -14,7 +14,7 @@ use super::rows;
 impl Core {
     pub(super) fn copy(&mut self, copy: &Copy, parameters: &Parameters) -> Result<Done> {
         self.tick()?;
-        let planned = self.plan(&copy.query, parameters)?;
+        let planned = self.plan_written(&copy.query, parameters)?;
         let options = FileOptions::parse(&copy.options)?;
         let schema = planned.visible_schema();
         // No statement can name this sink: a name from SQL is never empty.

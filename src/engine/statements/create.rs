@@ -78,6 +78,7 @@ impl Core {
         }
         let mut planned = self.plan_definition(&create.name, query, parameters)?;
         let (schema, mode, bounded) = (planned.plan.root.schema(), planned.plan.mode, planned.plan.bounded);
+        plan::check_relation(&planned.plan, query)?;
         self.drop_replaced(&create.name, create.if_exists)?;
         let name = create.name.value.clone();
         if bounded == Bounded::Yes {
@@ -122,7 +123,11 @@ impl Core {
         }
         let Claim::Free = self.claim(&create.name, create.if_exists)? else { return Ok(kept(&create.name)) };
         let planned = self.plan_definition(&create.name, &create.query, parameters)?;
-        let schema = renamed(&planned.plan.root.schema(), &create.columns)?;
+        let schema = planned.plan.root.schema();
+        let schema = match create.columns.is_empty() {
+            true => plan::check_relation(&planned.plan, &create.query).map(|()| schema)?,
+            false => renamed(&schema, &create.columns)?,
+        };
         // Later readers of a view see what it is then, so one that is read can be replaced by another.
         if self.kind_of(&create.name.value) == Some(ObjectKind::View) {
             self.forget(&create.name.value)?;
@@ -149,7 +154,7 @@ impl Core {
         };
         let planned = match (&create.query, &declared) {
             (None, _) => None,
-            (Some(query), None) => Some(self.plan(query, parameters)?),
+            (Some(query), None) => Some(self.plan_written(query, parameters)?),
             (Some(query), Some(schema)) => {
                 let insert = crate::sql::Insert { target: create.name.clone(), columns: vec![], query: query.clone() };
                 Some(self.plan_insert(&insert, schema, parameters)?)

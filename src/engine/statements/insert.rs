@@ -60,7 +60,7 @@ impl Core {
                 check_append_only(&planned, &insert.target)?;
                 planned
             }
-            None => self.plan(&insert.query, parameters)?,
+            None => self.plan_written(&insert.query, parameters)?,
         };
         let written = self.write_sink(name, planned).map_err(|error| placed(error, &insert.target))?;
         Ok(match written {

@@ -4,14 +4,17 @@
 //! PostgreSQL, but DataFusion wants names to differ. So where it finds two of one name, the query is planned once more
 //! with names that are kept apart, and users never see what parts them (see [`super::names::visible`]).
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
 
-use sqlparser::ast::{self, Expr, FunctionArg, FunctionArgExpr, Ident, SelectItem};
+use arrow::datatypes::Schema;
+use sqlparser::ast::{self, Expr, FunctionArg, FunctionArgExpr, Ident, SelectItem, Spanned};
 
 use super::functions::SAME;
 use super::names::repeated;
-use super::places::folded;
+use super::places::{first_line, folded};
+use crate::error::{Code, Place, Result, StatementError};
+use crate::sql;
 
 /// How the planner names columns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,6 +72,44 @@ fn name_of(item: &SelectItem) -> Option<String> {
         | SelectItem::ExprWithAliases { .. }
         | SelectItem::Wildcard(_)
         | SelectItem::QualifiedWildcard(..) => None,
+    }
+}
+
+/// Refuses columns of one name, or of the name `taken`, at the second of them.
+pub(in crate::plan) fn check_distinct(columns: &Schema, taken: Option<&str>, query: &sql::Query) -> Result<()> {
+    let mut seen: HashSet<&str> = taken.into_iter().collect();
+    let Some(twice) = columns.fields().iter().position(|field| !seen.insert(field.name().as_str())) else {
+        return Ok(());
+    };
+    let error =
+        StatementError::new(Code::Duplicate, format!("two columns are named \"{}\"", columns.field(twice).name()));
+    let error = error.at(place(query, columns.fields().len(), twice));
+    Err(error.hint("Give one of them another name with AS.").into())
+}
+
+/// Where column `index` of the `width` columns of a query is written: the `*` it comes from if there is one,
+/// the query where that cannot be told.
+fn place(query: &sql::Query, width: usize, index: usize) -> Place {
+    let whole = || first_line(&query.text, sql::place_of(&query.text, query.ast.span()).bytes());
+    let Some(items) = first_select(&query.ast.body).map(|select| &select.projection) else { return whole() };
+    let star = |item: &SelectItem| matches!(item, SelectItem::Wildcard(_) | SelectItem::QualifiedWildcard(..));
+    let from_end = width - index;
+    let item = match (items.iter().position(star), items.iter().rposition(star)) {
+        (None, None) if items.len() == width => items.get(index),
+        (Some(first), _) if index < first => items.get(index),
+        (_, Some(last)) if from_end < items.len() - last => items.get(items.len() - from_end),
+        (Some(first), Some(last)) if first == last => items.get(first),
+        _ => None,
+    };
+    item.map_or_else(whole, |item| sql::place_of(&query.text, item.span()))
+}
+
+fn first_select(body: &ast::SetExpr) -> Option<&ast::Select> {
+    match body {
+        ast::SetExpr::Select(select) => Some(select),
+        ast::SetExpr::Query(query) => first_select(&query.body),
+        ast::SetExpr::SetOperation { left, .. } => first_select(left),
+        _ => None,
     }
 }
 

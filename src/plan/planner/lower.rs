@@ -138,24 +138,37 @@ impl Lowerer<'_> {
     }
 
     fn sort(&self, node: &logical::Sort, demand: Demand<'_>) -> Lowering<Lowered> {
-        let ended = demand.clause.is_some_and(|clause| clause.emit == Some(EmitMode::Final));
-        let input = self.node(&node.input, demand)?;
-        if !(ended || input.at_end || input.bounded == Bounded::Yes) {
+        let (input, ends) = self.at_its_end(&node.input, demand)?;
+        if !ends {
             let error = StatementError::new(Code::EmitMode, "ORDER BY needs a result that ends");
             let error = error.at(self.places.order_by(&node.expr));
             return Err(error.hint("Add EMIT FINAL at the end of the query.").into());
         }
         let keys = self.sort_keys(&node.expr, node.input.schema())?;
-        let sorted = input.map(|input| Node::Sort(Sort { input: Box::new(input), keys, fetch: node.fetch }));
-        Ok(Lowered { at_end: true, ..sorted })
+        Ok(sorted(input, keys, node.fetch))
+    }
+
+    /// The input of a node that looks at what is there at the end only, and whether it has an end.
+    fn at_its_end(&self, input: &LogicalPlan, demand: Demand<'_>) -> Lowering<(Lowered, bool)> {
+        let ended = demand.clause.is_some_and(|clause| clause.emit == Some(EmitMode::Final));
+        let input = self.node(input, Demand { only_final: demand.only_final || ended, ..demand })?;
+        let ends = ended || input.at_end || input.bounded == Bounded::Yes;
+        Ok((input, ends))
     }
 
     fn limit(&self, node: &logical::Limit, demand: Demand<'_>) -> Lowering<Lowered> {
-        let input = self.node(&node.input, demand)?;
+        let (mut input, ends) = self.at_its_end(&node.input, demand)?;
         if input.mode() == ChangelogMode::Changelog {
-            let error = StatementError::new(Code::EmitMode, "LIMIT needs an append-only result");
-            let error = error.at(self.places.limit(node));
-            return Err(error.hint("Add EMIT FINAL at the end of the query.").into());
+            if !ends {
+                let error = StatementError::new(Code::EmitMode, "LIMIT needs an append-only result or one that ends");
+                let error = error.at(self.places.limit(node));
+                return Err(error.hint("Add EMIT FINAL at the end of the query.").into());
+            }
+            // Rows that come and go have no order of arrival: the first ones are those of the least values.
+            let schema = input.node.schema();
+            let key = |index| SortKey { expr: column(&schema, index), options: SortOptions::default() };
+            let keys = (0..schema.fields().len()).map(key).collect();
+            input = sorted(input, keys, None);
         }
         let (SkipType::Literal(skip), FetchType::Literal(fetch)) = (node.get_skip_type()?, node.get_fetch_type()?)
         else {
@@ -358,7 +371,7 @@ impl Lowered {
 /// What is asked of a leaf: a stateless query has nothing that a clause could govern.
 fn leaf(lowered: Lowered, demand: Demand<'_>) -> Lowering<Lowered> {
     check_unclaimed(demand.clause)?;
-    if asks_final(demand.clause) && lowered.mode() == ChangelogMode::Changelog {
+    if asks_final(demand.clause) && !demand.only_final && lowered.mode() == ChangelogMode::Changelog {
         let error = StatementError::new(Code::EmitMode, "the rows of a table can change, so there is no final one");
         return Err(at_clause(error, demand.clause).hint("Aggregate them, or leave EMIT FINAL out.").into());
     }
@@ -449,6 +462,11 @@ fn named(node: Node, schema: SchemaRef) -> Node {
 fn side_name(plan: &LogicalPlan) -> Arc<str> {
     let qualifier = plan.schema().iter().find_map(|(qualifier, _)| qualifier.map(|qualifier| qualifier.to_string()));
     qualifier.unwrap_or_else(|| "a subquery".into()).into()
+}
+
+fn sorted(input: Lowered, keys: Vec<SortKey>, fetch: Option<usize>) -> Lowered {
+    let sorted = input.map(|input| Node::Sort(Sort { input: Box::new(input), keys, fetch }));
+    Lowered { at_end: true, ..sorted }
 }
 
 fn limited(input: Node, skip: usize, fetch: Option<usize>) -> Node {

@@ -49,6 +49,7 @@ use crate::sql;
 
 use columns::Naming;
 
+pub(super) use columns::check_distinct;
 pub(super) use insert::plan_insert;
 
 /// Planning recurses with the query; it never runs on less stack than this.
