@@ -5,8 +5,8 @@
 #   benches/instructions.sh            compares, and prints what moved by more than 3 %
 #   benches/instructions.sh --record   writes benches/instructions.json anew
 #
-# Needs valgrind and python3. The counts hold for one compiler and one kind of processor: record before a change, and
-# compare after it, on the same machine.
+# $RIVERRUN names a binary that is built already. Needs valgrind and python3. The counts hold for one compiler and one
+# kind of processor: record before a change, and compare after it, on the same machine.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -24,13 +24,16 @@ if [ "$mode" != --record ] && [ ! -f "$recorded" ]; then
   exit 1
 fi
 
-cargo build --release --quiet
-binary=${CARGO_TARGET_DIR:-target}/release/riverrun
+binary=${RIVERRUN:-}
+if [ -z "$binary" ]; then
+  cargo build --release --quiet
+  binary=${CARGO_TARGET_DIR:-target}/release/riverrun
+fi
 mkdir -p target/bench
 
 # Only what happens between the first row and the last of the answer counts: see river::feed.
 count() {
-  valgrind --tool=callgrind --callgrind-out-file=/dev/null --toggle-collect='*bench*river*feed*' \
+  valgrind --tool=callgrind --callgrind-out-file=/dev/null --toggle-collect='riverrun::bench::river::feed' \
     "$binary" bench --instructions "$1" 2>&1 | sed -n 's/.*Collected : \([0-9]*\).*/\1/p'
 }
 

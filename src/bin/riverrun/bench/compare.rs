@@ -10,9 +10,11 @@ use super::answer::{Answer, Checksum, Shape};
 use super::dataset::{DataSet, DataSets};
 use super::files::Format;
 use super::measure::Series;
+use super::memory;
 use super::progress::Progress;
 use super::river::Session;
 use super::runner::{Loaded, River, Runner};
+use super::targets::{BARE, OWN};
 use super::workloads::Workload;
 
 /// How many events whole answers are compared on.
@@ -38,6 +40,8 @@ pub struct Outcome {
     pub events: usize,
     /// How much it keeps when all rows have been pushed, where it tells it.
     pub state: Option<StateSize>,
+    /// How much memory a run takes besides its data, at most at once, where it is known.
+    pub memory: Option<u64>,
     /// Its runs, or why there are none.
     pub verdict: Verdict,
 }
@@ -86,6 +90,8 @@ pub struct Bench<'a> {
     pub events: usize,
     /// How often each runner runs.
     pub reps: usize,
+    /// Where the measured time finds the rows.
+    pub from: Format,
     /// Where what is being done is shown.
     pub progress: &'a Progress,
 }
@@ -93,6 +99,16 @@ pub struct Bench<'a> {
 impl Bench<'_> {
     /// Runs a workload by every runner.
     pub fn compare(&self, workload: &Workload, runners: &mut [Box<dyn Runner>]) -> Result<Comparison> {
+        let mut results = self.checked(workload, runners)?;
+        self.measure(workload, runners, &mut results);
+        for outcome in &mut results {
+            self.weigh(workload, outcome);
+        }
+        Ok(Comparison { workload: workload.clone(), results })
+    }
+
+    /// Whether each runner gives the right answer; those that do are loaded.
+    fn checked(&self, workload: &Workload, runners: &mut [Box<dyn Runner>]) -> Result<Vec<Outcome>> {
         let mut references = References { workload, known: BTreeMap::new() };
         let mut results = vec![];
         for runner in runners.iter_mut() {
@@ -103,6 +119,7 @@ impl Bench<'_> {
                 version: None,
                 events,
                 state: None,
+                memory: None,
                 verdict: Verdict::Measured(Series::default()),
             };
             if let Err(error) = self.check(runner.as_mut(), &mut references, &mut outcome) {
@@ -110,8 +127,7 @@ impl Bench<'_> {
             }
             results.push(outcome);
         }
-        self.measure(workload, runners, &mut results);
-        Ok(Comparison { workload: workload.clone(), results })
+        Ok(results)
     }
 
     /// Compares the whole answer over little data, and then a checksum over the data that is measured, which stays
@@ -141,6 +157,19 @@ impl Bench<'_> {
         outcome.state = notes.state;
         outcome.version = notes.version;
         Ok(())
+    }
+
+    fn weigh(&self, workload: &Workload, outcome: &mut Outcome) {
+        let Verdict::Measured(series) = &outcome.verdict else { return };
+        if outcome.runner != OWN && outcome.runner != BARE {
+            outcome.memory = series.0.iter().map(|sample| sample.grown_bytes).max();
+            return;
+        }
+        self.progress.tell(|| format!("{}: the memory of {}", workload.name, outcome.runner));
+        match memory::of(workload, &self.sets.of(outcome.events), &outcome.runner, self.from) {
+            Ok(bytes) => outcome.memory = Some(bytes),
+            Err(error) => outcome.verdict = Verdict::Failed(error.to_string()),
+        }
     }
 
     fn measure(&self, workload: &Workload, runners: &mut [Box<dyn Runner>], results: &mut [Outcome]) {
@@ -209,36 +238,37 @@ impl Reference {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bench::dataset::Origin;
     use crate::bench::runner::Bare;
     use crate::bench::{flights, workloads};
 
-    #[test]
-    fn every_workload_gives_the_answer_that_the_loop_written_by_hand_gives() {
+    /// Compares the answers of riverrun reading from `from` and of other runners.
+    fn failures(from: Format, names: &[&str], others: Vec<Box<dyn Runner>>) -> Vec<String> {
         let progress = Rc::new(Progress::hidden());
         let files = tempfile::tempdir().unwrap();
-        let flights = flights::directory(None);
-        let sets = DataSets::new(files.path().to_owned(), flights, progress.clone());
-        let bench = Bench { sets: &sets, events: 5000, reps: 1, progress: &progress };
-        let mut runners: Vec<Box<dyn Runner>> = vec![Box::new(River::new(Format::Memory)), Box::<Bare>::default()];
-        for workload in workloads::choose(&[]).unwrap() {
-            let comparison = bench.compare(&workload, &mut runners).unwrap();
-            assert_eq!(comparison.failures().collect::<Vec<_>>(), [""; 0]);
-            assert!(comparison.results.iter().all(|outcome| outcome.series().is_some()));
+        let sets = DataSets::new(files.path().into(), flights::directory(None), Origin::Made, progress.clone());
+        let bench = Bench { sets: &sets, events: 5000, reps: 1, from, progress: &progress };
+        let mut runners: Vec<Box<dyn Runner>> = vec![Box::new(River::new(from))];
+        runners.extend(others);
+        let mut failures = vec![];
+        for workload in workloads::choose(&names.iter().map(|&name| name.into()).collect::<Vec<_>>()).unwrap() {
+            let checked = bench.checked(&workload, &mut runners).unwrap();
+            assert!(checked.iter().all(|outcome| !matches!(outcome.verdict, Verdict::Unsupported(_))));
+            failures.extend(Comparison { workload, results: checked }.failures());
         }
+        failures
+    }
+
+    #[test]
+    fn every_workload_gives_the_answer_that_the_loop_written_by_hand_gives() {
+        assert_eq!(failures(Format::Memory, &[], vec![Box::<Bare>::default()]), [""; 0]);
     }
 
     #[test]
     fn reading_files_gives_the_answer_that_memory_gives() {
-        let progress = Rc::new(Progress::hidden());
-        let files = tempfile::tempdir().unwrap();
-        let sets = DataSets::new(files.path().to_owned(), flights::directory(None), progress.clone());
-        let bench = Bench { sets: &sets, events: 2000, reps: 1, progress: &progress };
         for format in [Format::Arrow, Format::Parquet, Format::Csv, Format::Jsonl] {
-            for name in ["a3_channel", "d_join_final", "g_flights"] {
-                let workload = workloads::named(name).unwrap();
-                let comparison = bench.compare(&workload, &mut [Box::new(River::new(format))]).unwrap();
-                assert_eq!(comparison.failures().collect::<Vec<_>>(), [""; 0], "{format:?}");
-            }
+            let names = ["a3_channel", "d_join_final", "g_flights"];
+            assert_eq!(failures(format, &names, vec![]), [""; 0], "{format:?}");
         }
     }
 }

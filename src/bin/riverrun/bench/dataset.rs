@@ -20,22 +20,34 @@ pub struct DataSet {
     pub events: usize,
     /// Where it is as files.
     pub directory: PathBuf,
+    /// The directory of the flights.
+    pub flights: PathBuf,
+    origin: Origin,
     tables: RefCell<Tables>,
     /// The files that are known to be whole.
     written: RefCell<BTreeSet<(String, &'static str)>>,
-    flights: PathBuf,
     progress: Rc<Progress>,
+}
+
+/// Where rows come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// They are generated, and the flights read from where they are published.
+    Made,
+    /// They were written as Arrow files by another process, just now.
+    Written,
 }
 
 impl DataSet {
     /// Data of `events` events, as files in a directory of its own below `directory`; the flights are always the same.
-    pub fn new(events: usize, directory: &Path, flights: &Path, progress: Rc<Progress>) -> DataSet {
+    pub fn new(events: usize, directory: &Path, flights: &Path, origin: Origin, progress: Rc<Progress>) -> DataSet {
         DataSet {
             events,
             directory: directory.join(events.to_string()),
+            flights: flights.to_owned(),
+            origin,
             tables: RefCell::default(),
             written: RefCell::default(),
-            flights: flights.to_owned(),
             progress,
         }
     }
@@ -47,11 +59,15 @@ impl DataSet {
                 continue;
             }
             let mut tables = self.tables.borrow_mut();
+            if self.origin == Origin::Written {
+                tables.insert(files::read(known(&stream.name)?, &self.directory)?);
+                continue;
+            }
             match stream.name.as_str() {
                 "bidn" | "auction" | "person" => generate::nexmark(self.events, &mut tables, &self.progress)?,
                 "bidu" => tables.insert(generate::uniform(self.events, &self.progress)?),
                 "flights" | "weather" => flights::load(&self.flights, &mut tables)?,
-                other => return Err(unknown(other)),
+                other => known(other).map(drop)?,
             }
         }
         Ok(self.tables.borrow().clone())
@@ -60,6 +76,9 @@ impl DataSet {
     /// Makes sure that the tables of a workload are there as files. They are written once a run: files of an earlier
     /// run may be those of another version.
     pub fn write(&self, workload: &Workload, formats: &[Format]) -> Result<()> {
+        if self.origin == Origin::Written {
+            return Ok(());
+        }
         let tables = self.tables(workload)?;
         for stream in &workload.streams {
             for format in formats {
@@ -77,24 +96,29 @@ impl DataSet {
 pub struct DataSets {
     directory: PathBuf,
     flights: PathBuf,
+    origin: Origin,
     progress: Rc<Progress>,
     made: RefCell<BTreeMap<usize, Rc<DataSet>>>,
 }
 
 impl DataSets {
     /// Data that is written below `directory` where it is wanted as files.
-    pub fn new(directory: PathBuf, flights: PathBuf, progress: Rc<Progress>) -> DataSets {
-        DataSets { directory, flights, progress, made: RefCell::default() }
+    pub fn new(directory: PathBuf, flights: PathBuf, origin: Origin, progress: Rc<Progress>) -> DataSets {
+        DataSets { directory, flights, origin, progress, made: RefCell::default() }
     }
 
     /// Data of `events` events.
     pub fn of(&self, events: usize) -> Rc<DataSet> {
-        let make = || Rc::new(DataSet::new(events, &self.directory, &self.flights, self.progress.clone()));
+        let make = || Rc::new(DataSet::new(events, &self.directory, &self.flights, self.origin, self.progress.clone()));
         self.made.borrow_mut().entry(events).or_insert_with(make).clone()
     }
 }
 
-fn unknown(stream: &str) -> Box<dyn std::error::Error + Send + Sync> {
-    let names = "bidn, bidu, auction, person, flights and weather";
-    format!("there is no data for a stream \"{stream}\": there is data for {names}").into()
+/// The names of all tables.
+const TABLES: [&str; 6] = ["bidn", "bidu", "auction", "person", "flights", "weather"];
+
+/// The table that feeds a stream.
+fn known(stream: &str) -> Result<&'static str> {
+    let known = TABLES.into_iter().find(|table| *table == stream);
+    Ok(known.ok_or_else(|| format!("there is no data for a stream \"{stream}\": there is {}", TABLES.join(", ")))?)
 }

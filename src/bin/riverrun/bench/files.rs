@@ -1,7 +1,7 @@
 //! The tables as files, for other engines and for reading from files.
 
 use std::fs::{self, File};
-use std::io::{BufWriter, Write};
+use std::io::{BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
@@ -9,6 +9,7 @@ use parquet::arrow::ArrowWriter;
 use parquet::basic::Compression;
 use parquet::file::properties::WriterProperties;
 use riverrun::arrow::csv::WriterBuilder;
+use riverrun::arrow::ipc::reader::FileReader;
 use riverrun::arrow::ipc::writer::FileWriter;
 use riverrun::arrow::json::LineDelimitedWriter;
 
@@ -79,6 +80,14 @@ pub fn write(table: &Table, directory: &Path, format: Format) -> Result<()> {
         }
     }
     Ok(fs::rename(half, path)?)
+}
+
+/// Reads a table that was written as Arrow.
+pub fn read(name: &'static str, directory: &Path) -> Result<Table> {
+    let file = BufReader::with_capacity(1 << 20, File::open(path(directory, name, Format::Arrow))?);
+    let reader = FileReader::try_new(file, None)?;
+    let schema = reader.schema();
+    Ok(Table { name, schema, batches: reader.collect::<std::result::Result<_, _>>()? })
 }
 
 fn write_parquet(table: &Table, file: impl Write + Send) -> Result<()> {

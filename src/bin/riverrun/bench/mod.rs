@@ -13,6 +13,7 @@ mod flights;
 mod generate;
 mod input;
 mod measure;
+mod memory;
 mod peers;
 mod probes;
 mod progress;
@@ -32,7 +33,7 @@ use std::rc::Rc;
 use clap::Args;
 
 use compare::{Bench, Comparison};
-use dataset::DataSets;
+use dataset::{DataSet, DataSets, Origin};
 use files::Format;
 use probes::Probe;
 use progress::Progress;
@@ -49,8 +50,9 @@ const EVENTS: usize = 10_000_000;
 const EVENTS_QUICK: usize = 1_000_000;
 /// How many there are when instructions are counted: about 200,000 bids.
 const EVENTS_COUNTED: usize = 217_392;
-/// How often each runner runs.
+/// How often each runner runs, and how often with `--quick`, whose runs are too short to be alike.
 const REPS: usize = 5;
+const REPS_QUICK: usize = 9;
 /// What stands for every peer.
 const ALL: &str = "all";
 /// Where files are written if nobody says.
@@ -68,8 +70,8 @@ pub struct BenchArguments {
     events: Option<usize>,
 
     /// How often each runner runs
-    #[arg(long, value_name = "N", default_value_t = REPS)]
-    reps: usize,
+    #[arg(long, value_name = "N")]
+    reps: Option<usize>,
 
     /// A tenth of the data: the whole run takes less than two minutes
     #[arg(long)]
@@ -98,6 +100,10 @@ pub struct BenchArguments {
     /// Runs one workload once and measures nothing, for whoever counts instructions
     #[arg(long, value_name = "WORKLOAD", conflicts_with_all = ["names", "peers"])]
     instructions: Option<String>,
+
+    /// Runs one workload once by this runner and tells by how many bytes memory has grown
+    #[arg(long, hide = true, value_name = "RUNNER")]
+    memory_of: Option<String>,
 }
 
 /// Runs the benchmark.
@@ -107,14 +113,21 @@ pub struct BenchArguments {
 pub fn run(arguments: &BenchArguments) -> Result<()> {
     let progress = Rc::new(Progress::start());
     let flights = flights::directory(arguments.flights.as_deref());
-    let sets = DataSets::new(Path::new(DIRECTORY).to_owned(), flights, progress.clone());
+    let origin = if arguments.memory_of.is_some() { Origin::Written } else { Origin::Made };
+    let sets = DataSets::new(Path::new(DIRECTORY).to_owned(), flights, origin, progress.clone());
     if let Some(name) = &arguments.instructions {
         return run_once(&workloads::named(name)?, &sets);
     }
+    let (events, reps) = if arguments.quick { (EVENTS_QUICK, REPS_QUICK) } else { (EVENTS, REPS) };
+    let events = arguments.events.unwrap_or(events).max(1);
+    if let Some(runner) = &arguments.memory_of {
+        return tell_memory(arguments, runner, &sets.of(events));
+    }
     let bench = Bench {
         sets: &sets,
-        events: arguments.events.unwrap_or(if arguments.quick { EVENTS_QUICK } else { EVENTS }).max(1),
-        reps: arguments.reps.max(1),
+        events,
+        reps: arguments.reps.unwrap_or(reps).max(1),
+        from: arguments.from,
         progress: &progress,
     };
     let report = measure(arguments, &bench)?;
@@ -128,7 +141,7 @@ fn measure(arguments: &BenchArguments, bench: &Bench<'_>) -> Result<Report> {
     let (workloads, probes) = chosen(&arguments.names)?;
     let mut runners: Vec<Box<dyn Runner>> = vec![Box::new(River::new(arguments.from))];
     if arguments.from == Format::Memory {
-        runners.push(Box::new(Bare::default()));
+        runners.push(Box::<Bare>::default());
     }
     let every = arguments.peers.iter().any(|peer| peer == ALL);
     for peer in if every { peers::names() } else { arguments.peers.clone() } {
@@ -162,6 +175,18 @@ fn run_once(workload: &Workload, sets: &DataSets) -> Result<()> {
     let mut river = River::new(Format::Memory);
     river.load(workload, &sets.of(EVENTS_COUNTED))?;
     river.run().map(drop)
+}
+
+fn tell_memory(arguments: &BenchArguments, runner: &str, data: &DataSet) -> Result<()> {
+    let (workloads, _) = chosen(&arguments.names)?;
+    let mut runner: Box<dyn Runner> = match runner {
+        targets::BARE => Box::<Bare>::default(),
+        _ => Box::new(River::new(arguments.from)),
+    };
+    for workload in &workloads {
+        writeln!(io::stdout(), "{}", memory::tell(workload, data, runner.as_mut())?)?;
+    }
+    Ok(())
 }
 
 fn write(path: &Path, text: &str) -> Result<()> {

@@ -34,6 +34,8 @@ pub struct Peer {
     answers: BufReader<ChildStdout>,
     log: PathBuf,
     version: Option<String>,
+    /// Its memory once the data was loaded.
+    resident: u64,
     /// Where it writes its answers.
     answer: PathBuf,
 }
@@ -56,7 +58,7 @@ pub fn start(name: &str, from: Format, directory: &Path) -> Result<Peer> {
     let answers = BufReader::new(process.stdout.take().ok_or("a peer has no standard output")?);
     fs::create_dir_all(directory)?;
     let answer = fs::canonicalize(directory)?.join(format!("answer-{name}.arrow"));
-    Ok(Peer { name: name.to_owned(), from, process, orders, answers, log, version: None, answer })
+    Ok(Peer { name: name.to_owned(), from, process, orders, answers, log, version: None, resident: 0, answer })
 }
 
 /// The names of the peers that there are.
@@ -153,6 +155,7 @@ impl Runner for Peer {
             return Err(answer["error"].as_str().unwrap_or("it failed without a word").into());
         }
         self.version = answer["version"].as_str().map(str::to_owned);
+        self.resident = status_bytes_of(&self.process.id().to_string(), "VmRSS:");
         Ok(Loaded::Ready)
     }
 
@@ -160,7 +163,6 @@ impl Runner for Peer {
         let process = self.process.id().to_string();
         // Where the peak cannot be reset, it is that of the whole process so far.
         let _ = fs::write(format!("/proc/{process}/clear_refs"), "5");
-        let before = status_bytes_of(&process, "VmRSS:");
         let answer = self.tell(&json!({"cmd": "run"}))?;
         let seconds = answer["seconds"].as_f64().ok_or("it does not say how long it has taken")?;
         let peak_bytes = answer["peak_bytes"].as_u64().unwrap_or_else(|| status_bytes_of(&process, "VmHWM:"));
@@ -171,7 +173,7 @@ impl Runner for Peer {
             rows_in: answer["rows_in"].as_u64().ok_or("it does not say how many rows it has read")?,
             rows_out: answer["rows_out"].as_u64().unwrap_or(0),
             peak_bytes,
-            grown_bytes: peak_bytes.saturating_sub(before),
+            grown_bytes: peak_bytes.saturating_sub(self.resident),
         })
     }
 

@@ -86,6 +86,7 @@ fn outcome(outcome: &Outcome) -> Value {
         "runner": outcome.runner,
         "version": outcome.version,
         "events": outcome.events,
+        "memory_bytes": outcome.memory,
         "state_rows": outcome.state.map(|state| state.rows),
         "state_bytes": outcome.state.map(|state| state.bytes),
     });
@@ -113,7 +114,6 @@ fn measured(series: &Series) -> Value {
         "seconds_max": slowest,
         "cpu_seconds": series.median(|sample| sample.cpu_seconds),
         "peak_bytes": series.median(|sample| sample.peak_bytes as f64),
-        "grown_bytes": series.median(|sample| sample.grown_bytes as f64),
         "runs": series.0.iter().map(|sample| sample.seconds).collect::<Vec<_>>(),
     })
 }

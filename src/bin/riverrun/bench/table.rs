@@ -101,7 +101,7 @@ fn row(
         rate(series),
         format!("{:.1} ({:.1}..{:.1})", nanos(series.seconds()), nanos(fastest), nanos(slowest)),
         format!("{:.3}", series.median(|sample| sample.cpu_seconds)),
-        format!("{:.0} MB", series.median(|sample| sample.grown_bytes as f64) / 1e6),
+        outcome.memory.map_or_else(String::new, |bytes| format!("{:.1} MB", bytes as f64 / 1e6)),
         outcome
             .state
             .map_or_else(String::new, |state| format!("{} keys, {:.1} MB", state.rows, state.bytes as f64 / 1e6)),

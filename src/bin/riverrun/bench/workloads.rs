@@ -13,6 +13,8 @@ use super::files::{self, Format};
 pub struct Workload {
     /// How it is called.
     pub name: String,
+    /// What it was asked for by: its name, or the path of its file.
+    pub asked: String,
     /// The comment it begins with.
     pub title: String,
     /// The streams it reads, in the order in which it names them.
@@ -161,7 +163,8 @@ fn fits(name: &str, asked: &str) -> bool {
 fn of_file(path: &Path) -> Result<Workload> {
     let text = std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
     let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-    parse(name, &text, None, &[]).map_err(|error| format!("{}: {error}", path.display()).into())
+    let workload = parse(name, &text, None, &[]).map_err(|error| format!("{}: {error}", path.display()))?;
+    Ok(Workload { asked: path.display().to_string(), ..workload })
 }
 
 impl Workload {
@@ -217,7 +220,7 @@ fn parse(name: String, text: &str, bare: Option<Loop>, targets: &'static [Target
     }
     let [query] = <[String; 1]>::try_from(queries).map_err(|_| "a workload has one query")?;
     let title = text.lines().map_while(|line| line.strip_prefix("--")).map(str::trim).collect::<Vec<_>>().join(" ");
-    Ok(Workload { name, title, streams, query, directory: None, bare, targets })
+    Ok(Workload { asked: name.clone(), name, title, streams, query, directory: None, bare, targets })
 }
 
 #[cfg(test)]
