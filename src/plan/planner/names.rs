@@ -68,8 +68,9 @@ impl Names {
                     self.note_numbered(projection);
                 }
             }
-            LogicalPlan::Projection(_) | LogicalPlan::Aggregate(_) => {
-                plan.expressions().iter().for_each(|expr| self.note(expr));
+            LogicalPlan::Projection(_) => plan.expressions().iter().for_each(|expr| self.note(expr)),
+            LogicalPlan::Aggregate(_) | LogicalPlan::Extension(_) => {
+                plan.expressions().iter().for_each(|expr| self.note_kept(expr));
             }
             // No other of DataFusion's nodes names a column after an expression.
             _ => {}
@@ -86,6 +87,16 @@ impl Names {
             other => {
                 self.0.insert(other.schema_name().to_string(), self.text(other));
             }
+        }
+    }
+
+    /// As [`Names::note`], where an alias is no name that a user gave: DataFusion keeps the name of what it has rewritten.
+    fn note_kept(&mut self, expr: &Expr) {
+        match expr {
+            Expr::Alias(Alias { expr, name, .. }) => {
+                self.0.insert(name.clone(), self.text(expr));
+            }
+            other => self.note(other),
         }
     }
 
