@@ -1,10 +1,7 @@
 //! The oracle: DataFusion, over the same rows as a batch.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Wake, Waker};
-use std::thread::{self, Thread};
 
 use arrow::array::RecordBatch;
 use datafusion::datasource::MemTable;
@@ -24,6 +21,20 @@ pub fn answer(query: &Query, rows: &[Row]) -> Option<Answer> {
     let text = query.sql(None, Reader::Oracle);
     let answer = catch_unwind(AssertUnwindSafe(|| block_on(ask(query, &text, rows)))).ok()?;
     Some(answer.unwrap_or_else(|error| panic!("the oracle refuses {text}: {error}")))
+}
+
+/// What DataFusion answers to a text over these tables; `None` if it cannot, and then it has no opinion.
+pub fn answer_over(text: &str, tables: &[(&str, RecordBatch)]) -> Option<Answer> {
+    let ask = async {
+        let context = context();
+        for (name, rows) in tables {
+            let table = MemTable::try_new(rows.schema(), vec![vec![rows.clone()]])?;
+            context.register_table(*name, Arc::new(table))?;
+        }
+        context.sql(text).await?.collect().await
+    };
+    let batches = catch_unwind(AssertUnwindSafe(|| block_on(ask))).ok()?.ok()?;
+    Some(answers::rows(&batches))
 }
 
 async fn ask(query: &Query, text: &str, rows: &[Row]) -> Result<Answer> {
@@ -47,7 +58,6 @@ fn context() -> SessionContext {
     // This rule answers an aggregate from the statistics of its input, and forgets its FILTER.
     let rules = PhysicalOptimizer::new().rules.into_iter().filter(|rule| rule.name() != "aggregate_statistics");
     let state = SessionStateBuilder::new()
-        // One partition: nothing is spawned, so no runtime is needed.
         .with_config(SessionConfig::new().with_target_partitions(1))
         .with_default_features()
         .with_physical_optimizer_rules(rules.collect())
@@ -67,23 +77,7 @@ fn register(context: &SessionContext, name: &str, batches: Vec<RecordBatch>) -> 
     Ok(())
 }
 
-/// Runs a future that waits for nothing outside.
+/// Runs a future on this thread.
 fn block_on<T>(future: impl Future<Output = T>) -> T {
-    let waker = Waker::from(Arc::new(Unpark(thread::current())));
-    let mut context = Context::from_waker(&waker);
-    let mut future = pin!(future);
-    loop {
-        match future.as_mut().poll(&mut context) {
-            Poll::Ready(value) => return value,
-            Poll::Pending => thread::park(),
-        }
-    }
-}
-
-struct Unpark(Thread);
-
-impl Wake for Unpark {
-    fn wake(self: Arc<Self>) {
-        self.0.unpark();
-    }
+    tokio::runtime::Builder::new_current_thread().build().expect("a runtime of one thread").block_on(future)
 }

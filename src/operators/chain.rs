@@ -36,6 +36,7 @@ impl Step {
             | Node::Expand(_)
             | Node::Union(_)
             | Node::Aggregate(_)
+            | Node::Join(_)
             | Node::KeyedJoin(_)
             | Node::Collect(_)
             | Node::Logic(_)

@@ -10,6 +10,7 @@ pub mod collect;
 pub mod expand;
 pub mod filter;
 pub mod join;
+pub mod keyed_join;
 pub mod limit;
 pub mod logic;
 pub mod project;
@@ -140,7 +141,8 @@ pub fn build(node: &Node, snapshots: &[Snapshot]) -> Result<Box<dyn Operator>> {
         Node::Expand(node) => expand::build(node, snapshots),
         Node::Union(node) => union::build(node, snapshots),
         Node::Aggregate(node) => aggregate::build(node, snapshots),
-        Node::KeyedJoin(node) => join::build(node, snapshots),
+        Node::Join(node) => join::build(node, snapshots),
+        Node::KeyedJoin(node) => keyed_join::build(node, snapshots),
         Node::Collect(node) => collect::build(node, snapshots),
         Node::Logic(node) => logic::build(node, snapshots),
         Node::Sort(node) => sort::build(node, snapshots),

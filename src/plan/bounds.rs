@@ -46,6 +46,8 @@ pub fn bound(node: &Node) -> Bound {
             rows_kept(&node.input, "an aggregate keeps every value of its group; a COLLECT bounds it by windows")
         }
         Node::Aggregate(node) => keys(&node.keys, "one group"),
+        Node::Join(node) if node.inputs.iter().all(|input| ends(input)) => Bound::Input,
+        Node::Join(_) => Bound::Unbounded("a join keeps every row of both sides; KEEP FIRST or LAST bounds it by keys"),
         Node::KeyedJoin(node) => match (node.keep, node.sides.first()) {
             (JoinKeep::First | JoinKeep::Last, Some(side)) => keys(&side.keys, "one key"),
             _ if node.sides.iter().all(|side| ends(&side.input)) => Bound::Input,

@@ -12,6 +12,7 @@ pub fn mode(node: &Node) -> ChangelogMode {
             AggregateEmit::Changes | AggregateEmit::Every(_) if node.aggregates.is_empty() => node.input_mode,
             AggregateEmit::Changes | AggregateEmit::Every(_) => ChangelogMode::Changelog,
         },
+        Node::Join(node) => node.mode(),
         Node::Values(_) | Node::KeyedJoin(_) | Node::Collect(_) | Node::Logic(_) | Node::Sort(_) => {
             ChangelogMode::AppendOnly
         }

@@ -4,7 +4,9 @@ use std::fmt::Write;
 
 use crate::plan::bounds::bound;
 use crate::plan::changelog::mode;
-use crate::plan::node::{AggregateEmit, Bounded, ChangelogMode, GroupingSet, JoinEmit, JoinKeep, Node};
+use crate::plan::node::{
+    AggregateEmit, Bounded, ChangelogMode, GroupingSet, Join, JoinEmit, JoinKeep, JoinKind, Node, NullKeys,
+};
 use crate::plan::{DEAD_LETTERS_PREFIX, NodeMetrics, Plan};
 
 /// The plan as a tree of text, a line a node; metrics are by node, a node before its inputs.
@@ -95,6 +97,7 @@ pub(super) fn title(node: &Node) -> String {
             let (keys, calls) = (list(&node.keys), list(&node.aggregates));
             format!("Aggregate: keys ({keys}), aggregates ({calls}), {}", emit_name(node.emit))
         }
+        Node::Join(node) => join_title(node),
         Node::KeyedJoin(node) => {
             let sides = node.sides.iter().map(|side| format!("{} on ({})", side.name, list(&side.keys)));
             let sides = sides.collect::<Vec<_>>().join(", ");
@@ -129,6 +132,35 @@ pub(super) fn title(node: &Node) -> String {
                 skip => format!("Limit: {wanted} after {skip}"),
             }
         }
+    }
+}
+
+fn join_title(node: &Join) -> String {
+    let [left, right] = &node.names;
+    let [left_keys, right_keys] = &node.keys;
+    let equal = match node.null_keys {
+        NullKeys::Nothing | NullKeys::Anything => "=",
+        NullKeys::Null => "IS NOT DISTINCT FROM",
+    };
+    let keys = left_keys.iter().zip(right_keys).map(|(left, right)| format!("{left} {equal} {right}"));
+    let rest = node.residual.iter().map(|residual| residual.predicate.to_string());
+    let condition = keys.chain(rest).collect::<Vec<_>>().join(" AND ");
+    let on = if condition.is_empty() { String::new() } else { format!(" on {condition}") };
+    let at_end = if node.at_end { ", EMIT FINAL" } else { "" };
+    format!("Join: {} {left}, {right}{on}{at_end}", relational_kind(node))
+}
+
+fn relational_kind(node: &Join) -> &'static str {
+    match node.kind {
+        JoinKind::Inner if node.keys[0].is_empty() && node.residual.is_none() => "CROSS",
+        JoinKind::Inner => "INNER",
+        JoinKind::Left => "LEFT",
+        JoinKind::Right => "RIGHT",
+        JoinKind::Full => "FULL",
+        JoinKind::Semi => "SEMI",
+        JoinKind::Anti if node.null_keys == NullKeys::Anything => "NOT IN",
+        JoinKind::Anti => "ANTI",
+        JoinKind::Mark => "MARK",
     }
 }
 

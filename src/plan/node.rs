@@ -27,6 +27,8 @@ pub enum Node {
     Union(Union),
     /// `GROUP BY`, `DISTINCT` and aggregates without keys.
     Aggregate(Aggregate),
+    /// Two sides joined as SQL says, without modes.
+    Join(Join),
     /// Two or more sides joined on one key, with `KEEP` and `EMIT`.
     KeyedJoin(KeyedJoin),
     /// A count-or-timeout window a key.
@@ -194,6 +196,101 @@ pub struct Aggregate {
     pub schema: SchemaRef,
 }
 
+/// Two sides joined as SQL says: at every moment the result is the join of what has arrived.
+///
+/// Port 0 is the left side. The result's columns are those of both sides, those of the left one alone for
+/// [`JoinKind::Semi`] and [`JoinKind::Anti`], and those with the mark behind them for [`JoinKind::Mark`].
+#[derive(Debug, Clone)]
+pub struct Join {
+    /// Where the rows come from.
+    pub inputs: [Box<Node>; 2],
+    /// How EXPLAIN calls the sides.
+    pub names: [Arc<str>; 2],
+    /// The keys whose equality is part of the condition, of the same types on both sides; may be none.
+    pub keys: [Vec<Expr>; 2],
+    /// What a NULL in a key is equal to.
+    pub null_keys: NullKeys,
+    /// The rest of the condition.
+    pub residual: Option<Residual>,
+    /// Which rows make the result.
+    pub kind: JoinKind,
+    /// Whether the input of each side retracts.
+    pub input_modes: [ChangelogMode; 2],
+    /// Whether rows that need a match to be missing wait for the end, when it is.
+    pub at_end: bool,
+    /// The columns of the result.
+    pub schema: SchemaRef,
+}
+
+impl Join {
+    /// Whether rows of the result are only added.
+    pub fn mode(&self) -> ChangelogMode {
+        let found_later = !self.at_end && (self.kind.alone(0) || self.kind.alone(1));
+        match found_later || self.input_modes.contains(&ChangelogMode::Changelog) {
+            true => ChangelogMode::Changelog,
+            false => ChangelogMode::AppendOnly,
+        }
+    }
+}
+
+/// Which rows make the result of a [`Join`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum JoinKind {
+    /// Pairs that match.
+    Inner,
+    /// And left rows without a match, NULLs beside them.
+    Left,
+    /// And right rows without a match, NULLs beside them.
+    Right,
+    /// And both.
+    Full,
+    /// Left rows that have a match, each once: `EXISTS` and `IN`.
+    Semi,
+    /// Left rows that have none: `NOT EXISTS` and `NOT IN`.
+    Anti,
+    /// All left rows, and whether they have a match.
+    Mark,
+}
+
+impl JoinKind {
+    /// Whether the result has pairs of rows; else it has left rows.
+    pub fn pairs(self) -> bool {
+        matches!(self, JoinKind::Inner | JoinKind::Left | JoinKind::Right | JoinKind::Full)
+    }
+
+    /// Whether rows of a side (0 is the left one) are part of the result for want of a match.
+    pub fn alone(self, side: usize) -> bool {
+        match self {
+            JoinKind::Inner | JoinKind::Semi => false,
+            JoinKind::Left | JoinKind::Anti | JoinKind::Mark => side == 0,
+            JoinKind::Right => side == 1,
+            JoinKind::Full => true,
+        }
+    }
+}
+
+/// What a NULL in the key of a [`Join`] is equal to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NullKeys {
+    /// Nothing: `=`.
+    Nothing,
+    /// Another NULL: `IS NOT DISTINCT FROM`, and the set operations.
+    Null,
+    /// Whatever there is: what `NOT IN` cannot rule out.
+    Anything,
+}
+
+/// What of the condition of a [`Join`] is not equality of keys.
+#[derive(Debug, Clone)]
+pub struct Residual {
+    /// The columns of each side that it looks at.
+    pub columns: [Vec<usize>; 2],
+    /// The condition over those columns, the left side's first; NULL is not true.
+    pub predicate: Expr,
+    /// What those columns are.
+    pub schema: SchemaRef,
+}
+
 /// Which rows of a side a keyed join remembers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum JoinKeep {
@@ -323,6 +420,7 @@ impl Node {
             Node::Expand(node) => node.schema.clone(),
             Node::Union(node) => node.schema.clone(),
             Node::Aggregate(node) => node.schema.clone(),
+            Node::Join(node) => node.schema.clone(),
             Node::KeyedJoin(node) => node.schema.clone(),
             Node::Collect(node) => node.schema.clone(),
             Node::Logic(node) => node.schema.clone(),
@@ -341,6 +439,7 @@ impl Node {
             Node::Expand(node) => vec![&node.input],
             Node::Union(node) => node.inputs.iter().collect(),
             Node::Aggregate(node) => vec![&node.input],
+            Node::Join(node) => node.inputs.iter().map(AsRef::as_ref).collect(),
             Node::KeyedJoin(node) => node.sides.iter().map(|side| &side.input).collect(),
             Node::Collect(node) => vec![&node.input],
             Node::Logic(node) => vec![&node.input],
@@ -359,6 +458,7 @@ impl Node {
             Node::Expand(node) => vec![&mut node.input],
             Node::Union(node) => node.inputs.iter_mut().collect(),
             Node::Aggregate(node) => vec![&mut node.input],
+            Node::Join(node) => node.inputs.iter_mut().map(AsMut::as_mut).collect(),
             Node::KeyedJoin(node) => node.sides.iter_mut().map(|side| &mut side.input).collect(),
             Node::Collect(node) => vec![&mut node.input],
             Node::Logic(node) => vec![&mut node.input],
@@ -371,7 +471,7 @@ impl Node {
     pub(crate) fn exprs_mut(&mut self) -> Vec<&mut Expr> {
         match self {
             Node::Source(_) | Node::Values(_) | Node::Unnest(_) | Node::Expand(_) | Node::Union(_) => vec![],
-            Node::KeyedJoin(_) | Node::Limit(_) => vec![],
+            Node::Join(_) | Node::KeyedJoin(_) | Node::Limit(_) => vec![],
             Node::Filter(node) => vec![&mut node.predicate],
             Node::Project(node) => node.exprs.iter_mut().collect(),
             Node::Aggregate(node) => with_calls(&mut node.keys, &mut node.aggregates),

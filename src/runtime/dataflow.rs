@@ -289,6 +289,7 @@ fn stop_after(node: &Node) -> Option<u64> {
         }
         Node::Union(_)
         | Node::Aggregate(_)
+        | Node::Join(_)
         | Node::KeyedJoin(_)
         | Node::Collect(_)
         | Node::Logic(_)
@@ -315,6 +316,7 @@ fn node_name(node: &Node) -> &'static str {
         Node::Expand(_) => "Expand",
         Node::Union(_) => "Union",
         Node::Aggregate(_) => "Aggregate",
+        Node::Join(_) => "Join",
         Node::KeyedJoin(_) => "KeyedJoin",
         Node::Collect(_) => "Collect",
         Node::Logic(_) => "Logic",

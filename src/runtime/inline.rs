@@ -81,7 +81,7 @@ impl Inline {
         })
     }
 
-    /// Ends what needs no row to end: a `LIMIT 0`.
+    /// Ends what needs no row to end, a `LIMIT 0`, and lets speak what has something to say of no rows.
     pub fn start(&mut self, dataflow: &mut Dataflow, now: Timestamp) -> Result<Vec<Batch>> {
         self.guarded(|driver| {
             driver.out.set_now(now);
@@ -89,8 +89,13 @@ impl Inline {
                 if dataflow.stages[stage].stop_after == Some(0) && !dataflow.stages[stage].done {
                     driver.stop(dataflow, stage)?;
                 }
+                driver.run(dataflow)?;
+                if dataflow.stages[stage].due.is_some_and(|due| due <= now) {
+                    driver.activate(dataflow, stage, Event::Notify(now))?;
+                    driver.run(dataflow)?;
+                }
             }
-            driver.run(dataflow)
+            Ok(())
         })
     }
 

@@ -1,11 +1,13 @@
 //! WHAT IS KEPT? Keyed state over Arrow, and its snapshots.
 
+mod chains;
 mod changes;
 mod columns;
 mod group_index;
 mod row_store;
 mod snapshot;
 
+pub use chains::Chains;
 pub use changes::{Changes, GONE};
 pub use columns::grow_to;
 pub use group_index::GroupIndex;

@@ -102,20 +102,26 @@ impl RowStore {
         self.append(&rows)
     }
 
-    /// The columns of rows, in the order asked for; a missing row is NULL in every column.
+    /// All columns of rows, in the order asked for; a missing row is NULL in every column.
     pub fn gather(&self, ids: &[Option<RowId>]) -> Result<Vec<ArrayRef>> {
+        self.gather_columns(ids, &(0..self.schema.fields().len()).collect::<Vec<_>>())
+    }
+
+    /// Those columns of rows, in the order asked for; a missing row is NULL in every column.
+    pub fn gather_columns(&self, ids: &[Option<RowId>], columns: &[usize]) -> Result<Vec<ArrayRef>> {
         // Part 0 of every column is one NULL: the missing row.
         let mut places = Vec::with_capacity(ids.len());
         for id in ids {
             places.push(id.map_or((0, 0), |id| self.place(id)));
         }
-        let column = |index: usize| -> Result<ArrayRef> {
+        let column = |index: &usize| -> Result<ArrayRef> {
+            let index = *index;
             let missing = new_null_array(self.schema.field(index).data_type(), 1);
             let mut parts: Vec<&dyn Array> = vec![missing.as_ref()];
             parts.extend(self.chunks.iter().map(|chunk| chunk.rows.column(index).as_ref()));
             Ok(interleave(&parts, &places)?)
         };
-        (0..self.schema.fields().len()).map(column).collect()
+        columns.iter().map(column).collect()
     }
 
     fn place(&self, id: RowId) -> (usize, usize) {

@@ -145,9 +145,9 @@ struct Call {
     width: usize,
 }
 
-/// Whether a call can take back rows that it has seen.
-pub fn retracts(call: &AggregateCall) -> Result<bool> {
-    Ok(create(call, ChangelogMode::Changelog)?.retracts())
+/// Whether a call can be computed over rows that are taken back; if not, the error says why.
+pub fn check_retraction(call: &AggregateCall) -> Result<()> {
+    create(call, ChangelogMode::Changelog).map(drop)
 }
 
 /// Builds the accumulators of `calls` over rows of that mode.

@@ -32,6 +32,8 @@ pub(super) struct Changes {
     marked: Vec<bool>,
     pending: Pending,
     due: Option<Timestamp>,
+    /// Whether the totals over no rows, which are part of the answer from the start, are still to be said.
+    opening: bool,
 }
 
 /// The groups that may have changed since they were last said, in the order in which they were first touched.
@@ -47,7 +49,8 @@ struct Pending {
 impl Changes {
     pub fn new(groups: Groups, interval: Option<Interval>, snapshots: &[Snapshot]) -> Result<Changes> {
         let pending = Pending::default();
-        let mut changes = Changes { groups, interval, said: vec![], marked: vec![], pending, due: None };
+        let opening = snapshots.is_empty() && interval.is_none() && groups.totals.num_rows() > 0;
+        let mut changes = Changes { groups, interval, said: vec![], marked: vec![], pending, due: None, opening };
         changes.grow();
         for group in changes.groups.index.groups_in_order() {
             changes.said[group as usize] = changes.groups.is_there(group);
@@ -83,6 +86,14 @@ impl Changes {
             self.pending.before.push(self.groups.accumulators.read(&known)?);
         }
         Ok(())
+    }
+
+    /// SQL's answer over no rows still has its totals.
+    fn say_totals(&mut self, out: &mut Output) -> Result<()> {
+        self.groups.note_totals()?;
+        let totals = self.groups.always.clone();
+        self.touch(&totals)?;
+        self.flush(out)
     }
 
     /// Says what has become of the pending groups.
@@ -275,21 +286,18 @@ impl Operator for Changes {
 
     fn on_notify(&mut self, now: Timestamp, out: &mut Output) -> Result<()> {
         match self.due {
+            _ if std::mem::take(&mut self.opening) => self.say_totals(out),
             Some(due) if due <= now => self.flush(out),
             Some(_) | None => Ok(()),
         }
     }
 
     fn on_eof(&mut self, out: &mut Output) -> Result<()> {
-        // SQL's answer over no rows still has its totals.
-        self.groups.note_totals()?;
-        let totals = self.groups.always.clone();
-        self.touch(&totals)?;
-        self.flush(out)
+        self.say_totals(out)
     }
 
     fn notify_at(&self) -> Option<Timestamp> {
-        self.due
+        if self.opening { Some(Timestamp::MIN) } else { self.due }
     }
 
     fn snapshot(&mut self, since: Epoch) -> Result<Option<Snapshot>> {

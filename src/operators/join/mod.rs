@@ -1,139 +1,138 @@
-//! Keyed joins: two or more sides joined on one key, with what each side remembers and when combinations come out.
+//! Joins without modes: what has come out folds, at every moment, to the SQL join of what has come in.
 //!
 //! ```text
-//! left:   (a, L1)          (a, L2)                   KEEP LAST EMIT RUNNING, FULL
-//! right:           (a, R1)         (b, R2)
-//! out:    a L1 -   a L1 R1  a L2 R1  b - R2
+//! left:   +I (a, L1)               -D (a, L1)       LEFT JOIN
+//! right:              +I (a, R1)
+//! out:    +I L1 -     -U L1 -      -D L1 R1
+//!                     +U L1 R1
 //! ```
 //!
-//! Each row is offered to its side (`Kept::offer`), then the key speaks or stays silent. What comes out is
-//! noted as row numbers and gathered column by column when the batch is through.
+//! While a batch of one side is taken in, the other side stays as it is. So the pairs of a batch are found first and
+//! what is left of the condition is computed over columns; then row by row it is noted what each does to the result,
+//! and what was noted is gathered column by column.
+//! A row is kept with the number of rows that match it, where the result depends on whether there are any.
 
-mod kept;
+mod noted;
 mod saved;
+mod store;
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
-
-use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch};
-use arrow::compute::filter;
+use arrow::array::{Array, ArrayRef, RecordBatch, UInt32Array};
+use arrow::compute::take;
 use arrow::datatypes::SchemaRef;
 
 use crate::error::Result;
 use crate::expr::Expr;
-use crate::operators::rows::{BATCH_ROWS, append_only, record_batch};
+use crate::operators::rows::{BATCH_ROWS, record_batch, take_rows};
 use crate::operators::{Operator, Output, Port, StateSize};
-use crate::plan::node::{JoinEmit, JoinKeep, JoinSide, KeyedJoin};
-use crate::state::{Changes, GroupIndex, RowId, RowStore, Snapshot};
-use crate::types::{Batch, Epoch};
+use crate::plan::node::{self, ChangelogMode, JoinKind, NullKeys, Residual};
+use crate::state::{Chains, GroupIndex, Snapshot, grow_to};
+use crate::types::{Batch, Epoch, RowKind, RowKinds};
 
-use kept::Kept;
+use noted::{NONE, Noted};
+use store::{Change, Store};
 
-/// Builds the operator of a keyed join.
-pub fn build(node: &KeyedJoin, snapshots: &[Snapshot]) -> Result<Box<dyn Operator>> {
-    let types: Vec<_> = node.sides[0].keys.iter().map(|key| key.data_type().clone()).collect();
-    let side = |side: &JoinSide| {
+/// Builds the operator of a join.
+pub fn build(node: &node::Join, snapshots: &[Snapshot]) -> Result<Box<dyn Operator>> {
+    let types: Vec<_> = node.keys[0].iter().map(|key| key.data_type().clone()).collect();
+    let side = |at: usize| -> Result<Side> {
+        let counts_matches = node.kind.alone(at) || (at == 0 && !node.kind.pairs());
+        let mode = node.input_modes[at];
         Ok(Side {
-            keys: side.keys.clone(),
-            columns: side.columns.clone(),
-            store: RowStore::new(Arc::new(side.input.schema().project(&side.columns)?)),
-            kept: Kept::new(node.keep),
-            picked: vec![],
+            keys: node.keys[at].clone(),
+            rows: Store::new(&node.inputs[at].schema(), mode)?,
+            chains: Chains::new(mode == ChangelogMode::Changelog),
+            matches: counts_matches.then(Vec::new),
+            alone: node.kind.alone(at),
         })
     };
     let mut join = Join {
-        keep: node.keep,
-        emit: node.emit,
-        required: node.required.clone(),
+        kind: node.kind,
+        null_keys: node.null_keys,
+        residual: node.residual.clone(),
         schema: node.schema.clone(),
+        appends: node.mode() == ChangelogMode::AppendOnly,
+        at_end: node.at_end,
         index: GroupIndex::new(&types)?,
-        sides: node.sides.iter().map(side).collect::<Result<_>>()?,
-        appeared: vec![],
-        loners: vec![],
-        next: 0,
-        loners_saved: 0,
-        loners_gone: false,
-        changes: Changes::default(),
+        null_slot: None,
+        sides: [side(0)?, side(1)?],
+        noted: Noted::default(),
     };
     join.restore(snapshots)?;
     Ok(Box::new(join))
 }
 
-/// A keyed join and its state.
-struct Join {
-    keep: JoinKeep,
-    emit: JoinEmit,
-    required: Vec<bool>,
-    schema: SchemaRef,
-    index: GroupIndex,
-    sides: Vec<Side>,
-    /// For each key when it appeared; nothing while no side has a row of it.
-    appeared: Vec<Option<u64>>,
-    /// Rows without a key that wait for the end, with when they came, their side and their number.
-    loners: Vec<(u64, usize, RowId)>,
-    /// The number of the next key or loner to appear.
-    next: u64,
-    /// How many of the loners are in a snapshot.
-    loners_saved: usize,
-    /// Whether the loners of earlier snapshots have come out.
-    loners_gone: bool,
-    changes: Changes,
+/// Whether the rows of a side can be kept; if not, the error says why.
+pub fn check_side(schema: &SchemaRef, mode: ChangelogMode) -> Result<()> {
+    Store::new(schema, mode).map(drop)
 }
 
+/// A join and its state.
+struct Join {
+    kind: JoinKind,
+    null_keys: NullKeys,
+    residual: Option<Residual>,
+    schema: SchemaRef,
+    /// Whether rows only come out, and none is taken back.
+    appends: bool,
+    /// Whether rows without a match wait for the end.
+    at_end: bool,
+    /// The keys of both sides.
+    index: GroupIndex,
+    /// The slot of the keys with a NULL, where it is equal to anything.
+    null_slot: Option<u32>,
+    sides: [Side; 2],
+    noted: Noted,
+}
+
+/// One side: its rows, and which of them have each key.
 struct Side {
     keys: Vec<Expr>,
-    /// Which columns are kept and come out.
-    columns: Vec<usize>,
-    store: RowStore,
-    kept: Kept,
-    /// What comes out next: the rows of this side, in order.
-    picked: Vec<Option<RowId>>,
+    rows: Store,
+    chains: Chains,
+    /// For each row how many rows of the other side match it, where that is of interest.
+    matches: Option<Vec<u32>>,
+    /// Whether its rows come out for want of a match.
+    alone: bool,
 }
 
-/// Notes the row `at` of the left side with rows of the right one from the `from`th on, as many as a batch has room for,
-/// and says how many; a side without rows has one that is missing.
-fn pick_pairs(left: &mut Side, right: &mut Side, slot: u32, at: usize, from: usize) -> usize {
-    let room = BATCH_ROWS.saturating_sub(right.picked.len()).max(1);
-    let rights = right.kept.rows(slot);
-    let taken = rights.len().saturating_sub(from).clamp(1, room);
-    match rights.get(from..from + taken) {
-        Some(rows) => right.picked.extend(rows.iter().copied().map(Some)),
-        None => right.picked.push(None),
-    }
-    let row = left.kept.rows(slot).get(at).copied();
-    left.picked.extend(std::iter::repeat_n(row, taken));
-    taken
+/// The rows of a batch on their way through the join.
+struct Arrival<'a> {
+    /// The side they are of.
+    side: usize,
+    batch: &'a Batch,
+    /// The slot of each row's key; [`NONE`] for one that can match nothing.
+    slots: Vec<u32>,
+    /// How many rows of the other side match each row.
+    matched: Vec<u32>,
+    /// The first row that has not been through.
+    open: usize,
+    /// Rows of the batch and rows of the other side whose keys are equal.
+    pairs: Pairs,
 }
 
-/// Whose turn it is at the end.
-enum Turn {
-    Key(u32),
-    Loner(usize, RowId),
+#[derive(Default)]
+struct Pairs {
+    own: Vec<u32>,
+    other: Vec<u32>,
 }
 
 impl Operator for Join {
     fn on_batch(&mut self, port: Port, batch: Batch, out: &mut Output) -> Result<()> {
-        let rows = append_only(&batch, "a keyed join")?;
-        let slots = self.number(port.0, rows)?;
-        let Side { columns, store, .. } = &mut self.sides[port.0];
-        let first = store.append(&rows.project(columns)?)?;
-        let mut emptied = vec![];
-        for (row, slot) in slots.into_iter().enumerate() {
-            match slot {
-                Some(slot) => self.arrive(port.0, slot, first + row, &mut emptied, out)?,
-                None => self.arrive_alone(port.0, first + row, out)?,
-            }
-        }
-        self.say(out)?;
-        self.forget(&emptied)?;
-        self.compact()
+        let slots = self.number(port.0, &batch)?;
+        let matched = vec![0; batch.num_rows()];
+        let mut arrival = Arrival { side: port.0, batch: &batch, slots, matched, open: 0, pairs: Pairs::default() };
+        self.find(&mut arrival, out)?;
+        self.say(&batch, port.0, out)?;
+        let Arrival { slots, matched, .. } = arrival;
+        self.keep(port.0, &batch, slots, matched)
     }
 
     fn on_eof(&mut self, out: &mut Output) -> Result<()> {
-        match self.emit {
-            JoinEmit::Final => self.finish(out),
-            JoinEmit::Complete | JoinEmit::Running => Ok(()),
+        match self.at_end {
+            true => self.finish(out),
+            false => Ok(()),
         }
     }
 
@@ -142,230 +141,305 @@ impl Operator for Join {
     }
 
     fn state_size(&self) -> StateSize {
-        let stores: usize = self.sides.iter().map(|side| side.store.bytes() + side.kept.bytes()).sum();
-        let rows = self.sides.iter().map(|side| side.store.live()).sum();
-        let loners = self.loners.capacity() * size_of::<(u64, usize, RowId)>();
-        let appeared = self.appeared.capacity() * size_of::<Option<u64>>();
-        StateSize { rows, bytes: self.index.bytes() + stores + loners + appeared + self.changes.bytes() }
+        let rows = self.sides.iter().map(|side| side.rows.len()).sum();
+        let side = |side: &Side| {
+            let matches = side.matches.as_ref().map_or(0, |matches| matches.capacity() * size_of::<u32>());
+            side.rows.bytes() + side.chains.bytes() + matches
+        };
+        StateSize { rows, bytes: self.index.bytes() + self.sides.iter().map(side).sum::<usize>() }
     }
 }
 
 impl Join {
-    /// The slot of each row's key; none for a row whose key has a NULL.
-    fn number(&mut self, side: usize, rows: &RecordBatch) -> Result<Vec<Option<u32>>> {
-        let keys: Vec<ArrayRef> = self.sides[side].keys.iter().map(|key| key.evaluate(rows)).collect::<Result<_>>()?;
+    /// The slot of each row's key.
+    fn number(&mut self, side: usize, batch: &Batch) -> Result<Vec<u32>> {
+        let keys = self.sides[side].keys.iter().map(|key| key.evaluate(batch.rows())).collect::<Result<Vec<_>>>()?;
         let mut slots = vec![];
-        let complete = keys.iter().all(|key| key.logical_null_count() == 0);
-        let numbered = if complete {
-            self.index.intern(&keys, rows.num_rows(), &mut slots)?;
-            slots.into_iter().map(Some).collect()
+        let nulls = |row: usize| keys.iter().any(|key| key.is_null(row));
+        let complete = self.null_keys == NullKeys::Null || keys.iter().all(|key| key.logical_null_count() == 0);
+        if complete {
+            self.index.intern(&keys, batch.num_rows(), &mut slots)?;
+        } else if self.null_keys == NullKeys::Anything {
+            self.index.intern(&keys, batch.num_rows(), &mut slots)?;
+            self.null_slot = (0..batch.num_rows()).find(|row| nulls(*row)).map(|row| slots[row]).or(self.null_slot);
         } else {
-            let nulls: Vec<_> = keys.iter().filter_map(|key| key.logical_nulls()).collect();
-            let whole: BooleanArray =
-                (0..rows.num_rows()).map(|row| Some(nulls.iter().all(|nulls| nulls.is_valid(row)))).collect();
-            let keys: Vec<ArrayRef> = keys.iter().map(|key| filter(key, &whole)).collect::<Result<_, _>>()?;
-            self.index.intern(&keys, whole.true_count(), &mut slots)?;
-            let mut slots = slots.into_iter();
-            whole.iter().map(|whole| if whole == Some(true) { slots.next() } else { None }).collect()
+            let whole: Vec<u32> = (0..batch.num_rows()).filter(|row| !nulls(*row)).map(|row| row as u32).collect();
+            let at = UInt32Array::from(whole.clone());
+            let keys: Vec<ArrayRef> = keys.iter().map(|key| take(key, &at, None)).collect::<Result<_, _>>()?;
+            let mut found = vec![];
+            self.index.intern(&keys, whole.len(), &mut found)?;
+            slots.resize(batch.num_rows(), NONE);
+            whole.iter().zip(found).for_each(|(row, slot)| slots[*row as usize] = slot);
+        }
+        for side in &mut self.sides {
+            side.chains.grow(self.index.slots());
+        }
+        Ok(slots)
+    }
+
+    /// Finds the rows of the other side that match, and notes what follows.
+    fn find(&mut self, arrival: &mut Arrival<'_>, out: &mut Output) -> Result<()> {
+        for row in 0..arrival.slots.len() {
+            let slot = arrival.slots[row];
+            match self.null_slot {
+                _ if slot == NONE => {}
+                None => self.pair_with(slot, row, arrival, out)?,
+                Some(null) if slot == null => {
+                    for slot in self.index.groups_in_order() {
+                        self.pair_with(slot, row, arrival, out)?;
+                    }
+                }
+                Some(null) => {
+                    self.pair_with(slot, row, arrival, out)?;
+                    self.pair_with(null, row, arrival, out)?;
+                }
+            }
+        }
+        self.note_pairs(arrival, out)?;
+        self.close_until(arrival.slots.len(), arrival);
+        Ok(())
+    }
+
+    fn pair_with(&mut self, slot: u32, row: usize, arrival: &mut Arrival<'_>, out: &mut Output) -> Result<()> {
+        let mut next = self.sides[1 - arrival.side].chains.first(slot);
+        while let Some(other) = next {
+            arrival.pairs.own.push(row as u32);
+            arrival.pairs.other.push(other);
+            next = self.sides[1 - arrival.side].chains.next(other);
+            if arrival.pairs.own.len() >= BATCH_ROWS {
+                self.note_pairs(arrival, out)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Notes what the pairs found so far do to the result.
+    fn note_pairs(&mut self, arrival: &mut Arrival<'_>, out: &mut Output) -> Result<()> {
+        let pairs = std::mem::take(&mut arrival.pairs);
+        let Pairs { own, other } = match &self.residual {
+            Some(residual) if !pairs.own.is_empty() => self.passing(residual, arrival, pairs)?,
+            Some(_) | None => pairs,
         };
-        self.grow();
-        Ok(numbered)
+        if self.kind == JoinKind::Inner && arrival.batch.kinds().is_none() && self.sides.iter().all(Side::appends) {
+            self.noted.insert_pairs(&own, &other);
+        } else {
+            for (row, other) in own.iter().zip(&other) {
+                self.close_until(*row as usize, arrival);
+                self.note_pair(*row, *other, arrival);
+            }
+        }
+        if self.noted.len() >= BATCH_ROWS {
+            self.say(arrival.batch, arrival.side, out)?;
+        }
+        Ok(())
     }
 
-    fn grow(&mut self) {
-        let slots = self.index.slots().max(self.appeared.len());
-        self.appeared.resize(slots, None);
-        for side in &mut self.sides {
-            side.kept.grow(slots);
+    /// The pairs for which the rest of the condition is true.
+    fn passing(&self, residual: &Residual, arrival: &Arrival<'_>, pairs: Pairs) -> Result<Pairs> {
+        let at = UInt32Array::from(pairs.own.clone());
+        let mut columns = [vec![], vec![]];
+        for column in &residual.columns[arrival.side] {
+            columns[arrival.side].push(take(arrival.batch.rows().column(*column), &at, None)?);
+        }
+        let other = &self.sides[1 - arrival.side].rows;
+        columns[1 - arrival.side] = other.gather(&pairs.other, &residual.columns[1 - arrival.side])?;
+        let rows = record_batch(&residual.schema, columns.concat(), pairs.own.len())?;
+        let passes = residual.predicate.evaluate_predicate(&rows)?;
+        let of = |rows: &[u32]| passes.values().set_indices().map(|at| rows[at]).collect();
+        Ok(Pairs { own: of(&pairs.own), other: of(&pairs.other) })
+    }
+
+    /// Notes what the arriving rows before `row` do for want of a match.
+    fn close_until(&mut self, row: usize, arrival: &mut Arrival<'_>) {
+        let silent = self.at_end || !self.sides[arrival.side].alone;
+        if silent {
+            arrival.open = row;
+        }
+        for row in arrival.open..row {
+            if arrival.matched[row] == 0 {
+                let kind = came_or_went(arrival.batch.kind(row));
+                self.noted.own(row as u32, kind, 1, false);
+            }
+        }
+        arrival.open = row;
+    }
+
+    /// Notes what it does to the result that an arriving row matches a row of the other side.
+    fn note_pair(&mut self, row: u32, other: u32, arrival: &mut Arrival<'_>) {
+        let kind = arrival.batch.kind(row as usize);
+        let copies = self.sides[1 - arrival.side].rows.count(other);
+        let matched = &mut arrival.matched[row as usize];
+        let first = *matched == 0;
+        *matched += copies;
+        let Some(matches) = &mut self.sides[1 - arrival.side].matches else {
+            match self.kind.pairs() {
+                true => self.noted.pair(row, other, came_or_went(kind), copies),
+                // The left row is said once, however many it matches.
+                false if first && !self.at_end => self.note_found(row, kind),
+                false => {}
+            }
+            return;
+        };
+        let was_alone = matches[other as usize] == 0;
+        let comes = kind.weight() > 0;
+        matches[other as usize] = matches[other as usize].wrapping_add_signed(kind.weight() as i32);
+        let is_alone = matches[other as usize] == 0;
+        if self.kind.pairs() {
+            match (was_alone && comes, is_alone && !comes) {
+                _ if self.at_end => self.noted.pair(row, other, RowKind::Insert, copies),
+                (true, _) => self.noted.joined(row, other, copies),
+                (_, true) => self.noted.parted(row, other, copies),
+                (false, false) => self.noted.pair(row, other, came_or_went(kind), copies),
+            }
+        } else if (was_alone || is_alone) && !self.at_end {
+            self.note_turn(other, comes, copies);
         }
     }
 
-    /// A row of a key has come.
-    fn arrive(&mut self, side: usize, slot: u32, row: RowId, emptied: &mut Vec<u32>, out: &mut Output) -> Result<()> {
-        if self.appeared[slot as usize].is_none() {
-            self.appeared[slot as usize] = Some(self.next);
-            self.next += 1;
+    /// Notes an arriving left row that has found its first match.
+    fn note_found(&mut self, row: u32, kind: RowKind) {
+        match self.kind {
+            JoinKind::Semi | JoinKind::Mark => self.noted.own(row, came_or_went(kind), 1, true),
+            JoinKind::Anti | JoinKind::Inner | JoinKind::Left | JoinKind::Right | JoinKind::Full => {}
         }
-        self.changes.mark(slot);
-        let Side { kept, store, .. } = &mut self.sides[side];
-        kept.offer(self.keep, slot, row, store);
-        match self.emit {
-            JoinEmit::Final => Ok(()),
-            JoinEmit::Running => self.pick(slot, out),
-            JoinEmit::Complete => {
-                if self.sides.iter().all(|side| !side.kept.rows(slot).is_empty()) {
-                    self.pick(slot, out)?;
-                    self.clear(slot);
-                    emptied.push(slot);
+    }
+
+    /// Notes a left row that has its first match now, or has lost its last.
+    fn note_turn(&mut self, left: u32, found: bool, copies: u32) {
+        match (self.kind, found) {
+            (JoinKind::Semi, true) | (JoinKind::Anti, false) => {
+                self.noted.other(left, RowKind::Insert, copies, found);
+            }
+            (JoinKind::Semi, false) | (JoinKind::Anti, true) => {
+                self.noted.other(left, RowKind::Delete, copies, found);
+            }
+            (JoinKind::Mark, _) => {
+                for _ in 0..copies {
+                    self.noted.other(left, RowKind::UpdateBefore, 1, !found);
+                    self.noted.other(left, RowKind::UpdateAfter, 1, found);
                 }
-                Ok(())
             }
+            (JoinKind::Inner | JoinKind::Left | JoinKind::Right | JoinKind::Full, _) => {}
         }
     }
 
-    /// A row whose key has a NULL: it matches nothing, and is a key of its own.
-    fn arrive_alone(&mut self, side: usize, row: RowId, out: &mut Output) -> Result<()> {
-        let alone = self.required.iter().enumerate().all(|(other, required)| other == side || !required);
-        match self.emit {
-            JoinEmit::Running if alone => self.pick_alone(side, row, out),
-            JoinEmit::Final if alone => {
-                self.loners.push((self.next, side, row));
-                self.next += 1;
-                self.sides[side].store.retain(1);
-                Ok(())
-            }
-            // It can never be complete, or is filtered by completeness.
-            JoinEmit::Complete | JoinEmit::Running | JoinEmit::Final => Ok(()),
-        }
-    }
-
-    /// Notes all combinations of a key, the leftmost side varying slowest.
-    fn pick(&mut self, slot: u32, out: &mut Output) -> Result<()> {
-        let missing = |(side, required): (&Side, &bool)| *required && side.kept.rows(slot).is_empty();
-        if self.sides.iter().zip(&self.required).any(missing) {
+    /// Gathers what was noted while `batch` of `side` was taken in, and says it.
+    fn say(&mut self, batch: &Batch, side: usize, out: &mut Output) -> Result<()> {
+        let noted = std::mem::take(&mut self.noted);
+        if noted.len() == 0 {
             return Ok(());
         }
-        // Nearly all keys of nearly all joins hold at most one row a side.
-        if self.sides.iter().all(|side| side.kept.rows(slot).len() <= 1) {
-            for Side { kept, picked, .. } in &mut self.sides {
-                picked.push(kept.rows(slot).first().copied());
-            }
-            return self.say_if_full(out);
+        let own = |batch: &RecordBatch| -> Result<Vec<ArrayRef>> {
+            let at = noted.own_rows();
+            Ok(batch.columns().iter().map(|column| take(column, &at, None)).collect::<Result<_, _>>()?)
+        };
+        let all: Vec<usize> = (0..self.sides[1 - side].rows.schema().fields().len()).collect();
+        let other = |join: &Join| join.sides[1 - side].rows.gather(noted.other_rows(), &all);
+        let mut columns = match (self.kind.pairs(), side) {
+            (true, 0) => [own(batch.rows())?, other(self)?].concat(),
+            (true, _) => [other(self)?, own(batch.rows())?].concat(),
+            (false, 0) => own(batch.rows())?,
+            (false, _) => other(self)?,
+        };
+        if self.kind == JoinKind::Mark {
+            columns.push(noted.marks());
         }
-        self.pick_product(slot, out)
-    }
-
-    fn pick_product(&mut self, slot: u32, out: &mut Output) -> Result<()> {
-        if let [left, right] = self.sides.as_slice() {
-            let (lefts, rights) = (left.kept.rows(slot).len().max(1), right.kept.rows(slot).len().max(1));
-            return self.pick_all_pairs(slot, lefts, rights, out);
-        }
-        let lists: Vec<Vec<Option<RowId>>> = self
-            .sides
-            .iter()
-            .map(|side| match side.kept.rows(slot) {
-                [] => vec![None],
-                rows => rows.iter().copied().map(Some).collect(),
-            })
-            .collect();
-        let mut at = vec![0; lists.len()];
-        loop {
-            for ((side, list), at) in self.sides.iter_mut().zip(&lists).zip(&at) {
-                side.picked.push(list[*at]);
-            }
-            self.say_if_full(out)?;
-            // Counts up, the rightmost side first.
-            let Some(turn) = (0..lists.len()).rev().find(|side| at[*side] + 1 < lists[*side].len()) else {
-                return Ok(());
-            };
-            at[turn] += 1;
-            at[turn + 1..].fill(0);
-        }
-    }
-
-    fn pick_all_pairs(&mut self, slot: u32, lefts: usize, rights: usize, out: &mut Output) -> Result<()> {
-        for at in 0..lefts {
-            let mut from = 0;
-            while from < rights
-                && let [left, right] = self.sides.as_mut_slice()
-            {
-                from += pick_pairs(left, right, slot, at, from);
-                self.say_if_full(out)?;
-            }
-        }
+        let rows = record_batch(&self.schema, columns, noted.len())?;
+        out.push(self.batch(rows, noted.kinds()));
         Ok(())
     }
 
-    fn pick_alone(&mut self, only: usize, row: RowId, out: &mut Output) -> Result<()> {
-        for (side, state) in self.sides.iter_mut().enumerate() {
-            state.picked.push((side == only).then_some(row));
-        }
-        self.say_if_full(out)
-    }
-
-    fn say_if_full(&mut self, out: &mut Output) -> Result<()> {
-        match self.sides[0].picked.len() >= BATCH_ROWS {
-            true => self.say(out),
-            false => Ok(()),
+    fn batch(&self, rows: RecordBatch, kinds: RowKinds) -> Batch {
+        match self.appends {
+            true => Batch::append_only(rows),
+            false => Batch::changelog(rows, kinds),
         }
     }
 
-    /// Gathers what was noted and says it.
-    fn say(&mut self, out: &mut Output) -> Result<()> {
-        let rows = self.sides[0].picked.len();
-        if rows == 0 {
+    /// Takes the rows of a batch in and back. One that can match nothing is only kept if it waits for the end.
+    fn keep(&mut self, side: usize, batch: &Batch, mut slots: Vec<u32>, mut matched: Vec<u32>) -> Result<()> {
+        let lone = slots.contains(&NONE) && !self.at_end;
+        let whole = if lone { Some(matchable(batch, &mut slots, &mut matched)?) } else { None };
+        let batch = whole.as_ref().unwrap_or(batch);
+        let Side { rows, chains, matches, .. } = &mut self.sides[side];
+        let mut gone = vec![];
+        for (row, number) in rows.append(batch)?.into_iter().enumerate() {
+            let slot = slots[row];
+            let change = rows.change(number, batch.kind(row))?;
+            if let Some(matches) = matches {
+                grow_to(matches, number as usize + 1, 0);
+                matches[number as usize] = matched[row];
+            }
+            match change {
+                Change::Appeared if slot != NONE => chains.push(slot, number),
+                Change::Gone => {
+                    chains.unlink(slot, number);
+                    gone.push((slot, number));
+                }
+                Change::Appeared | Change::Counted => {}
+            }
+        }
+        self.forget(side, gone)
+    }
+
+    /// Frees the rows that are gone for good, and the keys that no side has a row of.
+    fn forget(&mut self, side: usize, gone: Vec<(u32, u32)>) -> Result<()> {
+        if gone.is_empty() {
             return Ok(());
         }
-        let mut columns = Vec::with_capacity(self.schema.fields().len());
-        for side in &mut self.sides {
-            let picked = std::mem::take(&mut side.picked);
-            columns.extend(side.store.gather(&picked)?);
+        let (mut slots, rows): (Vec<u32>, Vec<u32>) = gone.into_iter().unzip();
+        self.sides[side].rows.free(rows)?;
+        slots.sort_unstable();
+        slots.dedup();
+        slots.retain(|slot| self.sides.iter().all(|side| side.chains.first(*slot).is_none()));
+        if self.null_slot.is_some_and(|null| slots.contains(&null)) {
+            self.null_slot = None;
         }
-        out.push(Batch::append_only(record_batch(&self.schema, columns, rows)?));
+        self.index.remove(&slots);
         Ok(())
     }
 
-    /// The end: every key in the order in which it appeared, and rows without a key among them.
+    /// The end: the rows that have waited for it.
     fn finish(&mut self, out: &mut Output) -> Result<()> {
-        let mut order = vec![];
-        for slot in self.index.groups_in_order() {
-            order.extend(self.appeared[slot as usize].map(|appeared| (appeared, Turn::Key(slot))));
-        }
-        order.extend(self.loners.drain(..).map(|(came, side, row)| (came, Turn::Loner(side, row))));
-        order.sort_unstable_by_key(|(appeared, _)| *appeared);
-        let mut emptied = vec![];
-        for (_, key) in order {
-            match key {
-                Turn::Key(slot) => {
-                    self.pick(slot, out)?;
-                    emptied.push(slot);
-                }
-                Turn::Loner(side, row) => {
-                    self.pick_alone(side, row, out)?;
-                    self.sides[side].store.release(1);
-                }
-            }
-        }
-        self.say(out)?;
-        emptied.iter().for_each(|slot| self.clear(*slot));
-        self.loners_gone |= self.loners_saved > 0;
-        self.loners_saved = 0;
-        self.forget(&emptied)?;
-        self.compact()
-    }
-
-    fn clear(&mut self, slot: u32) {
-        self.appeared[slot as usize] = None;
-        for Side { kept, store, .. } in &mut self.sides {
-            kept.clear(slot, store);
-        }
-    }
-
-    /// Frees the slots of keys that are still without rows.
-    fn forget(&mut self, emptied: &[u32]) -> Result<()> {
-        let mut gone: Vec<u32> =
-            emptied.iter().copied().filter(|slot| self.appeared[*slot as usize].is_none()).collect();
-        gone.sort_unstable();
-        gone.dedup();
-        self.changes.bury(&self.index, &gone)?;
-        self.index.remove(&gone);
-        Ok(())
-    }
-
-    fn compact(&mut self) -> Result<()> {
-        for (side, state) in self.sides.iter_mut().enumerate() {
-            if !state.store.wants_compaction() {
+        for side in 0..2 {
+            if !self.sides[side].alone {
                 continue;
             }
-            let mut ids = state.kept.all();
-            ids.extend(self.loners.iter().filter(|(_, of, _)| *of == side).map(|(_, _, row)| *row));
-            let mut new = state.store.compact(&ids)?;
-            state.kept.renumber(&mut new);
-            for (_, _, row) in self.loners.iter_mut().filter(|(_, of, _)| *of == side) {
-                *row = new;
-                new += 1;
+            let matches = self.sides[side].matches.take().unwrap_or_default();
+            let said = |row: &u32| self.kind == JoinKind::Mark || matches[*row as usize] == 0;
+            let rows: Vec<u32> = (0..matches.len() as u32).filter(said).collect();
+            for rows in rows.chunks(BATCH_ROWS) {
+                rows.iter().for_each(|row| self.noted.other(*row, RowKind::Insert, 1, matches[*row as usize] > 0));
+                let nothing = RecordBatch::new_empty(self.sides[1 - side].rows.schema().clone());
+                self.say(&Batch::append_only(nothing), 1 - side, out)?;
             }
         }
         Ok(())
+    }
+}
+
+impl Side {
+    fn appends(&self) -> bool {
+        matches!(self.rows, Store::Appended { .. })
+    }
+}
+
+/// The rows of a batch that can match something, and what is known of them.
+fn matchable(batch: &Batch, slots: &mut Vec<u32>, matched: &mut Vec<u32>) -> Result<Batch> {
+    let whole: Vec<u32> = (0..slots.len() as u32).filter(|row| slots[*row as usize] != NONE).collect();
+    let rows = take_rows(batch.rows(), &UInt32Array::from(whole.clone()))?;
+    *slots = whole.iter().map(|row| slots[*row as usize]).collect();
+    *matched = whole.iter().map(|row| matched[*row as usize]).collect();
+    Ok(match batch.kinds() {
+        None => Batch::append_only(rows),
+        Some(kinds) => Batch::changelog(rows, whole.iter().map(|row| kinds.get(*row as usize)).collect()),
+    })
+}
+
+/// A pair comes or goes: what was an update of a row may be none of a pair.
+fn came_or_went(kind: RowKind) -> RowKind {
+    match kind.weight() > 0 {
+        true => RowKind::Insert,
+        false => RowKind::Delete,
     }
 }

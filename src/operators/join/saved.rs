@@ -1,155 +1,123 @@
-//! A keyed join in a snapshot: the keys that changed with all their rows, side by side, and the keys that are gone.
+//! A join in a snapshot: the rows of its sides that have come, changed or gone.
+//!
+//! Everything else follows from them: a restored join takes them in once more, and says nothing.
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, RecordBatch, UInt64Array};
-use arrow::datatypes::UInt64Type;
+use arrow::array::{ArrayRef, AsArray, RecordBatch, UInt32Array, UInt64Array};
+use arrow::compute::take;
+use arrow::datatypes::{UInt32Type, UInt64Type};
 
 use crate::error::{InternalError, Result};
-use crate::operators::rows::record_batch;
-use crate::state::{Changes, GONE, RowId, Snapshot, StateTable, table};
-use crate::types::Epoch;
+use crate::operators::rows::{BATCH_ROWS, record_batch};
+use crate::operators::{Operator, Output, Port};
+use crate::state::{Changes, GroupIndex, RowId, Snapshot, StateTable, table};
+use crate::types::{Batch, Epoch, RowKind, RowKinds};
 
 use super::Join;
+use super::store::{Counted, Store};
 
-/// Keys that have changed, and when each appeared.
-const KEYS: &str = "keys";
-/// For each side in turn: the row's key, then the row.
-const ROWS: &str = "rows";
-/// For each side in turn: when a row without a key came, then the row.
-const LONERS: &str = "loners";
-/// Present if the rows without a key of earlier snapshots are gone.
-const LONERS_GONE: &str = "loners_gone";
+/// For each side in turn: rows that have come; with how often they are there, and when they appeared, if they may go.
+const ROWS: [&str; 2] = ["left", "right"];
+/// For each side: rows that are gone.
+const TAKEN_BACK: [&str; 2] = ["left gone", "right gone"];
 
 impl Join {
     pub(super) fn save(&mut self, since: Epoch) -> Result<Snapshot> {
-        let changed = self.changes.take(&self.index, since)?;
-        let (slots, full) = (changed.groups, since == Epoch::ZERO);
-        let mut tables = Vec::from_iter(changed.gone);
-        tables.push(self.save_keys(&slots)?);
-        if std::mem::take(&mut self.loners_gone) && !full {
-            tables.push(table(LONERS_GONE, vec![], 1)?);
+        let mut tables = vec![];
+        for (at, side) in self.sides.iter_mut().enumerate() {
+            match &mut side.rows {
+                Store::Appended { rows, saved } => {
+                    let from = if since == Epoch::ZERO { 0 } else { *saved };
+                    let ids: Vec<Option<RowId>> = (from..rows.live()).map(Some).collect();
+                    tables.push(table(ROWS[at], rows.gather(&ids)?, ids.len())?);
+                    *saved = rows.live();
+                }
+                Store::Counted(counted) => tables.extend(counted.save(since, at)?),
+            }
         }
-        let from = if full { 0 } else { self.loners_saved };
-        for side in 0..self.sides.len() {
-            tables.push(self.save_rows(side, &slots)?);
-            tables.push(self.save_loners(side, from)?);
-        }
-        self.loners_saved = self.loners.len();
         Ok(Snapshot { tables })
     }
 
-    fn save_keys(&self, slots: &[u32]) -> Result<StateTable> {
-        let appeared: UInt64Array = slots.iter().map(|slot| self.appeared[*slot as usize]).collect();
-        let mut columns = self.index.keys(slots)?;
-        columns.push(Arc::new(appeared));
-        table(KEYS, columns, slots.len())
-    }
-
-    fn save_rows(&self, side: usize, slots: &[u32]) -> Result<StateTable> {
-        let state = &self.sides[side];
-        let rows = slots.iter().flat_map(|slot| state.kept.rows(*slot).iter().map(|row| (*slot, Some(*row))));
-        let (owners, ids): (Vec<u32>, Vec<Option<RowId>>) = rows.unzip();
-        let mut columns = self.index.keys(&owners)?;
-        columns.extend(state.store.gather(&ids)?);
-        table(ROWS, columns, ids.len())
-    }
-
-    fn save_loners(&self, side: usize, from: usize) -> Result<StateTable> {
-        let loners = self.loners.iter().skip(from).filter(|(_, of, _)| *of == side);
-        let (came, ids): (Vec<u64>, Vec<Option<RowId>>) = loners.map(|(came, _, row)| (*came, Some(*row))).unzip();
-        let mut columns: Vec<ArrayRef> = vec![Arc::new(UInt64Array::from(came))];
-        columns.extend(self.sides[side].store.gather(&ids)?);
-        table(LONERS, columns, ids.len())
-    }
-
     pub(super) fn restore(&mut self, snapshots: &[Snapshot]) -> Result<()> {
-        for snapshot in snapshots {
-            if let Some(gone) = snapshot.table(GONE) {
-                self.restore_gone(gone)?;
-            }
-            if let Some(keys) = snapshot.table(KEYS) {
-                self.restore_keys(keys)?;
-            }
-            if snapshot.table(LONERS_GONE).is_some() {
-                for (_, side, _) in self.loners.drain(..) {
-                    self.sides[side].store.release(1);
+        if snapshots.is_empty() {
+            return Ok(());
+        }
+        let mut out = Output::default();
+        for (side, name) in ROWS.into_iter().enumerate() {
+            match &mut self.sides[side].rows {
+                Store::Appended { rows, .. } => {
+                    let schema = rows.schema().clone();
+                    for saved in snapshots.iter().filter_map(|snapshot| snapshot.table(name)) {
+                        let rows = record_batch(&schema, saved.columns().to_vec(), saved.num_rows())?;
+                        self.take_in(side, &Batch::append_only(rows), &mut out)?;
+                    }
+                }
+                Store::Counted(counted) => {
+                    let rows = counted.restored(snapshots, side)?;
+                    let kinds = RowKinds::all(RowKind::Insert, rows.num_rows());
+                    self.take_in(side, &Batch::changelog(rows, kinds), &mut out)?;
                 }
             }
-            for (side, table) in snapshot.tables.iter().filter(|table| table.name == ROWS).enumerate() {
-                self.restore_rows(side, &table.rows)?;
+        }
+        for side in &mut self.sides {
+            match &mut side.rows {
+                Store::Appended { rows, saved } => *saved = rows.live(),
+                Store::Counted(counted) => counted.changes = Changes::resumed(&counted.index.groups_in_order()),
             }
-            for (side, table) in snapshot.tables.iter().filter(|table| table.name == LONERS).enumerate() {
-                self.restore_loners(side, &table.rows)?;
-            }
-        }
-        self.loners.sort_unstable_by_key(|(came, _, _)| *came);
-        self.loners_saved = self.loners.len();
-        if !snapshots.is_empty() {
-            self.changes = Changes::resumed(&self.index.groups_in_order());
         }
         Ok(())
     }
 
-    fn slots_of(&mut self, keys: &[ArrayRef], rows: usize) -> Result<Vec<u32>> {
-        let mut slots = vec![];
-        self.index.intern(keys, rows, &mut slots)?;
-        self.grow();
-        Ok(slots)
-    }
-
-    fn restore_gone(&mut self, gone: &RecordBatch) -> Result<()> {
-        let slots = self.slots_of(gone.columns(), gone.num_rows())?;
-        slots.iter().for_each(|slot| self.clear(*slot));
-        self.index.remove(&slots);
-        Ok(())
-    }
-
-    fn restore_keys(&mut self, keys: &RecordBatch) -> Result<()> {
-        let Some((appeared, keys)) = keys.columns().split_last() else { return Ok(()) };
-        let slots = self.slots_of(keys, appeared.len())?;
-        for (slot, appeared) in slots.into_iter().zip(numbers(appeared)?.values()) {
-            self.clear(slot);
-            self.appeared[slot as usize] = Some(*appeared);
-            self.next = self.next.max(appeared + 1);
+    /// Takes rows in that had been taken in before: what follows was said then.
+    fn take_in(&mut self, side: usize, batch: &Batch, out: &mut Output) -> Result<()> {
+        for from in (0..batch.num_rows()).step_by(BATCH_ROWS) {
+            let batch = batch.slice(from, BATCH_ROWS.min(batch.num_rows() - from));
+            self.on_batch(Port(side), batch, out)?;
+            out.drain().for_each(drop);
         }
         Ok(())
-    }
-
-    fn restore_rows(&mut self, side: usize, saved: &RecordBatch) -> Result<()> {
-        let width = self.sides[0].keys.len();
-        let slots = self.slots_of(&saved.columns()[..width], saved.num_rows())?;
-        let rows = self.rows_of(side, saved, width)?;
-        let keep = self.keep;
-        let Some(super::Side { store, kept, .. }) = self.sides.get_mut(side) else { return Ok(()) };
-        let first = store.append(&rows)?;
-        for (row, slot) in slots.into_iter().enumerate() {
-            kept.offer(keep, slot, first + row, store);
-        }
-        Ok(())
-    }
-
-    fn restore_loners(&mut self, side: usize, saved: &RecordBatch) -> Result<()> {
-        let rows = self.rows_of(side, saved, 1)?;
-        let Some(state) = self.sides.get_mut(side) else { return Ok(()) };
-        let first = state.store.append(&rows)?;
-        state.store.retain(saved.num_rows());
-        for (row, came) in numbers(saved.column(0))?.values().iter().enumerate() {
-            self.loners.push((*came, side, first + row));
-            self.next = self.next.max(came + 1);
-        }
-        Ok(())
-    }
-
-    /// The rows of a side behind the first `width` columns of what was saved.
-    fn rows_of(&self, side: usize, saved: &RecordBatch, width: usize) -> Result<RecordBatch> {
-        let Some(state) = self.sides.get(side) else {
-            return Err(InternalError::new("a saved join has more sides than the join").into());
-        };
-        record_batch(state.store.schema(), saved.columns()[width..].to_vec(), saved.num_rows())
     }
 }
 
-fn numbers(column: &ArrayRef) -> Result<&UInt64Array> {
-    column.as_primitive_opt::<UInt64Type>().ok_or_else(|| InternalError::new("a saved number is not a number").into())
+impl Counted {
+    fn save(&mut self, since: Epoch, side: usize) -> Result<Vec<StateTable>> {
+        let changed = self.changes.take(&self.index, since)?;
+        let counts = changed.groups.iter().map(|row| self.counts[*row as usize]);
+        let mut columns = self.index.keys(&changed.groups)?;
+        columns.push(Arc::new(counts.collect::<UInt32Array>()));
+        columns.push(Arc::new(UInt64Array::from(self.index.sequence(&changed.groups))));
+        let gone = changed.gone.map(|gone| StateTable { name: TAKEN_BACK[side], ..gone });
+        let rows = table(ROWS[side], columns, changed.groups.len())?;
+        Ok(gone.into_iter().chain([rows]).collect())
+    }
+
+    /// The rows that snapshots hold, in the order in which they appeared, each as often as it is there.
+    fn restored(&mut self, snapshots: &[Snapshot], side: usize) -> Result<RecordBatch> {
+        let types: Vec<_> = self.schema.fields().iter().map(|field| field.data_type().clone()).collect();
+        let mut index = GroupIndex::new(&types)?;
+        let (mut counts, mut slots) = (vec![], vec![]);
+        for snapshot in snapshots {
+            if let Some(gone) = snapshot.table(TAKEN_BACK[side]) {
+                index.intern(gone.columns(), gone.num_rows(), &mut slots)?;
+                index.remove(&slots);
+            }
+            let Some(rows) = snapshot.table(ROWS[side]) else { continue };
+            let [columns @ .., count, sequence] = rows.columns() else {
+                return Err(InternalError::new("a saved row has no count").into());
+            };
+            index.intern(columns, rows.num_rows(), &mut slots)?;
+            index.set_sequence(&slots, sequence.as_primitive::<UInt64Type>().values());
+            counts.resize(index.slots().max(counts.len()), 0);
+            for (slot, count) in slots.iter().zip(count.as_primitive::<UInt32Type>().values()) {
+                counts[*slot as usize] = *count;
+            }
+        }
+        let rows = index.groups_in_order();
+        let copies = rows.iter().zip(0u32..).flat_map(|(row, at)| (0..counts[*row as usize]).map(move |_| at));
+        let copies: UInt32Array = copies.collect();
+        let columns = index.keys(&rows)?;
+        let columns = columns.iter().map(|column| take(column, &copies, None)).collect::<Result<Vec<ArrayRef>, _>>()?;
+        record_batch(&self.schema, columns, copies.len())
+    }
 }

@@ -13,13 +13,12 @@ use datafusion_expr::utils::{enumerate_grouping_sets, grouping_set_to_exprlist};
 use datafusion_expr::{Expr, ExprSchemable};
 use datafusion_physical_expr::aggregate::LoweredAggregateBuilder;
 
-use super::lower::{Demand, Lowered, Lowerer, Lowering, at_clause, never_ends};
+use super::lower::{Demand, Lowered, Lowerer, Lowering, at_clause, never_ends, placed};
 use crate::error::{Code, StatementError};
 use crate::expr::{self, AggregateCall};
-use crate::operators::aggregate::retracts;
+use crate::operators::aggregate::check_retraction;
 use crate::plan::node::{Aggregate, AggregateEmit, Bounded, ChangelogMode, Expand, GroupingSet, Node, Project};
 use crate::sql::{Clause, EmitMode};
-use crate::types::type_name;
 
 /// Lowers a `GROUP BY`.
 pub(super) fn lower(lowerer: &Lowerer<'_>, node: &logical::Aggregate, demand: Demand<'_>) -> Lowering<Lowered> {
@@ -35,7 +34,7 @@ pub(super) fn lower(lowerer: &Lowerer<'_>, node: &logical::Aggregate, demand: De
         );
         return Err(at_clause(error, demand.clause).hint("Use EMIT CHANGES or EMIT FINAL.").into());
     }
-    check_retraction(lowerer, node, &parts.aggregates, &input)?;
+    check_calls(lowerer, node, &parts.aggregates, &input)?;
     Ok(aggregated(input, parts, emit, lowerer.columns(&node.schema)))
 }
 
@@ -96,8 +95,8 @@ fn asked_emit(clause: Option<&Clause>) -> Lowering<Option<AggregateEmit>> {
     }
 }
 
-/// Over rows that are updated or deleted only some aggregates can take back what they have seen.
-fn check_retraction(
+/// Over rows that are updated or deleted an aggregate must find what it has seen again.
+fn check_calls(
     lowerer: &Lowerer<'_>,
     node: &logical::Aggregate,
     aggregates: &[AggregateCall],
@@ -107,24 +106,10 @@ fn check_retraction(
         return Ok(());
     }
     for (call, logical) in aggregates.iter().zip(&node.aggr_expr) {
-        if !retracts(call)? {
-            let message = format!("{call}{} over rows that are updated or deleted is not supported yet", of_type(call));
-            let error = StatementError::new(Code::Unsupported, message);
-            let error = error.at(lowerer.places.call(&call.function, [logical]));
-            return Err(error.hint(RETRACTION_HINT).into());
-        }
+        let place = || lowerer.places.call(&call.function, [logical]);
+        check_retraction(call).map_err(|error| placed(error, place))?;
     }
     Ok(())
-}
-
-const RETRACTION_HINT: &str = "count, sum and avg take rows back; or add EMIT FINAL to the inner query.";
-
-/// The type of what is aggregated, where only some types can be taken back.
-fn of_type(call: &AggregateCall) -> String {
-    match (call.function.as_ref(), call.distinct, call.arguments.first()) {
-        ("sum" | "avg", false, Some(argument)) => format!(" of {}", type_name(argument.data_type())),
-        _ => String::new(),
-    }
 }
 
 /// Keys and aggregates, compiled against the input.

@@ -18,13 +18,14 @@ use crate::sql::{self, CLAUSE_CARRIER};
 use crate::types::Interval;
 
 const ALIAS: &str = "__clause_";
+const COMPARED: &str = "__compared_";
 
 /// The query as DataFusion can plan it, and the index of the clause at its very end.
 pub(super) fn ready(query: &sql::Query, naming: Naming) -> Result<(ast::Query, Option<usize>)> {
     let mut ast = query.ast.as_ref().clone();
     refusals::check(&ast, &query.text)?;
     let clause = take_carrier(&mut ast);
-    let mut rewrite = Rewrite { text: &query.text, naming };
+    let mut rewrite = Rewrite { text: &query.text, naming, compared: 0 };
     match VisitMut::visit(&mut ast, &mut rewrite) {
         ControlFlow::Continue(()) => Ok((ast, clause)),
         ControlFlow::Break(error) => Err(error),
@@ -48,6 +49,8 @@ pub(super) fn without_alias(mut relation: TableFactor) -> TableFactor {
 struct Rewrite<'a> {
     text: &'a Arc<str>,
     naming: Naming,
+    /// How many subqueries behind `ANY` or `ALL` have a name.
+    compared: usize,
 }
 
 impl VisitorMut for Rewrite<'_> {
@@ -55,7 +58,7 @@ impl VisitorMut for Rewrite<'_> {
 
     fn post_visit_query(&mut self, query: &mut ast::Query) -> ControlFlow<Error> {
         let Some(index) = take_carrier(query) else { return ControlFlow::Continue(()) };
-        stop(wrap(query, index))
+        stop(wrap(query, alias(index)))
     }
 
     fn pre_visit_select(&mut self, select: &mut ast::Select) -> ControlFlow<Error> {
@@ -67,6 +70,13 @@ impl VisitorMut for Rewrite<'_> {
         match self.naming {
             Naming::Plain => {}
             Naming::Apart => columns::part_cast(expr),
+        }
+        // DataFusion takes a relation in the subquery for one of the same name around it, unless it has another name.
+        if let Expr::AnyOp { right, .. } | Expr::AllOp { right, .. } = expr
+            && let Expr::Subquery(query) = right.as_mut()
+        {
+            self.compared += 1;
+            return stop(wrap(query, named(format!("{COMPARED}{}", self.compared))));
         }
         ControlFlow::Continue(())
     }
@@ -106,13 +116,12 @@ fn number(expr: &Expr) -> Option<usize> {
 }
 
 /// `query` becomes `SELECT * FROM (query) AS __clause_index`.
-fn wrap(query: &mut ast::Query, index: usize) -> Result<()> {
+fn wrap(query: &mut ast::Query, alias: ast::TableAlias) -> Result<()> {
     let inner = std::mem::replace(query, template()?);
     let Some(relation) = only_relation(query) else {
         return Err(InternalError::new("the template of a marked query has no relation").into());
     };
-    *relation =
-        TableFactor::Derived { lateral: false, subquery: Box::new(inner), alias: Some(alias(index)), sample: None };
+    *relation = TableFactor::Derived { lateral: false, subquery: Box::new(inner), alias: Some(alias), sample: None };
     Ok(())
 }
 
@@ -132,8 +141,11 @@ fn only_relation(query: &mut ast::Query) -> Option<&mut TableFactor> {
 }
 
 fn alias(index: usize) -> ast::TableAlias {
-    let name = Ident::with_quote('"', format!("{ALIAS}{index}"));
-    ast::TableAlias { explicit: true, name, columns: vec![], at: None }
+    named(format!("{ALIAS}{index}"))
+}
+
+fn named(name: String) -> ast::TableAlias {
+    ast::TableAlias { explicit: true, name: Ident::with_quote('"', name), columns: vec![], at: None }
 }
 
 /// Marks the last join chain of a `SELECT` whose clause the parser has put into `PREWHERE`.

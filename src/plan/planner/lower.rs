@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow::array::{RecordBatch, RecordBatchOptions};
 use arrow::compute::SortOptions;
 use arrow::datatypes::{FieldRef, Schema, SchemaRef};
-use datafusion_common::{DFSchema, DFSchemaRef, DataFusionError, JoinType, Result as PlanResult, ScalarValue};
+use datafusion_common::{DFSchema, DFSchemaRef, DataFusionError, Result as PlanResult, ScalarValue};
 use datafusion_expr::execution_props::ExecutionProps;
 use datafusion_expr::logical_plan::{self as logical, Distinct, FetchType, LogicalPlan, SkipType};
 use datafusion_expr::physical_planning_context::PhysicalPlanningContext;
@@ -14,15 +14,15 @@ use datafusion_physical_expr::create_physical_expr;
 use datafusion_physical_expr::expressions::Column;
 
 use super::extension::{Keyed, Machine, Marked, downcast};
-use super::names::Names;
+use super::names::{Names, relation_name};
 use super::places::Places;
 use super::provider::RelationSource;
-use super::{aggregate, collect};
-use crate::error::{Code, Error, InternalError, StatementError};
+use super::{aggregate, collect, join};
+use crate::error::{Code, Error, InternalError, Place, StatementError};
 use crate::expr::{self, SortKey};
 use crate::plan::node::{
-    Aggregate, Bounded, ChangelogMode, Collect, Expand, Filter, JoinEmit, JoinSide, KeyedJoin, Limit, Logic, Node,
-    Project, Sort, Source, Union, Unnest, UnnestColumn, Values,
+    Aggregate, Bounded, ChangelogMode, Collect, Expand, Filter, Join, JoinEmit, JoinSide, KeyedJoin, Limit, Logic,
+    Node, Project, Sort, Source, Union, Unnest, UnnestColumn, Values,
 };
 use crate::plan::{Context, Plan, bounds, changelog, explain, rules};
 use crate::sql::{self, Clause, EmitMode};
@@ -106,7 +106,7 @@ impl Lowerer<'_> {
             LogicalPlan::EmptyRelation(node) => leaf(self.empty(node)?, demand),
             LogicalPlan::TableScan(node) => leaf(self.scan(node)?, demand),
             LogicalPlan::Extension(node) => self.extension(node, demand),
-            LogicalPlan::Join(node) => Err(self.relational_join(node)),
+            LogicalPlan::Join(node) => join::lower(self, node, demand),
             LogicalPlan::Window(_) => Err(self.unsupported("OVER")),
             LogicalPlan::Subquery(_) => Err(self.unsupported("a subquery here")),
             LogicalPlan::Repartition(_)
@@ -280,21 +280,6 @@ impl Lowerer<'_> {
         error.at(self.places.query()).into()
     }
 
-    fn relational_join(&self, join: &logical::Join) -> Failure {
-        let kind = match join.join_type {
-            JoinType::Inner if join.on.is_empty() && join.filter.is_none() => "a CROSS JOIN",
-            JoinType::Inner => "a JOIN without KEEP or EMIT",
-            JoinType::Left => "a LEFT JOIN without KEEP or EMIT",
-            JoinType::Right => "a RIGHT JOIN without KEEP or EMIT",
-            JoinType::Full => "a FULL JOIN without KEEP or EMIT",
-            JoinType::LeftSemi | JoinType::RightSemi | JoinType::LeftMark | JoinType::RightMark => "a SEMI JOIN",
-            JoinType::LeftAnti | JoinType::RightAnti => "an ANTI JOIN",
-        };
-        let error = StatementError::new(Code::Unsupported, format!("{kind} is not supported yet"));
-        let hint = "A keyed join takes KEEP FIRST, LAST or PRODUCT and EMIT COMPLETE, RUNNING or FINAL behind its ON or USING.";
-        error.at(self.places.join(join)).hint(hint).into()
-    }
-
     fn scan(&self, node: &logical::TableScan) -> Lowering<Lowered> {
         let Some(source) = node.source.downcast_ref::<RelationSource>() else {
             return Err(InternalError::new("a relation of the plan is none of ours").into());
@@ -379,7 +364,7 @@ fn leaf(lowered: Lowered, demand: Demand<'_>) -> Lowering<Lowered> {
 }
 
 /// A query without state speaks at once: `CHANGES` and `FINAL` say no more than that, the rest cannot be honoured.
-fn check_unclaimed(clause: Option<&Clause>) -> Lowering<()> {
+pub(super) fn check_unclaimed(clause: Option<&Clause>) -> Lowering<()> {
     let Some(Clause { emit: Some(emit), .. }) = clause else { return Ok(()) };
     match emit {
         EmitMode::Final | EmitMode::Changes => Ok(()),
@@ -399,6 +384,14 @@ pub(super) fn at_clause(error: StatementError, clause: Option<&Clause>) -> State
     match clause {
         Some(clause) => error.at(clause.place.clone()),
         None => error,
+    }
+}
+
+/// The error of something that has no place of its own.
+pub(super) fn placed(error: Error, place: impl FnOnce() -> Place) -> Error {
+    match error {
+        Error::Statement(error) => error.at(place()).into(),
+        other => other,
     }
 }
 
@@ -445,6 +438,7 @@ fn named(node: Node, schema: SchemaRef) -> Node {
         Node::Expand(node) => Node::Expand(Expand { schema, ..node }),
         Node::Union(node) => Node::Union(Union { schema, ..node }),
         Node::Aggregate(node) => Node::Aggregate(Aggregate { schema, ..node }),
+        Node::Join(node) => Node::Join(Join { schema, ..node }),
         Node::KeyedJoin(node) => Node::KeyedJoin(KeyedJoin { schema, ..node }),
         Node::Collect(node) => Node::Collect(Collect { schema, ..node }),
         Node::Logic(node) => Node::Logic(Logic { schema, ..node }),
@@ -459,9 +453,9 @@ fn named(node: Node, schema: SchemaRef) -> Node {
     }
 }
 
-fn side_name(plan: &LogicalPlan) -> Arc<str> {
+pub(super) fn side_name(plan: &LogicalPlan) -> Arc<str> {
     let qualifier = plan.schema().iter().find_map(|(qualifier, _)| qualifier.map(|qualifier| qualifier.to_string()));
-    qualifier.unwrap_or_else(|| "a subquery".into()).into()
+    qualifier.map_or_else(|| "a subquery".into(), |qualifier| relation_name(&qualifier)).into()
 }
 
 fn sorted(input: Lowered, keys: Vec<SortKey>, fetch: Option<usize>) -> Lowered {

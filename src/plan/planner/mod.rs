@@ -20,6 +20,7 @@ mod diagnose;
 mod extension;
 mod functions;
 mod insert;
+mod join;
 mod keyed;
 mod lower;
 mod names;
@@ -28,6 +29,7 @@ mod places;
 mod provider;
 mod refusals;
 mod size;
+mod subqueries;
 mod unnest;
 
 use std::sync::{Arc, LazyLock};
@@ -98,7 +100,10 @@ fn planned(query: &sql::Query, context: &Context<'_>, plan: impl Fn(Naming) -> R
 /// From DataFusion's bound plan to ours.
 fn finish(plan: LogicalPlan, query: &sql::Query, context: &Context<'_>) -> Result<Plan> {
     let places = places::Places { query, catalog: context.catalog };
-    let settled = || -> PlanResult<LogicalPlan> { unnest::place(keyed::place(plan)?, &places) };
+    let settled = || -> PlanResult<LogicalPlan> {
+        subqueries::check(&plan, &query.text)?;
+        unnest::place(keyed::place(plan)?, &places)
+    };
     let names = || functions::names(context.catalog);
     let failed = |error| diagnose::diagnose(&error, &query.text, &names());
     let plan = settled().map_err(failed)?;
@@ -150,7 +155,7 @@ pub(super) fn plan_predicate(
     context: &Context<'_>,
 ) -> Result<crate::expr::Expr> {
     let text: Arc<str> = relation.place.text().into();
-    refusals::check(predicate, &text)?;
+    refusals::check_condition(predicate, &text)?;
     let schema = DFSchema::try_from_qualified_schema(relation.value.as_str(), schema);
     let schema = schema.map_err(|error| diagnose::diagnose(&error, &text, &[]))?;
     let expr = with_planner(context, &text, |planner| {

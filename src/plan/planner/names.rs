@@ -46,6 +46,17 @@ fn unplaced(name: &str) -> Option<String> {
     })
 }
 
+/// What users call a relation: DataFusion gives names of its own to the subqueries that it makes joins of.
+pub(super) fn relation_name(name: &str) -> String {
+    let number = |prefix| name.strip_prefix(prefix);
+    match (number("__correlated_sq_"), number("__scalar_sq_"), number("__compared_")) {
+        (Some(number), _, _) => format!("subquery_{number}"),
+        (_, Some(number), _) => format!("value_{number}"),
+        (_, _, Some(number)) => format!("compared_{number}"),
+        (None, None, None) => name.to_string(),
+    }
+}
+
 /// What users call the columns whose names were made from expressions.
 #[derive(Debug, Default)]
 pub(super) struct Names(HashMap<String, String>);
@@ -154,7 +165,7 @@ impl Names {
 
     fn column(&self, column: &Column) -> String {
         match &column.relation {
-            Some(relation) => format!("{relation}.{}", self.name(&column.name)),
+            Some(relation) => format!("{}.{}", relation_name(&relation.to_string()), self.name(&column.name)),
             None => self.name(&column.name),
         }
     }

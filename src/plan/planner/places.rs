@@ -138,6 +138,7 @@ impl Places<'_> {
             | Node::Unnest(_)
             | Node::Expand(_)
             | Node::Union(_)
+            | Node::Join(_)
             | Node::Collect(_)
             | Node::Logic(_)
             | Node::Limit(_) => self.query(),

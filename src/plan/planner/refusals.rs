@@ -3,24 +3,47 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use sqlparser::ast::{self, Expr, FunctionArguments, GroupByExpr, JoinOperator, SetExpr, SetOperator, Spanned};
+use sqlparser::ast::{
+    self, Expr, FunctionArguments, GroupByExpr, JoinOperator, SetExpr, SetOperator, SetQuantifier, Spanned,
+};
 use sqlparser::ast::{TableFactor, Visit, Visitor};
-use sqlparser::tokenizer::Span;
 
 use super::functions::{CLOSE_REASON, COLLECT_MARKER, SAME};
 use super::places::{back_over, first_line, join_place, over_closing, word_before};
 use crate::error::{Code, Error, Place, Result, StatementError};
-use crate::sql::{self, TABLE_ARGUMENT};
+use crate::sql;
 
 const WINDOWS: [&str; 4] = ["tumble", "hop", "cumulate", "session"];
-const JOIN_HINT: &str = "Join the two relations on the key, with KEEP and EMIT behind the ON or USING.";
+const SET_HINT: &str = "Without ALL each row is there once.";
 const VALUE_HINT: &str = "Compute it in a query of its own, and give its value as a parameter.";
 pub(super) const UNNEST_HINT: &str = "Write FROM t CROSS JOIN UNNEST(t.list) AS u (element).";
 const OVER_HINT: &str = "GROUP BY … EMIT RUNNING gives the aggregates of a key after every row.";
 
 /// An error for the first part of `tree` that is not built yet.
 pub(super) fn check<T: Visit>(tree: &T, text: &Arc<str>) -> Result<()> {
-    match tree.visit(&mut Refusals { text, given: vec![] }) {
+    match tree.visit(&mut Refusals { text }) {
+        ControlFlow::Continue(()) => Ok(()),
+        ControlFlow::Break(error) => Err(error),
+    }
+}
+
+/// As [`check`] for a condition by itself, which has no plan that a subquery could become a part of.
+pub(super) fn check_condition(condition: &Expr, text: &Arc<str>) -> Result<()> {
+    check(condition, text)?;
+    let refusals = Refusals { text };
+    let found = ast::visit_expressions(condition, |expr| match expr {
+        Expr::InSubquery { subquery, negated, .. } => {
+            let words: &[&str] = if *negated { &["IN", "NOT"] } else { &["IN"] };
+            refusals.refuse("a subquery in this condition", refusals.subquery(subquery, words), Some(VALUE_HINT))
+        }
+        Expr::Exists { subquery, .. } | Expr::Subquery(subquery) => {
+            let place = refusals.subquery(subquery, &["EXISTS", "NOT", "ANY", "SOME", "ALL"]);
+            refusals.refuse("a subquery in this condition", place, Some(VALUE_HINT))
+        }
+        // The parser's expressions are not ours to enumerate.
+        _ => ControlFlow::Continue(()),
+    });
+    match found {
         ControlFlow::Continue(()) => Ok(()),
         ControlFlow::Break(error) => Err(error),
     }
@@ -33,8 +56,6 @@ pub(super) fn is_collect(key: &Expr) -> bool {
 
 struct Refusals<'a> {
     text: &'a Arc<str>,
-    /// The queries that are given to table functions.
-    given: Vec<Span>,
 }
 
 impl Visitor for Refusals<'_> {
@@ -73,10 +94,6 @@ impl Visitor for Refusals<'_> {
 
     fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<Error> {
         match expr {
-            Expr::Function(call) if call.name.to_string() == TABLE_ARGUMENT => {
-                self.given.extend(subquery_given(call));
-                ControlFlow::Continue(())
-            }
             Expr::Function(call) if [COLLECT_MARKER, SAME].contains(&call.name.to_string().to_lowercase().as_str()) => {
                 let message = format!("function \"{}\" not found", call.name);
                 let error = StatementError::new(Code::UnknownFunction, message);
@@ -88,21 +105,6 @@ impl Visitor for Refusals<'_> {
             }
             Expr::Function(ast::Function { args: FunctionArguments::Subquery(query), .. }) => {
                 self.refuse("an array of a subquery", self.subquery(query, &["ARRAY"]), Some(VALUE_HINT))
-            }
-            Expr::InSubquery { subquery, negated: false, .. } => {
-                self.refuse("IN with a subquery", self.subquery(subquery, &["IN"]), Some(JOIN_HINT))
-            }
-            Expr::InSubquery { subquery, negated: true, .. } => {
-                self.refuse("NOT IN with a subquery", self.subquery(subquery, &["IN", "NOT"]), Some(JOIN_HINT))
-            }
-            Expr::Exists { subquery, negated: false } => {
-                self.refuse("EXISTS with a subquery", self.subquery(subquery, &["EXISTS"]), Some(JOIN_HINT))
-            }
-            Expr::Exists { subquery, negated: true } => {
-                self.refuse("NOT EXISTS with a subquery", self.subquery(subquery, &["EXISTS", "NOT"]), Some(JOIN_HINT))
-            }
-            Expr::Subquery(query) if !self.given.contains(&query.span()) => {
-                self.refuse("a subquery as a value", self.subquery(query, &["ANY", "SOME", "ALL"]), Some(VALUE_HINT))
             }
             // The parser's expressions are not ours to enumerate.
             _ => ControlFlow::Continue(()),
@@ -140,17 +142,21 @@ impl Refusals<'_> {
         ControlFlow::Break(error.hint("COLLECT(…) windows by count and by silence.").into())
     }
 
+    /// DataFusion plans `INTERSECT ALL` and `EXCEPT ALL` as if a row were there once.
     fn set_operation(&self, body: &SetExpr) -> ControlFlow<Error> {
-        let SetExpr::SetOperation { op, left, right, .. } = body else { return ControlFlow::Continue(()) };
+        let SetExpr::SetOperation { op, left, right, set_quantifier } = body else {
+            return ControlFlow::Continue(());
+        };
         self.set_operation(left)?;
-        let word = match op {
-            SetOperator::Union => return self.set_operation(right),
-            SetOperator::Intersect => "INTERSECT",
-            SetOperator::Except | SetOperator::Minus => "EXCEPT",
+        self.set_operation(right)?;
+        let word = match (op, set_quantifier) {
+            (SetOperator::Intersect, SetQuantifier::All) => "INTERSECT ALL",
+            (SetOperator::Except | SetOperator::Minus, SetQuantifier::All) => "EXCEPT ALL",
+            _ => return ControlFlow::Continue(()),
         };
         let right = sql::place_of(self.text, right.span()).bytes();
         let found = word_before(self.text, right.start, &word.to_lowercase()).unwrap_or(right);
-        self.refuse(word, Place::new(self.text.clone(), found), Some(JOIN_HINT))
+        self.refuse(word, Place::new(self.text.clone(), found), Some(SET_HINT))
     }
 
     /// From the words before a subquery to the end of its first line.
@@ -197,13 +203,4 @@ impl Refusals<'_> {
 
 fn is_window(name: &ast::ObjectName) -> bool {
     WINDOWS.contains(&name.to_string().to_lowercase().as_str())
-}
-
-/// The query in `TABLE (SELECT …) PARTITION BY k`.
-fn subquery_given(call: &ast::Function) -> Option<Span> {
-    let FunctionArguments::List(list) = &call.args else { return None };
-    match list.args.as_slice() {
-        [ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Expr(Expr::Subquery(query)))] => Some(query.span()),
-        _ => None,
-    }
 }

@@ -10,9 +10,11 @@ mod floats;
 mod fold;
 mod lists;
 mod missing;
+mod multiset;
 mod number_lists;
 mod ordered;
 mod pairs;
+mod replayed;
 mod strings;
 mod sum;
 mod variance;
@@ -28,7 +30,34 @@ use crate::expr::AggregateCall;
 use crate::plan::node::ChangelogMode;
 
 /// The accumulator for a call: our own where there is one for its types, else DataFusion's, one a group.
+/// Over rows that may be taken back, one that cannot do that is given the rows that are left.
 pub fn create(call: &AggregateCall, mode: ChangelogMode) -> Result<Box<dyn GroupAccumulator>> {
+    let retracting = match mode {
+        ChangelogMode::AppendOnly => None,
+        ChangelogMode::Changelog => retracting(call)?,
+    };
+    match retracting {
+        Some(accumulator) => Ok(accumulator),
+        None => {
+            let accumulator = whole(call, mode)?;
+            match mode == ChangelogMode::AppendOnly || accumulator.retracts() {
+                true => Ok(accumulator),
+                false => Ok(Box::new(replayed::Replayed::new(call, whole(call, ChangelogMode::AppendOnly)?)?)),
+            }
+        }
+    }
+}
+
+/// What has a form of its own over rows that may be taken back.
+fn retracting(call: &AggregateCall) -> Result<Option<Box<dyn GroupAccumulator>>> {
+    Ok(match call.function.as_ref() {
+        "min" => multiset::create(call, extreme::Extreme::Min),
+        "max" => multiset::create(call, extreme::Extreme::Max),
+        _ => None,
+    })
+}
+
+fn whole(call: &AggregateCall, mode: ChangelogMode) -> Result<Box<dyn GroupAccumulator>> {
     match own(call, mode)? {
         Some(accumulator) => Ok(accumulator),
         None => Ok(Box::new(adapter::Adapter::new(call.clone()))),

@@ -1,0 +1,295 @@
+//! Joins, subqueries, set operations and aggregates nested at random, over tables and a stream that change at random.
+
+use std::fmt;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::DataType;
+use proptest::prelude::*;
+use proptest::sample::select;
+
+use crate::data::{self, After, Column, Row, Value};
+use crate::feeding::Step;
+
+/// A relation with the columns `k BIGINT, v BIGINT, s VARCHAR`.
+#[derive(Debug, Clone)]
+pub enum Rel {
+    Base(&'static str),
+    /// A condition over `x`.
+    Filter(Box<Rel>, &'static str),
+    /// Expressions over `x`.
+    Project(Box<Rel>, &'static str),
+    /// `x` and `y`: how, on what.
+    Join(Box<Rel>, Box<Rel>, &'static str, &'static str),
+    /// Rows of `x` for which there are rows of `y`, or none: on what.
+    Exists(Box<Rel>, Box<Rel>, bool, &'static str),
+    /// A value of `x` among those of `y`, or not.
+    In(Box<Rel>, Box<Rel>, bool, &'static str),
+    /// A value of `x` compared with all or any of those of `y`.
+    Compared(Box<Rel>, Box<Rel>, &'static str),
+    /// A value over `y` beside each row of `x`.
+    Scalar(Box<Rel>, Box<Rel>, &'static str),
+    /// Keys, `v` and `s`.
+    Group(Box<Rel>, &'static str),
+    /// One row over all of them.
+    Global(Box<Rel>, &'static str),
+    Distinct(Box<Rel>),
+    Set(Box<Rel>, Box<Rel>, &'static str),
+}
+
+const BASES: [&str; 5] = [
+    "SELECT k, v, s FROM a",
+    "SELECT k, v, s FROM b",
+    "SELECT k, v, s FROM e",
+    "SELECT id AS k, v, s FROM a",
+    "SELECT k, id AS v, s FROM b WHERE v > 1",
+];
+const CONDITIONS: [&str; 5] = ["x.k > 1", "x.v IS NOT NULL", "x.s = 'p'", "x.k < x.v OR x.s IS NULL", "x.v % 2 = 0"];
+const PROJECTIONS: [&str; 4] = [
+    "x.v AS k, x.k AS v, x.s",
+    "x.k, x.k + x.v AS v, x.s",
+    "coalesce(x.k, 0) AS k, x.v, upper(x.s) AS s",
+    "x.k, 1 AS v, x.s",
+];
+const KINDS: [&str; 4] = ["JOIN", "LEFT JOIN", "RIGHT JOIN", "FULL JOIN"];
+const ONS: [&str; 5] = [
+    "x.k = y.k",
+    "x.k = y.k AND x.v < y.v",
+    "x.k = y.v AND x.s = y.s",
+    "x.v = y.v",
+    "x.k = y.k AND (x.v > 1 OR y.v > 1)",
+];
+const CORRELATIONS: [&str; 4] = ["y.k = x.k", "y.k = x.k AND y.v > x.v", "y.s = x.s", "y.v = x.k"];
+const SCALARS: [&str; 6] = [
+    "(SELECT max(y.v) FROM ({y}) AS y)",
+    "(SELECT count(*) FROM ({y}) AS y)",
+    "(SELECT sum(y.v) FROM ({y}) AS y WHERE y.k = x.k)",
+    "(SELECT count(*) FROM ({y}) AS y WHERE y.k = x.k)",
+    "(SELECT min(y.k) FROM ({y}) AS y WHERE y.s = x.s)",
+    "coalesce((SELECT max(y.v) FROM ({y}) AS y), 7)",
+];
+const COMPARISONS: [&str; 4] = [">= ALL", "< ANY", "<> ALL", "= ANY"];
+const GROUPS: [&str; 6] = [
+    "x.k, sum(x.v) AS v, min(x.s) AS s FROM ({x}) AS x GROUP BY x.k",
+    "x.k, count(*) AS v, max(x.s) AS s FROM ({x}) AS x GROUP BY x.k",
+    "x.v AS k, count(DISTINCT x.k) AS v, x.s FROM ({x}) AS x GROUP BY x.v, x.s",
+    "x.k, max(x.v) AS v, min(x.s) AS s FROM ({x}) AS x GROUP BY x.k HAVING count(*) > 1",
+    "max(x.k) AS k, min(x.v) AS v, x.s FROM ({x}) AS x GROUP BY x.s",
+    "x.k, CAST(median(x.v) AS BIGINT) AS v, string_agg(x.s, ',' ORDER BY x.s) AS s FROM ({x}) AS x GROUP BY x.k",
+];
+const GLOBALS: [&str; 3] = [
+    "count(*) AS k, sum(x.v) AS v, max(x.s) AS s",
+    "min(x.k) AS k, max(x.v) AS v, min(x.s) AS s",
+    "count(x.k) AS k, count(DISTINCT x.v) AS v, NULL AS s",
+];
+const SETS: [&str; 4] = ["UNION", "UNION ALL", "INTERSECT", "EXCEPT"];
+
+/// At most `depth` operations on top of one another.
+pub fn relation(depth: u32) -> impl Strategy<Value = Rel> {
+    let base = select(BASES.to_vec()).prop_map(Rel::Base);
+    base.prop_recursive(depth, 10, 2, |inner| {
+        let one = || inner.clone().prop_map(Box::new);
+        let two = || (one(), one());
+        prop_oneof![
+            1 => (one(), select(CONDITIONS.to_vec())).prop_map(|(x, on)| Rel::Filter(x, on)),
+            1 => (one(), select(PROJECTIONS.to_vec())).prop_map(|(x, what)| Rel::Project(x, what)),
+            4 => (two(), select(KINDS.to_vec()), select(ONS.to_vec())).prop_map(|((x, y), how, on)| Rel::Join(x, y, how, on)),
+            2 => (two(), any::<bool>(), select(CORRELATIONS.to_vec())).prop_map(|((x, y), not, on)| Rel::Exists(x, y, not, on)),
+            2 => (two(), any::<bool>(), select(vec!["k", "v"])).prop_map(|((x, y), not, what)| Rel::In(x, y, not, what)),
+            1 => (two(), select(COMPARISONS.to_vec())).prop_map(|((x, y), how)| Rel::Compared(x, y, how)),
+            2 => (two(), select(SCALARS.to_vec())).prop_map(|((x, y), what)| Rel::Scalar(x, y, what)),
+            2 => (one(), select(GROUPS.to_vec())).prop_map(|(x, how)| Rel::Group(x, how)),
+            1 => (one(), select(GLOBALS.to_vec())).prop_map(|(x, what)| Rel::Global(x, what)),
+            1 => one().prop_map(Rel::Distinct),
+            2 => (two(), select(SETS.to_vec())).prop_map(|((x, y), how)| Rel::Set(x, y, how)),
+        ]
+    })
+}
+
+impl Rel {
+    pub fn sql(&self) -> String {
+        match self {
+            Rel::Base(text) => (*text).into(),
+            Rel::Filter(x, on) => format!("SELECT x.k, x.v, x.s FROM ({}) AS x WHERE {on}", x.sql()),
+            Rel::Project(x, what) => format!("SELECT {what} FROM ({}) AS x", x.sql()),
+            Rel::Join(x, y, how, on) => format!(
+                "SELECT coalesce(x.k, y.k) AS k, coalesce(x.v, 0) + coalesce(y.v, 1) AS v, y.s FROM ({}) AS x {how} ({}) AS y ON {on}",
+                x.sql(),
+                y.sql()
+            ),
+            Rel::Exists(x, y, not, on) => {
+                let not = if *not { "NOT " } else { "" };
+                format!(
+                    "SELECT x.k, x.v, x.s FROM ({}) AS x WHERE {not}EXISTS (SELECT 1 FROM ({}) AS y WHERE {on})",
+                    x.sql(),
+                    y.sql()
+                )
+            }
+            Rel::In(x, y, not, what) => {
+                let not = if *not { "NOT " } else { "" };
+                format!(
+                    "SELECT x.k, x.v, x.s FROM ({}) AS x WHERE x.v {not}IN (SELECT y.{what} FROM ({}) AS y)",
+                    x.sql(),
+                    y.sql()
+                )
+            }
+            Rel::Compared(x, y, how) => format!(
+                "SELECT x.k, x.v, x.s FROM ({}) AS x WHERE x.v {how} (SELECT y.v FROM ({}) AS y)",
+                x.sql(),
+                y.sql()
+            ),
+            Rel::Scalar(x, y, what) => {
+                format!("SELECT x.k, {} AS v, x.s FROM ({}) AS x", what.replace("{y}", &y.sql()), x.sql())
+            }
+            Rel::Group(x, how) => format!("SELECT {}", how.replace("{x}", &x.sql())),
+            Rel::Global(x, what) => format!("SELECT {what} FROM ({}) AS x", x.sql()),
+            Rel::Distinct(x) => format!("SELECT DISTINCT x.k, x.v, x.s FROM ({}) AS x", x.sql()),
+            Rel::Set(x, y, how) => format!(
+                "SELECT x.k, x.v, x.s FROM ({}) AS x {how} SELECT y.k, y.v, y.s FROM ({}) AS y",
+                x.sql(),
+                y.sql()
+            ),
+        }
+    }
+}
+
+#[derive(Debug, Clone)]
+pub enum Change {
+    /// A row of the stream `e`.
+    Arrive(Row),
+    /// The row takes the place of the one with its `id` in a table.
+    Put(&'static str, Row),
+    Delete(&'static str, i64),
+}
+
+#[derive(Debug, Clone)]
+pub struct Case {
+    pub query: Rel,
+    changes: Vec<(Change, After)>,
+}
+
+/// Few, so that most are replaced or deleted.
+const IDS: i64 = 5;
+
+pub fn case() -> impl Strategy<Value = Case> {
+    let number = || data::nullable((0i64..4).prop_map(Value::Whole));
+    let word = data::nullable(select(vec!["p", "q"]).prop_map(|word| Value::Text(word.into())));
+    let change = (0u8..10, select(vec!["a", "b"]), 1..=IDS, number(), number(), word);
+    let change = change.prop_map(|(what, table, id, k, v, s)| match what {
+        0..3 => Change::Arrive(vec![k, v, s]),
+        3..8 => Change::Put(table, vec![Value::Whole(id), k, v, s]),
+        _ => Change::Delete(table, id),
+    });
+    (relation(4), prop::collection::vec((change, data::after()), 0..=16))
+        .prop_map(|(query, changes)| Case { query, changes })
+}
+
+pub const TABLES: [&str; 3] = ["a", "b", "e"];
+
+fn columns(table: &str) -> Vec<Column> {
+    let columns =
+        vec![("k", "BIGINT", DataType::Int64), ("v", "BIGINT", DataType::Int64), ("s", "VARCHAR", DataType::Utf8)];
+    let id: Column = ("id", "BIGINT", DataType::Int64);
+    if table == "e" { columns } else { [id].into_iter().chain(columns).collect() }
+}
+
+impl Change {
+    fn step(&self) -> Step {
+        match self {
+            Change::Arrive(row) => Step::Push("e".into(), data::batch(&columns("e"), std::slice::from_ref(row))),
+            Change::Put(table, row) => {
+                Step::Push((*table).into(), data::batch(&columns(table), std::slice::from_ref(row)))
+            }
+            Change::Delete(table, id) => Step::Say(format!("DELETE FROM {table} WHERE id = {id}")),
+        }
+    }
+
+    fn statement(&self) -> String {
+        match self {
+            Change::Arrive(row) => data::insert("e", &columns("e"), std::slice::from_ref(row)).replace("\n ", ""),
+            Change::Put(table, row) => {
+                data::insert(table, &columns(table), std::slice::from_ref(row)).replace("\n ", "")
+            }
+            Change::Delete(table, id) => format!("DELETE FROM {table} WHERE id = {id};"),
+        }
+    }
+
+    fn table(&self) -> &'static str {
+        match self {
+            Change::Arrive(_) => "e",
+            Change::Put(table, _) | Change::Delete(table, _) => table,
+        }
+    }
+}
+
+impl Case {
+    pub fn setup(&self) -> Vec<String> {
+        let table = |name| {
+            data::create(name, &columns(name)).replace("STREAM", "TABLE").replace("id BIGINT", "id BIGINT PRIMARY KEY")
+        };
+        vec![table("a"), table("b"), data::create("e", &columns("e"))]
+    }
+
+    /// The steps, each with how many of the changes have been made after it.
+    pub fn steps(&self, cut: impl Fn(After) -> After) -> Vec<(Step, usize)> {
+        let mut steps: Vec<(Step, usize)> = vec![];
+        let mut held: Vec<(&'static str, Row)> = vec![];
+        let push = |held: &mut Vec<(&'static str, Row)>, made: usize, steps: &mut Vec<(Step, usize)>| {
+            let Some((table, _)) = held.first() else { return };
+            let rows: Vec<Row> = held.iter().map(|(_, row)| row.clone()).collect();
+            steps.push((Step::Push((*table).into(), data::batch(&columns(table), &rows)), made));
+            held.clear();
+        };
+        for (before, (change, after)) in self.changes.iter().enumerate() {
+            let after = cut(*after);
+            if held.first().is_some_and(|(table, _)| *table != change.table()) {
+                push(&mut held, before, &mut steps);
+            }
+            match change {
+                Change::Arrive(row) | Change::Put(_, row) => held.push((change.table(), row.clone())),
+                Change::Delete(..) => {
+                    push(&mut held, before, &mut steps);
+                    steps.push((change.step(), before + 1));
+                }
+            }
+            if after != After::Nothing {
+                push(&mut held, before + 1, &mut steps);
+            }
+            if after == After::Restart {
+                steps.push((Step::Restart, before + 1));
+            }
+        }
+        push(&mut held, self.changes.len(), &mut steps);
+        steps.extend(TABLES.map(|table| (Step::Close(table.into()), self.changes.len())));
+        steps
+    }
+
+    /// What is in each table after so many changes.
+    pub fn tables(&self, made: usize) -> Vec<(&'static str, RecordBatch)> {
+        let rows = |table: &'static str| {
+            let mut there: Vec<Row> = vec![];
+            for (change, _) in self.changes[..made].iter().filter(|(change, _)| change.table() == table) {
+                match change {
+                    Change::Arrive(row) => there.push(row.clone()),
+                    Change::Put(_, row) => {
+                        there.retain(|other| other[0] != row[0]);
+                        there.push(row.clone());
+                    }
+                    Change::Delete(_, id) => there.retain(|other| other[0] != Value::Whole(*id)),
+                }
+            }
+            (table, data::batch(&columns(table), &there))
+        };
+        TABLES.map(rows).into()
+    }
+}
+
+impl fmt::Display for Case {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.setup().iter().try_for_each(|statement| writeln!(f, "{statement};"))?;
+        writeln!(f, "DECLARE c CURSOR FOR {};", self.query.sql())?;
+        for (change, after) in &self.changes {
+            writeln!(f, "{} -- then {after:?}", change.statement())?;
+        }
+        writeln!(f, "FETCH ALL FROM c;")
+    }
+}

@@ -1,0 +1,176 @@
+//! The rows of one side.
+
+use arrow::array::{ArrayRef, UInt32Array};
+use arrow::compute::take;
+use arrow::datatypes::SchemaRef;
+
+use crate::error::{InternalError, Result};
+use crate::plan::node::ChangelogMode;
+use crate::state::{Changes, GroupIndex, RowId, RowStore, grow_to};
+use crate::types::{Batch, RowKind};
+
+use super::noted::NONE;
+
+/// Rows by number.
+pub(super) enum Store {
+    /// Rows that are only added: as they came.
+    Appended {
+        rows: RowStore,
+        /// How many of the first are in a snapshot.
+        saved: usize,
+    },
+    /// Rows that may be taken back: each distinct one once, and how often it is there.
+    Counted(Box<Counted>),
+}
+
+/// Distinct rows, found by what is in them.
+pub(super) struct Counted {
+    pub schema: SchemaRef,
+    pub index: GroupIndex,
+    pub counts: Vec<u32>,
+    pub changes: Changes,
+}
+
+/// What has become of a row.
+pub(super) enum Change {
+    /// It was not there.
+    Appeared,
+    /// It is there more or less often.
+    Counted,
+    /// It is not there any more.
+    Gone,
+}
+
+impl Store {
+    pub fn new(schema: &SchemaRef, mode: ChangelogMode) -> Result<Store> {
+        Ok(match mode {
+            ChangelogMode::AppendOnly => Store::Appended { rows: RowStore::new(schema.clone()), saved: 0 },
+            ChangelogMode::Changelog => {
+                let types: Vec<_> = schema.fields().iter().map(|field| field.data_type().clone()).collect();
+                let (index, changes) = (GroupIndex::new(&types)?, Changes::default());
+                Store::Counted(Box::new(Counted { schema: schema.clone(), index, counts: vec![], changes }))
+            }
+        })
+    }
+
+    /// Takes rows in and gives the number of each; [`Store::change`] says whether they come or go.
+    pub fn append(&mut self, batch: &Batch) -> Result<Vec<u32>> {
+        match self {
+            Store::Appended { rows, .. } => {
+                let first = number(rows.append(batch.rows())?)?;
+                let end = number(first as usize + batch.num_rows())?;
+                rows.retain(batch.num_rows());
+                Ok((first..end).collect())
+            }
+            Store::Counted(counted) => {
+                let Counted { index, counts, .. } = counted.as_mut();
+                let mut numbers = vec![];
+                index.intern(batch.rows().columns(), batch.num_rows(), &mut numbers)?;
+                grow_to(counts, index.slots(), 0);
+                Ok(numbers)
+            }
+        }
+    }
+
+    /// Row `row` comes or goes once.
+    pub fn change(&mut self, row: u32, kind: RowKind) -> Result<Change> {
+        let Store::Counted(counted) = self else { return Ok(Change::Appeared) };
+        let Counted { index, counts, changes, .. } = counted.as_mut();
+        changes.mark(row);
+        let count = &mut counts[row as usize];
+        match (kind.weight() > 0, *count) {
+            (true, 0) => {
+                index.move_to_end(row);
+                *count = 1;
+                Ok(Change::Appeared)
+            }
+            (true, _) => {
+                *count += 1;
+                Ok(Change::Counted)
+            }
+            (false, 0) => Err(InternalError::new("a row is taken back that is not there").into()),
+            (false, _) => {
+                *count -= 1;
+                Ok(if *count == 0 { Change::Gone } else { Change::Counted })
+            }
+        }
+    }
+
+    /// Frees those of `rows` that are not there any more.
+    pub fn free(&mut self, rows: Vec<u32>) -> Result<()> {
+        let Store::Counted(counted) = self else { return Ok(()) };
+        let Counted { index, counts, changes, .. } = counted.as_mut();
+        let mut gone: Vec<u32> = rows.into_iter().filter(|row| counts[*row as usize] == 0).collect();
+        gone.sort_unstable();
+        gone.dedup();
+        changes.bury(index, &gone)?;
+        index.remove(&gone);
+        Ok(())
+    }
+
+    /// How often row `row` is there.
+    #[inline]
+    pub fn count(&self, row: u32) -> u32 {
+        match self {
+            Store::Appended { .. } => 1,
+            Store::Counted(counted) => counted.counts[row as usize],
+        }
+    }
+
+    /// Columns of rows; [`NONE`] gives NULLs.
+    pub fn gather(&self, rows: &[u32], columns: &[usize]) -> Result<Vec<ArrayRef>> {
+        match self {
+            Store::Appended { rows: store, .. } => {
+                let ids = rows.iter().map(|row| (*row != NONE).then_some(*row as RowId));
+                store.gather_columns(&ids.collect::<Vec<_>>(), columns)
+            }
+            Store::Counted(counted) => counted.gather(rows, columns),
+        }
+    }
+
+    /// How many rows there are.
+    pub fn len(&self) -> usize {
+        match self {
+            Store::Appended { rows, .. } => rows.live(),
+            Store::Counted(counted) => counted.index.len(),
+        }
+    }
+
+    pub fn bytes(&self) -> usize {
+        match self {
+            Store::Appended { rows, .. } => rows.bytes(),
+            Store::Counted(counted) => {
+                let Counted { index, counts, changes, .. } = counted.as_ref();
+                index.bytes() + counts.capacity() * size_of::<u32>() + changes.bytes()
+            }
+        }
+    }
+
+    pub fn schema(&self) -> &SchemaRef {
+        match self {
+            Store::Appended { rows, .. } => rows.schema(),
+            Store::Counted(counted) => &counted.schema,
+        }
+    }
+}
+
+impl Counted {
+    fn gather(&self, rows: &[u32], columns: &[usize]) -> Result<Vec<ArrayRef>> {
+        if !rows.contains(&NONE) {
+            let all = self.index.keys(rows)?;
+            return Ok(columns.iter().map(|column| all[*column].clone()).collect());
+        }
+        let there: Vec<u32> = rows.iter().copied().filter(|row| *row != NONE).collect();
+        let all = self.index.keys(&there)?;
+        let mut next = 0..;
+        let places: UInt32Array = rows.iter().map(|row| if *row == NONE { None } else { next.next() }).collect();
+        Ok(columns.iter().map(|column| take(&all[*column], &places, None)).collect::<Result<_, _>>()?)
+    }
+}
+
+fn number(row: RowId) -> Result<u32> {
+    u32::try_from(row)
+        .ok()
+        .filter(|row| *row != NONE)
+        .ok_or_else(|| InternalError::new("a join keeps at most four billion rows a side").into())
+}
