@@ -13,9 +13,10 @@ use crate::error::{Code, Error, InternalError, LimitError, Result, StatementErro
 use crate::io;
 use crate::operators::upsert::Upsert;
 use crate::operators::{Event, Output, Port, deliver};
+use crate::plan::ChangelogMode;
 use crate::recovery::PipelineId;
 use crate::runtime::clock::Clock;
-use crate::runtime::{Inline, bases, diamonds, single_rows};
+use crate::runtime::{Inline, bases, diamonds, settled, single_rows};
 use crate::types::{Batch, Timestamp};
 
 use super::pipeline::{Destination, Pipeline, Reading, cut};
@@ -334,7 +335,8 @@ impl Graph {
 
     fn send(&mut self, id: PipelineId, emitted: Vec<Batch>, signals: &mut Signals) -> Result<()> {
         let Some(pipeline) = self.pipelines.get_mut(&id) else { return Ok(()) };
-        for batch in emitted {
+        let torn = !pipeline.by_row.is_empty() && pipeline.plan.mode == ChangelogMode::Changelog;
+        for batch in if torn { settled(emitted)? } else { emitted } {
             match &mut pipeline.destination {
                 Destination::Pending(pending) => {
                     pending.push(batch);

@@ -198,12 +198,13 @@ pub struct Aggregate {
 
 /// Two sides joined as SQL says: at every moment the result is the join of what has arrived.
 ///
-/// Port 0 is the left side. The result's columns are those of both sides, those of the left one alone for
-/// [`JoinKind::Semi`] and [`JoinKind::Anti`], and those with the mark behind them for [`JoinKind::Mark`].
+/// Port 0 is the left side. The result's columns are `columns` of both sides; [`JoinKind::Mark`] has the mark behind them.
 #[derive(Debug, Clone)]
 pub struct Join {
     /// Where the rows come from.
     pub inputs: [Box<Node>; 2],
+    /// Which columns of each side come out; none of the right one where the result has left rows alone.
+    pub columns: [Vec<usize>; 2],
     /// How EXPLAIN calls the sides.
     pub names: [Arc<str>; 2],
     /// The keys whose equality is part of the condition, of the same types on both sides; may be none.

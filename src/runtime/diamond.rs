@@ -14,8 +14,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use arrow::array::UInt32Array;
+use arrow::compute::take_record_batch;
+
+use crate::error::Result;
 use crate::plan::node::Node;
-use crate::types::{Batch, RowKind};
+use crate::state::GroupIndex;
+use crate::types::{Batch, RowKind, RowKinds};
 
 /// For each derived relation the base relations that its rows come from.
 pub(crate) type Ancestry = BTreeMap<Arc<str>, BTreeSet<Arc<str>>>;
@@ -68,10 +73,67 @@ pub(crate) fn single_rows(batch: &Batch) -> impl Iterator<Item = Batch> + '_ {
     })
 }
 
+/// What one activation has brought of a changelog, without what it has brought and taken back again: the arms of a
+/// diamond speak one after the other, and what is said between them is nobody's answer.
+pub(crate) fn settled(batches: Vec<Batch>) -> Result<Vec<Batch>> {
+    let [first, _, ..] = batches.as_slice() else { return Ok(batches) };
+    let schema = first.rows().schema();
+    let types: Vec<_> = schema.fields().iter().map(|field| field.data_type().clone()).collect();
+    // Rows that cannot be compared are said as they come.
+    let Ok(mut index) = GroupIndex::new(&types) else { return Ok(batches) };
+    let all = Batch::concat(&schema, &batches)?;
+    let mut values = vec![];
+    index.intern(all.rows().columns(), all.num_rows(), &mut values)?;
+    let mut net = vec![0; index.slots()];
+    (0..all.num_rows()).for_each(|row| net[values[row] as usize] += all.kind(row).weight());
+    let kept = kept(&all, &values, net);
+    if kept.len() == all.num_rows() {
+        return Ok(batches);
+    }
+    let at = UInt32Array::from_iter_values(kept.iter().map(|row| *row as u32));
+    let kinds: Vec<RowKind> = kept.iter().map(|row| all.kind(*row)).collect();
+    let rows = take_record_batch(all.rows(), &at)?;
+    Ok(if kept.is_empty() { vec![] } else { vec![Batch::changelog(rows, paired(&kinds))] })
+}
+
+/// The rows that make up the net change: of a value that goes its first goings, of one that comes its last comings.
+fn kept(all: &Batch, values: &[u32], mut net: Vec<i64>) -> Vec<usize> {
+    let mut kept = vec![];
+    for row in 0..all.num_rows() {
+        let net = &mut net[values[row] as usize];
+        if *net < 0 && all.kind(row).weight() < 0 {
+            *net += 1;
+            kept.push(row);
+        }
+    }
+    let goings = kept.len();
+    for row in (0..all.num_rows()).rev() {
+        let net = &mut net[values[row] as usize];
+        if *net > 0 && all.kind(row).weight() > 0 {
+            *net -= 1;
+            kept.push(row);
+        }
+    }
+    kept[goings..].reverse();
+    kept.sort_unstable();
+    kept
+}
+
+/// The kinds with the halves of updates that have lost the other one as what they are: a row that goes or comes.
+fn paired(kinds: &[RowKind]) -> RowKinds {
+    let is = |at: Option<usize>, kind| at.and_then(|at| kinds.get(at)) == Some(&kind);
+    let kind = |(at, kind): (usize, &RowKind)| match kind {
+        RowKind::UpdateBefore if !is(Some(at + 1), RowKind::UpdateAfter) => RowKind::Delete,
+        RowKind::UpdateAfter if !is(at.checked_sub(1), RowKind::UpdateBefore) => RowKind::Insert,
+        other => *other,
+    };
+    kinds.iter().enumerate().map(kind).collect()
+}
+
 #[cfg(test)]
 mod tests {
-    use arrow::array::{ArrayRef, Int64Array, RecordBatch};
-    use arrow::datatypes::Schema;
+    use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch};
+    use arrow::datatypes::{Int64Type, Schema};
 
     use super::*;
     use crate::plan::node::{Bounded, ChangelogMode, Limit, Source, Union};
@@ -106,6 +168,30 @@ mod tests {
     #[test]
     fn different_relations_make_no_diamond() {
         assert!(diamonds(&union(vec![source("a"), source("b")]), &Ancestry::new()).is_empty());
+    }
+
+    #[test]
+    fn what_is_said_between_the_arms_is_not_said() {
+        use RowKind::{Insert, UpdateAfter, UpdateBefore};
+        let batch = |rows: &[(RowKind, i64)]| {
+            let column: ArrayRef = Arc::new(rows.iter().map(|(_, value)| *value).collect::<Int64Array>());
+            let rows_of = RecordBatch::try_from_iter([("n", column)]).unwrap();
+            Batch::changelog(rows_of, rows.iter().map(|(kind, _)| *kind).collect())
+        };
+        let said = |batches: Vec<Batch>| -> Vec<(RowKind, i64)> {
+            let value = |batch: &Batch, row| batch.rows().column(0).as_primitive::<Int64Type>().value(row);
+            let rows = settled(batches).unwrap();
+            rows.iter()
+                .flat_map(|batch| (0..batch.num_rows()).map(|row| (batch.kind(row), value(batch, row))))
+                .collect()
+        };
+        let (up, down) =
+            (batch(&[(UpdateBefore, 0), (UpdateAfter, 10)]), batch(&[(UpdateBefore, 10), (UpdateAfter, 0)]));
+        assert_eq!(said(vec![up.clone(), down.clone()]), []);
+        let on = batch(&[(UpdateBefore, 10), (UpdateAfter, 12)]);
+        assert_eq!(said(vec![up.clone(), on]), [(UpdateBefore, 0), (UpdateAfter, 12)]);
+        assert_eq!(said(vec![batch(&[(Insert, 10)]), down]), [(Insert, 0)]);
+        assert_eq!(said(vec![up]), [(UpdateBefore, 0), (UpdateAfter, 10)]);
     }
 
     #[test]

@@ -6,6 +6,6 @@ mod diamond;
 mod inline;
 
 pub use dataflow::{Dataflow, DataflowSnapshot};
-pub(crate) use diamond::{bases, diamonds, single_rows};
+pub(crate) use diamond::{bases, diamonds, settled, single_rows};
 pub use inline::Inline;
 pub(crate) use inline::panic_message;

@@ -1,4 +1,11 @@
 //! For each slot the rows that belong to it, in order, as a chain through columns of row numbers.
+//!
+//! ```text
+//! slot   0: last 4            row      0 1 2 3 4
+//!        1: last 3            before   - - 0 1 2        0 2 4 are the rows of slot 0
+//! ```
+//!
+//! A chain is walked from its last row back, so that a new row touches nothing but its slot.
 
 use super::grow_to;
 
@@ -7,83 +14,75 @@ const NONE: u32 = u32::MAX;
 
 /// Chains of rows, one a slot. A row is in one chain at most.
 pub struct Chains {
-    ends: Vec<Ends>,
-    next: Vec<u32>,
-    /// What is before each row; empty where rows are never taken out.
+    last: Vec<u32>,
     before: Vec<u32>,
+    /// What is behind each row; empty where rows are never taken out.
+    next: Vec<u32>,
     unlinks: bool,
 }
-
-#[derive(Clone, Copy)]
-struct Ends {
-    first: u32,
-    last: u32,
-}
-
-const EMPTY: Ends = Ends { first: NONE, last: NONE };
 
 impl Chains {
     /// No chain yet. `unlinks` says whether rows will be taken out.
     pub fn new(unlinks: bool) -> Chains {
-        Chains { ends: vec![], next: vec![], before: vec![], unlinks }
+        Chains { last: vec![], before: vec![], next: vec![], unlinks }
     }
 
-    /// Makes room for chains of slots below `slots`.
-    pub fn grow(&mut self, slots: usize) {
-        grow_to(&mut self.ends, slots, EMPTY);
+    /// Makes room for chains of slots below `slots`, and for rows below `rows`.
+    pub fn grow(&mut self, slots: usize, rows: usize) {
+        grow_to(&mut self.last, slots, NONE);
+        grow_to(&mut self.before, rows, NONE);
+        if self.unlinks {
+            grow_to(&mut self.next, rows, NONE);
+        }
     }
 
     /// Puts a row at the end of a chain.
+    #[inline]
     pub fn push(&mut self, slot: u32, row: u32) {
-        let at = row as usize;
-        grow_to(&mut self.next, at + 1, NONE);
-        self.next[at] = NONE;
-        let ends = &mut self.ends[slot as usize];
+        let before = std::mem::replace(&mut self.last[slot as usize], row);
+        self.before[row as usize] = before;
         if self.unlinks {
-            grow_to(&mut self.before, at + 1, NONE);
-            self.before[at] = ends.last;
+            self.next[row as usize] = NONE;
+            if before != NONE {
+                self.next[before as usize] = row;
+            }
         }
-        match ends.last {
-            NONE => ends.first = row,
-            last => self.next[last as usize] = row,
-        }
-        ends.last = row;
     }
 
     /// Takes a row out of its chain.
     pub fn unlink(&mut self, slot: u32, row: u32) {
         let (before, next) = (self.before[row as usize], self.next[row as usize]);
-        let ends = &mut self.ends[slot as usize];
-        match before {
-            NONE => ends.first = next,
-            before => self.next[before as usize] = next,
+        if before != NONE {
+            self.next[before as usize] = next;
         }
         match next {
-            NONE => ends.last = before,
+            NONE => self.last[slot as usize] = before,
             next => self.before[next as usize] = before,
         }
     }
 
-    /// The first row of a chain.
-    #[inline]
-    pub fn first(&self, slot: u32) -> Option<u32> {
-        self.ends.get(slot as usize).map(|ends| ends.first).filter(|row| *row != NONE)
+    /// Whether a chain has no row.
+    pub fn is_empty(&self, slot: u32) -> bool {
+        self.last.get(slot as usize).is_none_or(|row| *row == NONE)
     }
 
-    /// The row behind `row` in its chain.
+    /// Adds the rows of a chain to `rows`, in order.
     #[inline]
-    pub fn next(&self, row: u32) -> Option<u32> {
-        Some(self.next[row as usize]).filter(|row| *row != NONE)
-    }
-
-    /// The rows of a chain, in order.
-    pub fn rows(&self, slot: u32) -> impl Iterator<Item = u32> + '_ {
-        std::iter::successors(self.first(slot), |row| self.next(*row))
+    pub fn append_to(&self, slot: u32, rows: &mut Vec<u32>) {
+        let start = rows.len();
+        let mut row = self.last.get(slot as usize).copied().unwrap_or(NONE);
+        while row != NONE {
+            rows.push(row);
+            row = self.before[row as usize];
+        }
+        if rows.len() > start + 1 {
+            rows[start..].reverse();
+        }
     }
 
     /// Bytes held.
     pub fn bytes(&self) -> usize {
-        self.ends.capacity() * size_of::<Ends>() + (self.next.capacity() + self.before.capacity()) * size_of::<u32>()
+        (self.last.capacity() + self.before.capacity() + self.next.capacity()) * size_of::<u32>()
     }
 }
 
@@ -91,17 +90,34 @@ impl Chains {
 mod tests {
     use super::*;
 
+    fn rows(chains: &Chains, slot: u32) -> Vec<u32> {
+        let mut rows = vec![];
+        chains.append_to(slot, &mut rows);
+        rows
+    }
+
     #[test]
     fn a_row_is_taken_out_wherever_it_is() {
         let mut chains = Chains::new(true);
-        chains.grow(2);
+        chains.grow(2, 8);
         (0..4).for_each(|row| chains.push(1, row));
         chains.push(0, 7);
         for (gone, left) in [(2, vec![0, 1, 3]), (0, vec![1, 3]), (3, vec![1]), (1, vec![])] {
             chains.unlink(1, gone);
-            assert_eq!(chains.rows(1).collect::<Vec<_>>(), left);
+            assert_eq!(rows(&chains, 1), left);
         }
+        assert!(chains.is_empty(1));
         chains.push(1, 2);
-        assert_eq!((chains.first(1), chains.next(2), chains.first(0)), (Some(2), None, Some(7)));
+        chains.push(1, 5);
+        assert_eq!((rows(&chains, 1), rows(&chains, 0)), (vec![2, 5], vec![7]));
+    }
+
+    #[test]
+    fn rows_that_stay_need_no_way_forward() {
+        let mut chains = Chains::new(false);
+        chains.grow(1, 3);
+        (0..3).for_each(|row| chains.push(0, row));
+        assert_eq!(rows(&chains, 0), [0, 1, 2]);
+        assert!(chains.is_empty(9));
     }
 }

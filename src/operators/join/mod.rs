@@ -18,6 +18,9 @@ mod store;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
 use arrow::array::{Array, ArrayRef, RecordBatch, UInt32Array};
 use arrow::compute::take;
 use arrow::datatypes::SchemaRef;
@@ -38,10 +41,21 @@ pub fn build(node: &node::Join, snapshots: &[Snapshot]) -> Result<Box<dyn Operat
     let types: Vec<_> = node.keys[0].iter().map(|key| key.data_type().clone()).collect();
     let side = |at: usize| -> Result<Side> {
         let counts_matches = node.kind.alone(at) || (at == 0 && !node.kind.pairs());
-        let mode = node.input_modes[at];
+        let (mode, schema) = (node.input_modes[at], node.inputs[at].schema());
+        let looks = node.residual.iter().flat_map(|residual| &residual.columns[at]);
+        let kept: BTreeSet<usize> = match mode {
+            ChangelogMode::AppendOnly => node.columns[at].iter().chain(looks).copied().collect(),
+            // A row that goes is found by all of it.
+            ChangelogMode::Changelog => (0..schema.fields().len()).collect(),
+        };
+        let kept: Vec<usize> = kept.into_iter().collect();
+        let place = |column: &usize| kept.binary_search(column).unwrap_or_default();
         Ok(Side {
             keys: node.keys[at].clone(),
-            rows: Store::new(&node.inputs[at].schema(), mode)?,
+            given: node.columns[at].iter().map(place).collect(),
+            residual: node.residual.iter().flat_map(|residual| &residual.columns[at]).map(place).collect(),
+            rows: Store::new(&Arc::new(schema.project(&kept)?), mode)?,
+            kept,
             chains: Chains::new(mode == ChangelogMode::Changelog),
             matches: counts_matches.then(Vec::new),
             alone: node.kind.alone(at),
@@ -89,6 +103,10 @@ struct Join {
 /// One side: its rows, and which of them have each key.
 struct Side {
     keys: Vec<Expr>,
+    /// Which columns of its input are kept, and which of those come out or are part of the rest of the condition.
+    kept: Vec<usize>,
+    given: Vec<usize>,
+    residual: Vec<usize>,
     rows: Store,
     chains: Chains,
     /// For each row how many rows of the other side match it, where that is of interest.
@@ -120,13 +138,10 @@ struct Pairs {
 
 impl Operator for Join {
     fn on_batch(&mut self, port: Port, batch: Batch, out: &mut Output) -> Result<()> {
-        let slots = self.number(port.0, &batch)?;
-        let matched = vec![0; batch.num_rows()];
-        let mut arrival = Arrival { side: port.0, batch: &batch, slots, matched, open: 0, pairs: Pairs::default() };
-        self.find(&mut arrival, out)?;
-        self.say(&batch, port.0, out)?;
-        let Arrival { slots, matched, .. } = arrival;
-        self.keep(port.0, &batch, slots, matched)
+        let side = &self.sides[port.0];
+        let keys = side.keys.iter().map(|key| key.evaluate(batch.rows())).collect::<Result<Vec<_>>>()?;
+        let batch = batch.with_rows(batch.rows().project(&side.kept)?);
+        self.arrive(port.0, &keys, &batch, out)
     }
 
     fn on_eof(&mut self, out: &mut Output) -> Result<()> {
@@ -151,16 +166,26 @@ impl Operator for Join {
 }
 
 impl Join {
+    /// Rows of a side have arrived, with those keys.
+    fn arrive(&mut self, side: usize, keys: &[ArrayRef], batch: &Batch, out: &mut Output) -> Result<()> {
+        let slots = self.number(keys, batch)?;
+        let matched = vec![0; batch.num_rows()];
+        let mut arrival = Arrival { side, batch, slots, matched, open: 0, pairs: Pairs::default() };
+        self.find(&mut arrival, out)?;
+        self.say(batch, side, out)?;
+        let Arrival { slots, matched, .. } = arrival;
+        self.keep(side, batch, slots, matched)
+    }
+
     /// The slot of each row's key.
-    fn number(&mut self, side: usize, batch: &Batch) -> Result<Vec<u32>> {
-        let keys = self.sides[side].keys.iter().map(|key| key.evaluate(batch.rows())).collect::<Result<Vec<_>>>()?;
+    fn number(&mut self, keys: &[ArrayRef], batch: &Batch) -> Result<Vec<u32>> {
         let mut slots = vec![];
         let nulls = |row: usize| keys.iter().any(|key| key.is_null(row));
         let complete = self.null_keys == NullKeys::Null || keys.iter().all(|key| key.logical_null_count() == 0);
         if complete {
-            self.index.intern(&keys, batch.num_rows(), &mut slots)?;
+            self.index.intern(keys, batch.num_rows(), &mut slots)?;
         } else if self.null_keys == NullKeys::Anything {
-            self.index.intern(&keys, batch.num_rows(), &mut slots)?;
+            self.index.intern(keys, batch.num_rows(), &mut slots)?;
             self.null_slot = (0..batch.num_rows()).find(|row| nulls(*row)).map(|row| slots[row]).or(self.null_slot);
         } else {
             let whole: Vec<u32> = (0..batch.num_rows()).filter(|row| !nulls(*row)).map(|row| row as u32).collect();
@@ -171,9 +196,6 @@ impl Join {
             slots.resize(batch.num_rows(), NONE);
             whole.iter().zip(found).for_each(|(row, slot)| slots[*row as usize] = slot);
         }
-        for side in &mut self.sides {
-            side.chains.grow(self.index.slots());
-        }
         Ok(slots)
     }
 
@@ -181,18 +203,21 @@ impl Join {
     fn find(&mut self, arrival: &mut Arrival<'_>, out: &mut Output) -> Result<()> {
         for row in 0..arrival.slots.len() {
             let slot = arrival.slots[row];
+            if slot == NONE {
+                continue;
+            }
             match self.null_slot {
-                _ if slot == NONE => {}
-                None => self.pair_with(slot, row, arrival, out)?,
+                None => self.pair_with(slot, row, arrival),
                 Some(null) if slot == null => {
-                    for slot in self.index.groups_in_order() {
-                        self.pair_with(slot, row, arrival, out)?;
-                    }
+                    self.index.groups_in_order().into_iter().for_each(|slot| self.pair_with(slot, row, arrival));
                 }
                 Some(null) => {
-                    self.pair_with(slot, row, arrival, out)?;
-                    self.pair_with(null, row, arrival, out)?;
+                    self.pair_with(slot, row, arrival);
+                    self.pair_with(null, row, arrival);
                 }
+            }
+            if arrival.pairs.own.len() >= BATCH_ROWS {
+                self.note_pairs(arrival, out)?;
             }
         }
         self.note_pairs(arrival, out)?;
@@ -200,53 +225,58 @@ impl Join {
         Ok(())
     }
 
-    fn pair_with(&mut self, slot: u32, row: usize, arrival: &mut Arrival<'_>, out: &mut Output) -> Result<()> {
-        let mut next = self.sides[1 - arrival.side].chains.first(slot);
-        while let Some(other) = next {
-            arrival.pairs.own.push(row as u32);
-            arrival.pairs.other.push(other);
-            next = self.sides[1 - arrival.side].chains.next(other);
-            if arrival.pairs.own.len() >= BATCH_ROWS {
-                self.note_pairs(arrival, out)?;
-            }
+    #[inline]
+    fn pair_with(&self, slot: u32, row: usize, arrival: &mut Arrival<'_>) {
+        let Pairs { own, other } = &mut arrival.pairs;
+        self.sides[1 - arrival.side].chains.append_to(slot, other);
+        match other.len() - own.len() {
+            0 => {}
+            1 => own.push(row as u32),
+            _ => own.resize(other.len(), row as u32),
         }
-        Ok(())
     }
 
     /// Notes what the pairs found so far do to the result.
     fn note_pairs(&mut self, arrival: &mut Arrival<'_>, out: &mut Output) -> Result<()> {
-        let pairs = std::mem::take(&mut arrival.pairs);
-        let Pairs { own, other } = match &self.residual {
-            Some(residual) if !pairs.own.is_empty() => self.passing(residual, arrival, pairs)?,
-            Some(_) | None => pairs,
-        };
-        if self.kind == JoinKind::Inner && arrival.batch.kinds().is_none() && self.sides.iter().all(Side::appends) {
-            self.noted.insert_pairs(&own, &other);
-        } else {
-            for (row, other) in own.iter().zip(&other) {
-                self.close_until(*row as usize, arrival);
-                self.note_pair(*row, *other, arrival);
+        let Pairs { own, other } = std::mem::take(&mut arrival.pairs);
+        for (own, other) in own.chunks(BATCH_ROWS).zip(other.chunks(BATCH_ROWS)) {
+            match &self.residual {
+                Some(residual) => {
+                    let Pairs { own, other } = self.passing(residual, arrival, own, other)?;
+                    self.note_matches(&own, &other, arrival);
+                }
+                None => self.note_matches(own, other, arrival),
             }
-        }
-        if self.noted.len() >= BATCH_ROWS {
-            self.say(arrival.batch, arrival.side, out)?;
+            if self.noted.len() >= BATCH_ROWS {
+                self.say(arrival.batch, arrival.side, out)?;
+            }
         }
         Ok(())
     }
 
+    fn note_matches(&mut self, own: &[u32], other: &[u32], arrival: &mut Arrival<'_>) {
+        if self.kind == JoinKind::Inner && arrival.batch.kinds().is_none() && self.sides.iter().all(Side::appends) {
+            return self.noted.insert_pairs(own, other);
+        }
+        for (row, other) in own.iter().zip(other) {
+            self.close_until(*row as usize, arrival);
+            self.note_pair(*row, *other, arrival);
+        }
+    }
+
     /// The pairs for which the rest of the condition is true.
-    fn passing(&self, residual: &Residual, arrival: &Arrival<'_>, pairs: Pairs) -> Result<Pairs> {
-        let at = UInt32Array::from(pairs.own.clone());
+    fn passing(&self, residual: &Residual, arrival: &Arrival<'_>, own: &[u32], other: &[u32]) -> Result<Pairs> {
+        let at = UInt32Array::from(own.to_vec());
         let mut columns = [vec![], vec![]];
-        for column in &residual.columns[arrival.side] {
+        for column in &self.sides[arrival.side].residual {
             columns[arrival.side].push(take(arrival.batch.rows().column(*column), &at, None)?);
         }
-        let other = &self.sides[1 - arrival.side].rows;
-        columns[1 - arrival.side] = other.gather(&pairs.other, &residual.columns[1 - arrival.side])?;
-        let rows = record_batch(&residual.schema, columns.concat(), pairs.own.len())?;
+        let kept = &self.sides[1 - arrival.side];
+        columns[1 - arrival.side] = kept.rows.gather(other, &kept.residual)?;
+        let rows = record_batch(&residual.schema, columns.concat(), own.len())?;
         let passes = residual.predicate.evaluate_predicate(&rows)?;
         let of = |rows: &[u32]| passes.values().set_indices().map(|at| rows[at]).collect();
-        Ok(Pairs { own: of(&pairs.own), other: of(&pairs.other) })
+        Ok(Pairs { own: of(own), other: of(other) })
     }
 
     /// Notes what the arriving rows before `row` do for want of a match.
@@ -331,10 +361,10 @@ impl Join {
         }
         let own = |batch: &RecordBatch| -> Result<Vec<ArrayRef>> {
             let at = noted.own_rows();
-            Ok(batch.columns().iter().map(|column| take(column, &at, None)).collect::<Result<_, _>>()?)
+            let given = self.sides[side].given.iter().map(|column| take(batch.column(*column), &at, None));
+            Ok(given.collect::<Result<_, _>>()?)
         };
-        let all: Vec<usize> = (0..self.sides[1 - side].rows.schema().fields().len()).collect();
-        let other = |join: &Join| join.sides[1 - side].rows.gather(noted.other_rows(), &all);
+        let other = |join: &Join| join.sides[1 - side].rows.gather(noted.other_rows(), &join.sides[1 - side].given);
         let mut columns = match (self.kind.pairs(), side) {
             (true, 0) => [own(batch.rows())?, other(self)?].concat(),
             (true, _) => [other(self)?, own(batch.rows())?].concat(),
@@ -363,11 +393,15 @@ impl Join {
         let batch = whole.as_ref().unwrap_or(batch);
         let Side { rows, chains, matches, .. } = &mut self.sides[side];
         let mut gone = vec![];
-        for (row, number) in rows.append(batch)?.into_iter().enumerate() {
+        let numbers = rows.append(batch, &slots)?;
+        chains.grow(self.index.slots(), rows.numbers());
+        if let Some(matches) = matches {
+            grow_to(matches, rows.numbers(), 0);
+        }
+        for (row, number) in numbers.into_iter().enumerate() {
             let slot = slots[row];
             let change = rows.change(number, batch.kind(row))?;
             if let Some(matches) = matches {
-                grow_to(matches, number as usize + 1, 0);
                 matches[number as usize] = matched[row];
             }
             match change {
@@ -391,7 +425,7 @@ impl Join {
         self.sides[side].rows.free(rows)?;
         slots.sort_unstable();
         slots.dedup();
-        slots.retain(|slot| self.sides.iter().all(|side| side.chains.first(*slot).is_none()));
+        slots.retain(|slot| self.sides.iter().all(|side| side.chains.is_empty(*slot)));
         if self.null_slot.is_some_and(|null| slots.contains(&null)) {
             self.null_slot = None;
         }

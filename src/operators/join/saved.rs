@@ -9,15 +9,15 @@ use arrow::compute::take;
 use arrow::datatypes::{UInt32Type, UInt64Type};
 
 use crate::error::{InternalError, Result};
+use crate::operators::Output;
 use crate::operators::rows::{BATCH_ROWS, record_batch};
-use crate::operators::{Operator, Output, Port};
 use crate::state::{Changes, GroupIndex, RowId, Snapshot, StateTable, table};
 use crate::types::{Batch, Epoch, RowKind, RowKinds};
 
 use super::Join;
-use super::store::{Counted, Store};
+use super::store::{Counted, Store, keys_of};
 
-/// For each side in turn: rows that have come; with how often they are there, and when they appeared, if they may go.
+/// For each side: keys and rows that have come; if they may go, rows, how often they are there, and when they appeared.
 const ROWS: [&str; 2] = ["left", "right"];
 /// For each side: rows that are gone.
 const TAKEN_BACK: [&str; 2] = ["left gone", "right gone"];
@@ -27,10 +27,12 @@ impl Join {
         let mut tables = vec![];
         for (at, side) in self.sides.iter_mut().enumerate() {
             match &mut side.rows {
-                Store::Appended { rows, saved } => {
+                Store::Appended { rows, slots, saved } => {
                     let from = if since == Epoch::ZERO { 0 } else { *saved };
                     let ids: Vec<Option<RowId>> = (from..rows.live()).map(Some).collect();
-                    tables.push(table(ROWS[at], rows.gather(&ids)?, ids.len())?);
+                    let mut columns = keys_of(&self.index, &slots[from..])?;
+                    columns.extend(rows.gather(&ids)?);
+                    tables.push(table(ROWS[at], columns, ids.len())?);
                     *saved = rows.live();
                 }
                 Store::Counted(counted) => tables.extend(counted.save(since, at)?),
@@ -43,26 +45,28 @@ impl Join {
         if snapshots.is_empty() {
             return Ok(());
         }
-        let mut out = Output::default();
         for (side, name) in ROWS.into_iter().enumerate() {
             match &mut self.sides[side].rows {
                 Store::Appended { rows, .. } => {
                     let schema = rows.schema().clone();
                     for saved in snapshots.iter().filter_map(|snapshot| snapshot.table(name)) {
-                        let rows = record_batch(&schema, saved.columns().to_vec(), saved.num_rows())?;
-                        self.take_in(side, &Batch::append_only(rows), &mut out)?;
+                        let (keys, columns) = saved.columns().split_at(self.sides[side].keys.len());
+                        let rows = record_batch(&schema, columns.to_vec(), saved.num_rows())?;
+                        self.take_in(side, keys, &Batch::append_only(rows))?;
                     }
                 }
                 Store::Counted(counted) => {
                     let rows = counted.restored(snapshots, side)?;
+                    let keys = self.sides[side].keys.iter().map(|key| key.evaluate(&rows));
+                    let keys = keys.collect::<Result<Vec<_>>>()?;
                     let kinds = RowKinds::all(RowKind::Insert, rows.num_rows());
-                    self.take_in(side, &Batch::changelog(rows, kinds), &mut out)?;
+                    self.take_in(side, &keys, &Batch::changelog(rows, kinds))?;
                 }
             }
         }
         for side in &mut self.sides {
             match &mut side.rows {
-                Store::Appended { rows, saved } => *saved = rows.live(),
+                Store::Appended { rows, saved, .. } => *saved = rows.live(),
                 Store::Counted(counted) => counted.changes = Changes::resumed(&counted.index.groups_in_order()),
             }
         }
@@ -70,10 +74,12 @@ impl Join {
     }
 
     /// Takes rows in that had been taken in before: what follows was said then.
-    fn take_in(&mut self, side: usize, batch: &Batch, out: &mut Output) -> Result<()> {
+    fn take_in(&mut self, side: usize, keys: &[ArrayRef], batch: &Batch) -> Result<()> {
+        let mut out = Output::default();
         for from in (0..batch.num_rows()).step_by(BATCH_ROWS) {
-            let batch = batch.slice(from, BATCH_ROWS.min(batch.num_rows() - from));
-            self.on_batch(Port(side), batch, out)?;
+            let rows = BATCH_ROWS.min(batch.num_rows() - from);
+            let keys: Vec<ArrayRef> = keys.iter().map(|key| key.slice(from, rows)).collect();
+            self.arrive(side, &keys, &batch.slice(from, rows), &mut out)?;
             out.drain().for_each(drop);
         }
         Ok(())

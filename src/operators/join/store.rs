@@ -16,6 +16,8 @@ pub(super) enum Store {
     /// Rows that are only added: as they came.
     Appended {
         rows: RowStore,
+        /// The slot of each one's key, which is not kept with it.
+        slots: Vec<u32>,
         /// How many of the first are in a snapshot.
         saved: usize,
     },
@@ -44,7 +46,9 @@ pub(super) enum Change {
 impl Store {
     pub fn new(schema: &SchemaRef, mode: ChangelogMode) -> Result<Store> {
         Ok(match mode {
-            ChangelogMode::AppendOnly => Store::Appended { rows: RowStore::new(schema.clone()), saved: 0 },
+            ChangelogMode::AppendOnly => {
+                Store::Appended { rows: RowStore::new(schema.clone()), slots: vec![], saved: 0 }
+            }
             ChangelogMode::Changelog => {
                 let types: Vec<_> = schema.fields().iter().map(|field| field.data_type().clone()).collect();
                 let (index, changes) = (GroupIndex::new(&types)?, Changes::default());
@@ -53,10 +57,14 @@ impl Store {
         })
     }
 
-    /// Takes rows in and gives the number of each; [`Store::change`] says whether they come or go.
-    pub fn append(&mut self, batch: &Batch) -> Result<Vec<u32>> {
+    /// Takes rows in, with the slots of their keys, and gives the number of each; [`Store::change`] says whether they
+    /// come or go.
+    pub fn append(&mut self, batch: &Batch, keys: &[u32]) -> Result<Vec<u32>> {
         match self {
-            Store::Appended { rows, .. } => {
+            Store::Appended { rows, slots, .. } => {
+                grow_to(slots, slots.len() + keys.len(), NONE);
+                let before = slots.len() - keys.len();
+                slots[before..].copy_from_slice(keys);
                 let first = number(rows.append(batch.rows())?)?;
                 let end = number(first as usize + batch.num_rows())?;
                 rows.retain(batch.num_rows());
@@ -128,6 +136,14 @@ impl Store {
         }
     }
 
+    /// One more than the largest number of a row.
+    pub fn numbers(&self) -> usize {
+        match self {
+            Store::Appended { slots, .. } => slots.len(),
+            Store::Counted(counted) => counted.index.slots(),
+        }
+    }
+
     /// How many rows there are.
     pub fn len(&self) -> usize {
         match self {
@@ -138,7 +154,7 @@ impl Store {
 
     pub fn bytes(&self) -> usize {
         match self {
-            Store::Appended { rows, .. } => rows.bytes(),
+            Store::Appended { rows, slots, .. } => rows.bytes() + slots.capacity() * size_of::<u32>(),
             Store::Counted(counted) => {
                 let Counted { index, counts, changes, .. } = counted.as_ref();
                 index.bytes() + counts.capacity() * size_of::<u32>() + changes.bytes()
@@ -156,16 +172,21 @@ impl Store {
 
 impl Counted {
     fn gather(&self, rows: &[u32], columns: &[usize]) -> Result<Vec<ArrayRef>> {
-        if !rows.contains(&NONE) {
-            let all = self.index.keys(rows)?;
-            return Ok(columns.iter().map(|column| all[*column].clone()).collect());
-        }
-        let there: Vec<u32> = rows.iter().copied().filter(|row| *row != NONE).collect();
-        let all = self.index.keys(&there)?;
-        let mut next = 0..;
-        let places: UInt32Array = rows.iter().map(|row| if *row == NONE { None } else { next.next() }).collect();
-        Ok(columns.iter().map(|column| take(&all[*column], &places, None)).collect::<Result<_, _>>()?)
+        let all = keys_of(&self.index, rows)?;
+        Ok(columns.iter().map(|column| all[*column].clone()).collect())
     }
+}
+
+/// The keys of groups; [`NONE`] gives NULLs.
+pub(super) fn keys_of(index: &GroupIndex, groups: &[u32]) -> Result<Vec<ArrayRef>> {
+    if !groups.contains(&NONE) {
+        return index.keys(groups);
+    }
+    let there: Vec<u32> = groups.iter().copied().filter(|group| *group != NONE).collect();
+    let mut next = 0..;
+    let places: UInt32Array = groups.iter().map(|group| if *group == NONE { None } else { next.next() }).collect();
+    let keys = index.keys(&there)?;
+    Ok(keys.iter().map(|key| take(key, &places, None)).collect::<Result<_, _>>()?)
 }
 
 fn number(row: RowId) -> Result<u32> {

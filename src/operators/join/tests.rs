@@ -21,6 +21,7 @@ fn draws(kind: JoinKind, null_keys: NullKeys, mode: ChangelogMode, at_end: bool,
     }
     let node = node::Join {
         inputs: [no_input(&side), no_input(&side)],
+        columns: [vec![0, 1], if kind.pairs() { vec![0, 1] } else { vec![] }],
         names: ["left".into(), "right".into()],
         keys: [vec![Expr::column(&side, 0)], vec![Expr::column(&side, 0)]],
         null_keys,

@@ -30,7 +30,9 @@ pub(super) fn lower(lowerer: &Lowerer<'_>, join: &logical::Join, demand: Demand<
     let keys = |side: &logical::LogicalPlan, of: fn(&(Expr, Expr)) -> &Expr| {
         lowerer.compile_all(&condition.on.iter().map(|pair| of(pair).clone()).collect::<Vec<_>>(), side.schema())
     };
+    let all = |side: &Lowered| (0..side.node.schema().fields().len()).collect();
     let node = Node::Join(Join {
+        columns: [all(&left), if kind.pairs() { all(&right) } else { vec![] }],
         keys: [keys(&join.left, |(left, _)| left)?, keys(&join.right, |(_, right)| right)?],
         names: [side_name(&join.left), side_name(&join.right)],
         null_keys: condition.null_keys,

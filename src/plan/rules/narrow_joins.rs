@@ -1,4 +1,4 @@
-//! A keyed join keeps and gives out only the columns that somebody looks at.
+//! A join keeps and gives out only the columns that somebody looks at.
 //!
 //! ```text
 //! Project: name, price                   Project: name, price
@@ -11,13 +11,13 @@ use std::sync::Arc;
 use arrow::datatypes::Schema;
 
 use crate::expr::Expr;
-use crate::plan::node::{JoinSide, KeyedJoin, Node};
+use crate::plan::node::{Join, JoinKind, JoinSide, KeyedJoin, Node};
 
 /// Below so much stack a deep plan is rewritten on a new piece of it.
 const STACK_RED_ZONE_BYTES: usize = 128 * 1024;
 const STACK_GROWTH_BYTES: usize = 4 * 1024 * 1024;
 
-/// Narrows every keyed join in the plan.
+/// Narrows every join in the plan.
 pub(super) fn rewrite(node: &mut Node) {
     stacker::maybe_grow(STACK_RED_ZONE_BYTES, STACK_GROWTH_BYTES, || {
         narrow_below(node);
@@ -30,7 +30,10 @@ pub(super) fn rewrite(node: &mut Node) {
 fn narrow_below(node: &mut Node) {
     let Some(mut looks) = looks_at(node) else { return };
     let Some(join) = join_below(node, &mut looks) else { return };
-    let width: usize = join.sides.iter().map(|side| side.columns.len()).sum();
+    let width = join.schema().fields().len();
+    if let Node::Join(Join { kind: JoinKind::Mark, .. }) = join {
+        looks.insert(width - 1);
+    }
     if looks.is_empty() && width > 0 {
         // Rows without columns have no length of their own.
         looks.insert(0);
@@ -38,7 +41,11 @@ fn narrow_below(node: &mut Node) {
     if looks.len() == width {
         return;
     }
-    narrow(join, &looks);
+    match join {
+        Node::KeyedJoin(join) => narrow(join, &looks),
+        Node::Join(join) => narrow_relational(join, &looks),
+        _ => return,
+    }
     let place = |column: usize| looks.range(..column).count();
     renumber(node, &place);
 }
@@ -66,10 +73,10 @@ fn columns(exprs: &[&mut Expr]) -> BTreeSet<usize> {
 }
 
 /// The join below a node, with what the filters on the way look at.
-fn join_below<'a>(node: &'a mut Node, looks: &mut BTreeSet<usize>) -> Option<&'a mut KeyedJoin> {
+fn join_below<'a>(node: &'a mut Node, looks: &mut BTreeSet<usize>) -> Option<&'a mut Node> {
     let [input] = <[&mut Node; 1]>::try_from(node.inputs_mut()).ok()?;
     match input {
-        Node::KeyedJoin(join) => Some(join),
+        Node::KeyedJoin(_) | Node::Join(_) => Some(input),
         Node::Filter(filter) => {
             looks.extend(filter.predicate.columns());
             join_below(input, looks)
@@ -81,7 +88,6 @@ fn join_below<'a>(node: &'a mut Node, looks: &mut BTreeSet<usize>) -> Option<&'a
         | Node::Expand(_)
         | Node::Union(_)
         | Node::Aggregate(_)
-        | Node::Join(_)
         | Node::Collect(_)
         | Node::Logic(_)
         | Node::Sort(_)
@@ -89,9 +95,23 @@ fn join_below<'a>(node: &'a mut Node, looks: &mut BTreeSet<usize>) -> Option<&'a
     }
 }
 
+fn narrow_relational(join: &mut Join, looks: &BTreeSet<usize>) {
+    join.schema = projected(&join.schema, looks);
+    let mut first = 0;
+    for columns in &mut join.columns {
+        let width = columns.len();
+        *columns = looks.range(first..first + width).map(|column| columns[column - first]).collect();
+        first += width;
+    }
+}
+
+fn projected(schema: &Schema, looks: &BTreeSet<usize>) -> Arc<Schema> {
+    let fields = looks.iter().map(|column| schema.field(*column).clone()).collect::<Vec<_>>();
+    Arc::new(Schema::new_with_metadata(fields, schema.metadata().clone()))
+}
+
 fn narrow(join: &mut KeyedJoin, looks: &BTreeSet<usize>) {
-    let fields = looks.iter().map(|column| join.schema.field(*column).clone()).collect::<Vec<_>>();
-    join.schema = Arc::new(Schema::new_with_metadata(fields, join.schema.metadata().clone()));
+    join.schema = projected(&join.schema, looks);
     let mut first = 0;
     for side in &mut join.sides {
         let width = side.columns.len();
@@ -106,8 +126,7 @@ fn narrow_source(side: &mut JoinSide) {
     let Node::Source(source) = &mut side.input else { return };
     let read: BTreeSet<usize> =
         columns(&side.keys.iter_mut().collect::<Vec<_>>()).into_iter().chain(side.columns.clone()).collect();
-    let fields = read.iter().map(|column| source.schema.field(*column).clone()).collect::<Vec<_>>();
-    source.schema = Arc::new(Schema::new_with_metadata(fields, source.schema.metadata().clone()));
+    source.schema = projected(&source.schema, &read);
     source.projection = read.iter().map(|column| source.projection[*column]).collect();
     let place = |column: usize| read.range(..column).count();
     side.columns.iter_mut().for_each(|column| *column = place(*column));

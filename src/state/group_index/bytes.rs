@@ -23,14 +23,68 @@ pub(super) struct ByteKeys {
     dead: usize,
 }
 
-/// The hash is kept so that most unequal keys are told apart, and the table grows, without a look at the bytes; where
-/// they start, so that equal ones are found with one look.
+/// Up to so many bytes are compared as two words.
+pub(super) const SHORT: usize = 16;
+
+/// A short key is told by its words and its length alone. Of a longer one the hash is kept, so that most unequal keys
+/// are told apart and the table grows without a look at the bytes, and where they start, so that equal ones are found
+/// with one look.
 struct Entry {
-    hash: u64,
-    start: usize,
+    /// The first word of a short key, the hash of a longer one.
+    first: u64,
+    /// The last word of a short key, where a longer one starts.
+    last: u64,
     group: u32,
     /// Its low 32 bits: enough to tell most unequal keys apart.
     length: u32,
+}
+
+/// The first and the last word of a short key; where they overlap they share bytes, so that with the length they are
+/// all of it.
+#[inline]
+fn words(key: &[u8]) -> Option<(u64, u64)> {
+    fn word(bytes: Option<&[u8; 8]>) -> u64 {
+        bytes.map_or(0, |bytes| u64::from_le_bytes(*bytes))
+    }
+    fn half(bytes: Option<&[u8; 4]>) -> u64 {
+        bytes.map_or(0, |bytes| u64::from(u32::from_le_bytes(*bytes)))
+    }
+    match key {
+        [] => Some((0, 0)),
+        [first, .., last] if key.len() < 4 => {
+            Some((u64::from(*first) | u64::from(key[key.len() / 2]) << 8 | u64::from(*last) << 16, 0))
+        }
+        [only] => Some((u64::from(*only), 0)),
+        _ if key.len() < 8 => Some((half(key.first_chunk()), half(key.last_chunk()))),
+        _ if key.len() <= SHORT => Some((word(key.first_chunk()), word(key.last_chunk()))),
+        _ => None,
+    }
+}
+
+fn hash_words(hasher: &DefaultHashBuilder, first: u64, last: u64, length: u32) -> u64 {
+    let mut hasher = hasher.build_hasher();
+    hasher.write_u64(first ^ u64::from(length).rotate_right(8));
+    hasher.write_u64(last);
+    hasher.finish()
+}
+
+/// A short key that is ready to be looked up.
+#[derive(Clone, Copy)]
+pub(super) struct Short {
+    key: u128,
+    first: u64,
+    last: u64,
+    hash: u64,
+    length: u32,
+}
+
+impl Entry {
+    fn hash(&self, hasher: &DefaultHashBuilder) -> u64 {
+        match self.length as usize {
+            0..=SHORT => hash_words(hasher, self.first, self.last, self.length),
+            _ => self.first,
+        }
+    }
 }
 
 impl ByteKeys {
@@ -48,33 +102,70 @@ impl ByteKeys {
     }
 
     /// The group of a key that is not NULL.
+    #[inline]
     pub fn intern_one(&mut self, key: &[u8], slots: &mut Slots) -> u32 {
-        let hash = self.hash(key);
-        let memory = &self.memory;
-        let same = |entry: &Entry| {
-            entry.hash == hash
-                && entry.length == key.len() as u32
-                && memory.get(entry.start..entry.start + key.len()) == Some(key)
-        };
+        let Some((first, last)) = words(key) else { return self.intern_long(key, slots) };
+        let length = key.len() as u32;
+        let hash = hash_words(&self.hasher, first, last, length);
+        let same = |entry: &Entry| entry.first == first && entry.last == last && entry.length == length;
         match self.table.find(hash, same) {
             Some(entry) => entry.group,
-            None => self.insert(hash, key, slots),
+            None => self.insert(hash, key, (first, last), slots),
         }
     }
 
-    /// The hash mixes the length in by itself, so that it need not be written before the bytes.
+    /// What [`ByteKeys::intern_short`] looks for: a key of eight to sixteen bytes, as a number whose lowest byte is its
+    /// first.
+    #[inline]
+    pub fn short(&self, key: u128, length: usize) -> Short {
+        let (first, last) = (key as u64, (key >> (8 * (length - 8))) as u64);
+        let hash = hash_words(&self.hasher, first, last, length as u32);
+        Short { key, first, last, hash, length: length as u32 }
+    }
+
+    /// As [`ByteKeys::intern_one`].
+    #[inline]
+    pub fn intern_short(&mut self, short: &Short, slots: &mut Slots) -> u32 {
+        let Short { key, first, last, hash, length } = *short;
+        let same = |entry: &Entry| entry.first == first && entry.last == last && entry.length == length;
+        match self.table.find(hash, same) {
+            Some(entry) => entry.group,
+            None => self.insert(hash, &key.to_le_bytes()[..length as usize], (first, last), slots),
+        }
+    }
+
+    fn intern_long(&mut self, key: &[u8], slots: &mut Slots) -> u32 {
+        let hash = self.hash(key);
+        let memory = &self.memory;
+        let same = |entry: &Entry| {
+            entry.first == hash
+                && entry.length == key.len() as u32
+                && memory.get(entry.last as usize..entry.last as usize + key.len()) == Some(key)
+        };
+        match self.table.find(hash, same) {
+            Some(entry) => entry.group,
+            None => self.insert(hash, key, (hash, self.memory.len() as u64), slots),
+        }
+    }
+
     fn hash(&self, key: &[u8]) -> u64 {
-        let mut hasher = self.hasher.build_hasher();
-        hasher.write(key);
-        hasher.finish()
+        match words(key) {
+            Some((first, last)) => hash_words(&self.hasher, first, last, key.len() as u32),
+            // The hash mixes the length in by itself, so that it need not be written before the bytes.
+            None => {
+                let mut hasher = self.hasher.build_hasher();
+                hasher.write(key);
+                hasher.finish()
+            }
+        }
     }
 
     #[inline(never)]
-    fn insert(&mut self, hash: u64, key: &[u8], slots: &mut Slots) -> u32 {
+    fn insert(&mut self, hash: u64, key: &[u8], (first, last): (u64, u64), slots: &mut Slots) -> u32 {
         let group = slots.take();
         let start = self.memory.len();
-        let length = key.len() as u32;
-        self.table.insert_unique(hash, Entry { hash, start, group, length }, |entry| entry.hash);
+        let entry = Entry { first, last, group, length: key.len() as u32 };
+        self.table.insert_unique(hash, entry, |entry| entry.hash(&self.hasher));
         grow_to(&mut self.places, slots.slots(), 0..0);
         self.memory.extend_from_slice(key);
         self.places[group as usize] = start..self.memory.len();
@@ -125,7 +216,9 @@ impl ByteKeys {
         self.memory = memory;
         self.dead = 0;
         for entry in &mut self.table {
-            entry.start = self.places[entry.group as usize].start;
+            if entry.length as usize > SHORT {
+                entry.last = self.places[entry.group as usize].start as u64;
+            }
         }
     }
 

@@ -7,6 +7,7 @@
 //!
 //! Arrow's row format also sorts, which nobody asks of a key here; without that, packing costs a third.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::{
@@ -17,10 +18,17 @@ use arrow::buffer::{NullBuffer, ScalarBuffer};
 use arrow::compute::cast;
 use arrow::datatypes::DataType;
 
-use super::bytes::ByteKeys;
+use super::bytes::{ByteKeys, SHORT};
 use super::fixed;
 use super::slots::Slots;
 use crate::error::{InternalError, Result};
+
+/// The bytes of a number, and of a text's length.
+const WORD: usize = 8;
+const LENGTH: usize = 4;
+
+/// How many keys are made ready before the first is looked up.
+const AHEAD: usize = 64;
 
 /// Packed keys by group.
 pub(super) struct PackedKeys {
@@ -49,12 +57,30 @@ impl PackedKeys {
     /// Appends the group of each of `rows` rows.
     pub fn intern(&mut self, keys: &[ArrayRef], rows: usize, slots: &mut Slots, groups: &mut Vec<u32>) -> Result<()> {
         let columns = keys.iter().map(Column::of).collect::<Result<Vec<_>>>()?;
-        for row in 0..rows {
-            self.row.clear();
-            columns.iter().for_each(|column| column.pack(row, &mut self.row));
-            groups.push(self.keys.intern_one(&self.row, slots));
+        let mut ready = Ready::default();
+        let mut shorts = Vec::with_capacity(AHEAD);
+        for start in (0..rows).step_by(AHEAD) {
+            // Keys are made ready some at a time, so that the looks into the table wait for memory together.
+            let rows = start..rows.min(start + AHEAD);
+            ready.clear(rows.len());
+            columns.iter().for_each(|column| column.ready(rows.clone(), &mut ready));
+            let short = |at| ready.get(at).map(|(key, length)| self.keys.short(key, length));
+            shorts.clear();
+            shorts.extend((0..rows.len()).map(short));
+            for (row, short) in rows.zip(&shorts) {
+                groups.push(match short {
+                    Some(short) => self.keys.intern_short(short, slots),
+                    None => self.intern_long(&columns, row, slots),
+                });
+            }
         }
         Ok(())
+    }
+
+    fn intern_long(&mut self, columns: &[Column<'_>], row: usize, slots: &mut Slots) -> u32 {
+        self.row.clear();
+        columns.iter().for_each(|column| column.pack(row, &mut self.row));
+        self.keys.intern_one(&self.row, slots)
     }
 
     /// The key columns of `groups`.
@@ -65,6 +91,57 @@ impl PackedKeys {
             false => unpack_texts(to, &mut rests),
         };
         types.iter().map(column).collect()
+    }
+}
+
+/// Packed keys of some rows that never touch memory, while they fit into two words: the first byte is the lowest.
+#[derive(Default)]
+struct Ready {
+    keys: Vec<u128>,
+    lengths: Vec<usize>,
+}
+
+impl Ready {
+    /// The keys of `rows` rows, empty.
+    fn clear(&mut self, rows: usize) {
+        self.keys.clear();
+        self.keys.resize(rows, 0);
+        self.lengths.clear();
+        self.lengths.resize(rows, 0);
+    }
+
+    /// Puts a part of `bytes` bytes behind the key of row `at`.
+    #[inline]
+    fn push(&mut self, at: usize, part: u128, bytes: usize) {
+        let length = &mut self.lengths[at];
+        if *length < SHORT {
+            self.keys[at] |= part << (8 * *length);
+        }
+        *length += bytes;
+    }
+
+    /// The key of row `at`, unless it is too long or too short for it.
+    #[inline]
+    fn get(&self, at: usize) -> Option<(u128, usize)> {
+        let length = self.lengths[at];
+        (WORD..=SHORT).contains(&length).then(|| (self.keys[at], length))
+    }
+}
+
+/// Up to eight bytes as a number, the first one lowest.
+#[inline]
+fn number(bytes: &[u8]) -> Option<u64> {
+    let half = |bytes: Option<&[u8; 4]>| bytes.map_or(0, |bytes| u64::from(u32::from_le_bytes(*bytes)));
+    match bytes {
+        [a, b, c, d, e, f, g, h] => Some(u64::from_le_bytes([*a, *b, *c, *d, *e, *f, *g, *h])),
+        [_, _, _, _, ..] if bytes.len() < WORD => {
+            Some(half(bytes.first_chunk()) | half(bytes.last_chunk()) << (8 * (bytes.len() - 4)))
+        }
+        [a, b, c] => Some(u64::from(*a) | u64::from(*b) << 8 | u64::from(*c) << 16),
+        [a, b] => Some(u64::from(*a) | u64::from(*b) << 8),
+        [a] => Some(u64::from(*a)),
+        [] => Some(0),
+        _ => None,
     }
 }
 
@@ -84,6 +161,25 @@ impl<'a> Column<'a> {
         })
     }
 
+    /// What [`Column::pack`] writes for `rows`, put behind the keys that are being made ready.
+    fn ready(&self, rows: Range<usize>, ready: &mut Ready) {
+        match self {
+            Column::Words(words, nulls) => {
+                for (at, row) in rows.enumerate() {
+                    match nulls {
+                        Some(nulls) if nulls.is_null(row) => ready.push(at, 0, 1),
+                        _ => ready.push(at, 1 | u128::from(words[row]) << 8, 1 + WORD),
+                    }
+                }
+            }
+            Column::Utf8(texts) => ready_texts(rows, ready, |row| texts.is_valid(row).then(|| texts.value(row))),
+            Column::Utf8View(texts) => ready_texts(rows, ready, |row| texts.is_valid(row).then(|| texts.value(row))),
+            Column::LargeUtf8(_) | Column::Binary(_) | Column::BinaryView(_) | Column::LargeBinary(_) => {
+                (0..rows.len()).for_each(|at| ready.push(at, 0, SHORT + 1));
+            }
+        }
+    }
+
     #[inline]
     fn pack(&self, row: usize, to: &mut Vec<u8>) {
         match self {
@@ -98,6 +194,19 @@ impl<'a> Column<'a> {
             Column::Binary(texts) => pack_text(texts.is_valid(row).then(|| texts.value(row)), to),
             Column::BinaryView(texts) => pack_text(texts.is_valid(row).then(|| texts.value(row)), to),
             Column::LargeBinary(texts) => pack_text(texts.is_valid(row).then(|| texts.value(row)), to),
+        }
+    }
+}
+
+#[inline]
+fn ready_texts<'t>(rows: Range<usize>, ready: &mut Ready, text: impl Fn(usize) -> Option<&'t str>) {
+    for (at, row) in rows.enumerate() {
+        match text(row).map(|text| (text.len(), number(text.as_bytes()))) {
+            None => ready.push(at, 0, LENGTH),
+            Some((length, Some(text))) => {
+                ready.push(at, u128::from(length as u32 + 1) | u128::from(text) << (8 * LENGTH), LENGTH + length);
+            }
+            Some((_, None)) => ready.push(at, 0, SHORT + 1),
         }
     }
 }

@@ -41,6 +41,7 @@ impl Replayed {
         let mut entries = vec![];
         self.index.intern(&keys, keys[0].len(), &mut entries)?;
         grow_to(&mut self.counts, self.index.slots(), 0);
+        self.chains.grow(0, self.index.slots());
         Ok(entries)
     }
 
@@ -67,11 +68,13 @@ impl Replayed {
 
     /// The rows of groups, each as often as it is there, and how many each group has.
     fn rows(&self, groups: &[u32]) -> Result<(Vec<ArrayRef>, Vec<usize>)> {
-        let mut entries = vec![];
+        let (mut entries, mut chain) = (vec![], vec![]);
         let mut lengths = Vec::with_capacity(groups.len());
         for group in groups {
             let before = entries.len();
-            for entry in self.chains.rows(*group) {
+            chain.clear();
+            self.chains.append_to(*group, &mut chain);
+            for entry in chain.iter().copied() {
                 entries.extend(std::iter::repeat_n(entry, self.counts[entry as usize] as usize));
             }
             lengths.push(entries.len() - before);
@@ -82,7 +85,7 @@ impl Replayed {
 
 impl GroupAccumulator for Replayed {
     fn grow(&mut self, slots: usize) {
-        self.chains.grow(slots);
+        self.chains.grow(slots, 0);
     }
 
     fn update(&mut self, input: &Input<'_>) -> Result<()> {
@@ -125,7 +128,8 @@ impl GroupAccumulator for Replayed {
 
     fn reset(&mut self, groups: &[u32]) {
         for group in groups {
-            let entries: Vec<u32> = self.chains.rows(*group).collect();
+            let mut entries = vec![];
+            self.chains.append_to(*group, &mut entries);
             for entry in &entries {
                 self.counts[*entry as usize] = 0;
                 self.chains.unlink(*group, *entry);
