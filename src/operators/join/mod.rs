@@ -22,6 +22,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, RecordBatch, UInt32Array};
+use arrow::buffer::NullBuffer;
 use arrow::compute::take;
 use arrow::datatypes::SchemaRef;
 
@@ -179,22 +180,22 @@ impl Join {
 
     /// The slot of each row's key.
     fn number(&mut self, keys: &[ArrayRef], batch: &Batch) -> Result<Vec<u32>> {
-        let mut slots = vec![];
-        let nulls = |row: usize| keys.iter().any(|key| key.is_null(row));
-        let complete = self.null_keys == NullKeys::Null || keys.iter().all(|key| key.logical_null_count() == 0);
-        if complete {
-            self.index.intern(keys, batch.num_rows(), &mut slots)?;
-        } else if self.null_keys == NullKeys::Anything {
-            self.index.intern(keys, batch.num_rows(), &mut slots)?;
-            self.null_slot = (0..batch.num_rows()).find(|row| nulls(*row)).map(|row| slots[row]).or(self.null_slot);
-        } else {
-            let whole: Vec<u32> = (0..batch.num_rows()).filter(|row| !nulls(*row)).map(|row| row as u32).collect();
+        let (rows, mut slots) = (batch.num_rows(), vec![]);
+        let nulls: Vec<NullBuffer> = keys.iter().filter_map(|key| key.logical_nulls()).collect();
+        let incomplete = |row: usize| nulls.iter().any(|nulls| nulls.is_null(row));
+        if self.null_keys == NullKeys::Nothing && nulls.iter().any(|nulls| nulls.null_count() > 0) {
+            let whole: Vec<u32> = (0..rows).filter(|row| !incomplete(*row)).map(|row| row as u32).collect();
             let at = UInt32Array::from(whole.clone());
             let keys: Vec<ArrayRef> = keys.iter().map(|key| take(key, &at, None)).collect::<Result<_, _>>()?;
             let mut found = vec![];
             self.index.intern(&keys, whole.len(), &mut found)?;
-            slots.resize(batch.num_rows(), NONE);
+            slots.resize(rows, NONE);
             whole.iter().zip(found).for_each(|(row, slot)| slots[*row as usize] = slot);
+            return Ok(slots);
+        }
+        self.index.intern(keys, rows, &mut slots)?;
+        if self.null_keys == NullKeys::Anything {
+            self.null_slot = (0..rows).find(|row| incomplete(*row)).map(|row| slots[row]).or(self.null_slot);
         }
         Ok(slots)
     }
