@@ -1,7 +1,7 @@
 //! Feeds an engine step by step and keeps what each step brought.
 
 use arrow::array::RecordBatch;
-use riverrun::Engine;
+use riverrun::{Engine, Query};
 
 use crate::data::{self, After, Column, Row};
 
@@ -44,9 +44,20 @@ fn attempt(engine: &Engine, setup: &[String], query: &str, steps: &[Step]) -> ri
         take(engine, step)?;
         // What nobody has asked for yet has to survive a restart as well.
         let waits = matches!(steps.get(at + 1), Some(Step::Restart));
-        brought.push(if waits { vec![] } else { query.poll()? });
+        brought.push(if waits { vec![] } else { all(&mut query)? });
     }
     Ok(brought)
+}
+
+/// Polls until nothing is left: what a query reads by itself comes piece by piece.
+fn all(query: &mut Query) -> riverrun::Result<Vec<RecordBatch>> {
+    let mut said = vec![];
+    loop {
+        match query.poll()? {
+            batches if batches.is_empty() => return Ok(said),
+            batches => said.extend(batches),
+        }
+    }
 }
 
 fn take(engine: &Engine, step: &Step) -> riverrun::Result<()> {

@@ -112,7 +112,7 @@ fn outcome(text: &str) -> Result<(), String> {
         engine.execute("CREATE STREAM left_over (id BIGINT, g BIGINT, n BIGINT)")?;
         let text = text.replace("FROM t)", "FROM left_over)");
         let mut left = engine.query(&format!("{text} EMIT FINAL"))?;
-        engine.execute("INSERT INTO left_over VALUES (2, 1, 5), (3, 1, 3), (4, 1, 1); CLOSE STREAM left_over")?;
+        engine.execute("INSERT INTO left_over VALUES (3, 1, 3), (2, 1, 5), (4, 1, 1); CLOSE STREAM left_over")?;
         Ok((changes, left.poll()?))
     };
     let (changes, left) = run().map_err(|error| format!("{}: {error}", error.code()))?;

@@ -40,6 +40,9 @@ pub(super) fn diagnose(error: &DataFusionError, text: &Arc<str>, functions: &[St
     if let DataFusionError::SchemaError(schema, _) = root {
         return schema_error(schema, place, text);
     }
+    if let Some(error) = misplaced_subquery(&message) {
+        return with_place(error.into(), place);
+    }
     if message.contains("unique expression names") {
         let name = message.split('"').nth(1).map(|expr| expr.rsplit(" AS ").next().unwrap_or(expr));
         return duplicate(name.unwrap_or_default(), place, text);
@@ -122,6 +125,16 @@ fn unknown_function(name: &str, place: Option<Place>, text: &Arc<str>, functions
         None => ours.hint("SHOW FUNCTIONS lists them all."),
     };
     locate_name(ours, name, place, text)
+}
+
+/// A subquery that DataFusion could not make a join of: it names the whole syntax tree.
+fn misplaced_subquery(message: &str) -> Option<StatementError> {
+    let (_, expr) = message.split_once("support logical expression ")?;
+    let subquery = ["InSubquery", "Exists", "ScalarSubquery", "SetComparison", "OuterReferenceColumn"];
+    subquery.iter().any(|name| expr.starts_with(name)).then(|| {
+        let error = StatementError::new(Code::Unsupported, "a subquery like this cannot stand here");
+        error.hint("Put it into the WHERE or HAVING, or join with it.")
+    })
 }
 
 /// Internal errors of DataFusion that are really the author's.

@@ -4,16 +4,18 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use sqlparser::ast::{
-    self, Expr, FunctionArguments, GroupByExpr, JoinOperator, SetExpr, SetOperator, SetQuantifier, Spanned,
+    self, BinaryOperator, Expr, FunctionArguments, GroupByExpr, JoinOperator, SetExpr, SetOperator, SetQuantifier,
+    Spanned,
 };
-use sqlparser::ast::{TableFactor, Visit, Visitor};
+use sqlparser::ast::{TableFactor, UnaryOperator, Visit, Visitor};
 
 use super::functions::{CLOSE_REASON, COLLECT_MARKER, SAME};
 use super::places::{back_over, first_line, join_place, over_closing, word_before};
 use crate::error::{Code, Error, Place, Result, StatementError};
-use crate::sql;
+use crate::sql::{self, TABLE_ARGUMENT};
 
 const WINDOWS: [&str; 4] = ["tumble", "hop", "cumulate", "session"];
+const IN_HINT: &str = "[NOT] EXISTS (SELECT … WHERE …) may stand anywhere in a condition.";
 const SET_HINT: &str = "Without ALL each row is there once.";
 const VALUE_HINT: &str = "Compute it in a query of its own, and give its value as a parameter.";
 pub(super) const UNNEST_HINT: &str = "Write FROM t CROSS JOIN UNNEST(t.list) AS u (element).";
@@ -89,11 +91,16 @@ impl Visitor for Refusals<'_> {
                 }
             }
         }
+        for condition in select.selection.iter().chain(&select.having) {
+            self.truth(condition, Truth::Whole)?;
+        }
         self.close_reason(select)
     }
 
     fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<Error> {
         match expr {
+            // What a table function is given carries its PARTITION BY where a call has its OVER.
+            Expr::Function(call) if call.name.to_string() == TABLE_ARGUMENT => ControlFlow::Continue(()),
             Expr::Function(call) if [COLLECT_MARKER, SAME].contains(&call.name.to_string().to_lowercase().as_str()) => {
                 let message = format!("function \"{}\" not found", call.name);
                 let error = StatementError::new(Code::UnknownFunction, message);
@@ -112,7 +119,37 @@ impl Visitor for Refusals<'_> {
     }
 }
 
+/// What of a condition the truth of a part decides.
+#[derive(Clone, Copy, PartialEq)]
+enum Truth {
+    /// Without it the condition is not true.
+    Whole,
+    /// With it the condition may be true.
+    Part,
+}
+
 impl Refusals<'_> {
+    /// Refuses an `IN` that is asked for more than whether it is true: DataFusion takes it for false where it is NULL.
+    fn truth(&self, condition: &Expr, truth: Truth) -> ControlFlow<Error> {
+        match condition {
+            Expr::Nested(inner) => self.truth(inner, truth),
+            Expr::BinaryOp { left, op: BinaryOperator::And, right } => {
+                self.truth(left, truth)?;
+                self.truth(right, truth)
+            }
+            Expr::BinaryOp { left, op: BinaryOperator::Or, right } => {
+                self.truth(left, Truth::Part)?;
+                self.truth(right, Truth::Part)
+            }
+            Expr::InSubquery { negated: false, .. } => ControlFlow::Continue(()),
+            Expr::InSubquery { negated: true, .. } if truth == Truth::Whole => ControlFlow::Continue(()),
+            Expr::UnaryOp { op: UnaryOperator::Not, expr } if truth == Truth::Whole && is_in(expr) => {
+                ControlFlow::Continue(())
+            }
+            other => other.visit(&mut NullableIn { refusals: self, queries: 0 }),
+        }
+    }
+
     fn refuse(&self, what: &str, place: Place, hint: Option<&str>) -> ControlFlow<Error> {
         let error = StatementError::new(Code::Unsupported, format!("{what} is not supported yet")).at(place);
         ControlFlow::Break(match hint {
@@ -198,6 +235,45 @@ impl Refusals<'_> {
                 .hint("Add COLLECT(…) to the GROUP BY."),
         };
         ControlFlow::Break(error.at(sql::place_of(self.text, call.name.span())).into())
+    }
+}
+
+fn is_in(expr: &Expr) -> bool {
+    match expr {
+        Expr::Nested(inner) => is_in(inner),
+        other => matches!(other, Expr::InSubquery { negated: false, .. }),
+    }
+}
+
+/// Finds an `IN` with a subquery in an expression, not in the queries in it.
+struct NullableIn<'a> {
+    refusals: &'a Refusals<'a>,
+    queries: usize,
+}
+
+impl Visitor for NullableIn<'_> {
+    type Break = Error;
+
+    fn pre_visit_query(&mut self, _: &ast::Query) -> ControlFlow<Error> {
+        self.queries += 1;
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_query(&mut self, _: &ast::Query) -> ControlFlow<Error> {
+        self.queries -= 1;
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<Error> {
+        match expr {
+            Expr::InSubquery { subquery, negated, .. } if self.queries == 0 => {
+                let words: &[&str] = if *negated { &["IN", "NOT"] } else { &["IN"] };
+                let place = self.refusals.subquery(subquery, words);
+                self.refusals.refuse("IN with a subquery in this part of a condition", place, Some(IN_HINT))
+            }
+            // Only IN is looked for.
+            _ => ControlFlow::Continue(()),
+        }
     }
 }
 

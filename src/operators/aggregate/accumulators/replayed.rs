@@ -50,7 +50,12 @@ impl Replayed {
         let count = &mut self.counts[entry as usize];
         match (weight > 0, *count) {
             (true, 0) => self.chains.push(group, entry),
-            (true, _) | (false, 2..) => {}
+            (true, _) => {}
+            (false, 2..) => {
+                // Of rows that are alike the one that came first goes, so those that are left came later.
+                self.chains.unlink(group, entry);
+                self.chains.push(group, entry);
+            }
             (false, 1) => self.chains.unlink(group, entry),
             (false, 0) => return Err(InternalError::new("a row is taken back that is not there").into()),
         }
