@@ -201,7 +201,9 @@ pub(crate) fn value_error(error: DataFusionError) -> Error {
     match root {
         DataFusionError::Internal(message) => InternalError::new(message.clone()).into(),
         DataFusionError::ArrowError(error, _) => DataError::new(Code::Value, error.to_string()).into(),
-        DataFusionError::Execution(message) => DataError::new(Code::Value, message.clone()).into(),
+        DataFusionError::Execution(message) | DataFusionError::NotImplemented(message) => {
+            DataError::new(Code::Value, message.clone()).into()
+        }
         other => DataError::new(Code::Value, other.strip_backtrace()).into(),
     }
 }

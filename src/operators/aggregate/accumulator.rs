@@ -145,9 +145,9 @@ struct Call {
     width: usize,
 }
 
-/// Whether a call can be computed over rows that are taken back; if not, the error says why.
-pub fn check_retraction(call: &AggregateCall) -> Result<()> {
-    create(call, ChangelogMode::Changelog).map(drop)
+/// Whether a call can be computed over rows of that mode; if not, the error says why.
+pub fn check_call(call: &AggregateCall, mode: ChangelogMode) -> Result<()> {
+    create(call, mode).map(drop)
 }
 
 /// Builds the accumulators of `calls` over rows of that mode.

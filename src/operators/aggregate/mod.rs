@@ -24,7 +24,7 @@ use crate::plan::node::{Aggregate, AggregateEmit, ChangelogMode};
 use crate::state::{GroupIndex, Snapshot};
 use crate::types::{Batch, Epoch, RowKind, RowKinds, Timestamp};
 
-pub use accumulator::{Accumulators, accumulators, check_retraction};
+pub use accumulator::{Accumulators, accumulators, check_call};
 
 use changes::Changes;
 

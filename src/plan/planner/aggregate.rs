@@ -16,7 +16,7 @@ use datafusion_physical_expr::aggregate::LoweredAggregateBuilder;
 use super::lower::{Demand, Lowered, Lowerer, Lowering, at_clause, never_ends, placed};
 use crate::error::{Code, StatementError};
 use crate::expr::{self, AggregateCall};
-use crate::operators::aggregate::check_retraction;
+use crate::operators::aggregate::check_call;
 use crate::plan::node::{Aggregate, AggregateEmit, Bounded, ChangelogMode, Expand, GroupingSet, Node, Project};
 use crate::sql::{Clause, EmitMode};
 
@@ -95,19 +95,16 @@ fn asked_emit(clause: Option<&Clause>) -> Lowering<Option<AggregateEmit>> {
     }
 }
 
-/// Over rows that are updated or deleted an aggregate must find what it has seen again.
+/// Whether every call can be computed; over rows that are updated or deleted it must find what it has seen again.
 fn check_calls(
     lowerer: &Lowerer<'_>,
     node: &logical::Aggregate,
     aggregates: &[AggregateCall],
     input: &Lowered,
 ) -> Lowering<()> {
-    if input.mode() == ChangelogMode::AppendOnly {
-        return Ok(());
-    }
     for (call, logical) in aggregates.iter().zip(&node.aggr_expr) {
         let place = || lowerer.places.call(&call.function, [logical]);
-        check_retraction(call).map_err(|error| placed(error, place))?;
+        check_call(call, input.mode()).map_err(|error| placed(error, place))?;
     }
     Ok(())
 }

@@ -12,7 +12,7 @@ use datafusion_common::ScalarValue;
 use datafusion_expr::Accumulator;
 
 use super::{running_by_reading, saved};
-use crate::error::{InternalError, Result};
+use crate::error::{Code, InternalError, Result, StatementError};
 use crate::expr::{AggregateCall, value_error};
 use crate::operators::aggregate::accumulator::{GroupAccumulator, Input};
 
@@ -32,12 +32,14 @@ enum Feed {
 }
 
 impl Adapter {
-    pub fn new(call: AggregateCall) -> Adapter {
+    /// Fails if the function does not take such arguments, which DataFusion only says when it is asked for an accumulator.
+    pub fn new(call: AggregateCall) -> Result<Adapter> {
+        call.accumulator().map_err(|error| StatementError::new(Code::Type, format!("{call}: {error}")))?;
         let feed = match call.function.as_ref() {
             "approx_median" | "approx_percentile_cont" | "approx_percentile_cont_with_weight" => Feed::Apart,
             _ => Feed::Together,
         };
-        Adapter { call, feed, accumulators: vec![] }
+        Ok(Adapter { call, feed, accumulators: vec![] })
     }
 
     fn accumulator(&mut self, group: u32) -> Result<&mut Box<dyn Accumulator>> {

@@ -60,7 +60,7 @@ fn retracting(call: &AggregateCall) -> Result<Option<Box<dyn GroupAccumulator>>>
 fn whole(call: &AggregateCall, mode: ChangelogMode) -> Result<Box<dyn GroupAccumulator>> {
     match own(call, mode)? {
         Some(accumulator) => Ok(accumulator),
-        None => Ok(Box::new(adapter::Adapter::new(call.clone()))),
+        None => Ok(Box::new(adapter::Adapter::new(call.clone())?)),
     }
 }
 
