@@ -11,15 +11,16 @@
 //! So a base relation that reaches one operator by more than one way is delivered row by row:
 //! each row goes all the way down every arm before the next one starts.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use arrow::array::UInt32Array;
 use arrow::compute::take_record_batch;
+use arrow::row::RowConverter;
 
 use crate::error::Result;
 use crate::plan::node::Node;
-use crate::state::GroupIndex;
+use crate::state::row_converter;
 use crate::types::{Batch, RowKind, RowKinds};
 
 /// For each derived relation the base relations that its rows come from.
@@ -80,12 +81,11 @@ pub(crate) fn settled(batches: Vec<Batch>) -> Result<Vec<Batch>> {
     let schema = first.rows().schema();
     let types: Vec<_> = schema.fields().iter().map(|field| field.data_type().clone()).collect();
     // Rows that cannot be compared are said as they come.
-    let Ok(mut index) = GroupIndex::new(&types) else { return Ok(batches) };
+    let Ok(converter) = row_converter(&types) else { return Ok(batches) };
     let all = Batch::concat(&schema, &batches)?;
-    let mut values = vec![];
-    index.intern(all.rows().columns(), all.num_rows(), &mut values)?;
-    let mut net = vec![0; index.slots()];
-    (0..all.num_rows()).for_each(|row| net[values[row] as usize] += all.kind(row).weight());
+    let values = numbered(&converter, &all)?;
+    let mut net = vec![0; all.num_rows()];
+    (0..all.num_rows()).for_each(|row| net[values[row]] += all.kind(row).weight());
     let kept = kept(&all, &values, net);
     if kept.len() == all.num_rows() {
         return Ok(batches);
@@ -96,11 +96,28 @@ pub(crate) fn settled(batches: Vec<Batch>) -> Result<Vec<Batch>> {
     Ok(if kept.is_empty() { vec![] } else { vec![Batch::changelog(rows, paired(&kinds))] })
 }
 
+/// A number for the values of each row, the same for rows that are alike to the last bit: `-0.0` is not taken for `0.0`,
+/// because who holds the one is not told to give up the other.
+fn numbered(converter: &RowConverter, all: &Batch) -> Result<Vec<usize>> {
+    if all.rows().num_columns() == 0 {
+        return Ok(vec![0; all.num_rows()]);
+    }
+    let rows = converter.convert_columns(all.rows().columns())?;
+    let mut numbers = HashMap::new();
+    Ok(rows
+        .iter()
+        .map(|row| {
+            let next = numbers.len();
+            *numbers.entry(row).or_insert(next)
+        })
+        .collect())
+}
+
 /// The rows that make up the net change: of a value that goes its first goings, of one that comes its last comings.
-fn kept(all: &Batch, values: &[u32], mut net: Vec<i64>) -> Vec<usize> {
+fn kept(all: &Batch, values: &[usize], mut net: Vec<i64>) -> Vec<usize> {
     let mut kept = vec![];
     for row in 0..all.num_rows() {
-        let net = &mut net[values[row] as usize];
+        let net = &mut net[values[row]];
         if *net < 0 && all.kind(row).weight() < 0 {
             *net += 1;
             kept.push(row);
@@ -108,7 +125,7 @@ fn kept(all: &Batch, values: &[u32], mut net: Vec<i64>) -> Vec<usize> {
     }
     let goings = kept.len();
     for row in (0..all.num_rows()).rev() {
-        let net = &mut net[values[row] as usize];
+        let net = &mut net[values[row]];
         if *net > 0 && all.kind(row).weight() > 0 {
             *net -= 1;
             kept.push(row);

@@ -11,6 +11,6 @@ pub use chains::Chains;
 pub use changes::{Changes, GONE};
 pub use columns::grow_to;
 pub use group_index::GroupIndex;
-pub(crate) use group_index::row_converter;
+pub(crate) use group_index::{canonical, row_converter};
 pub use row_store::{RowId, RowStore};
 pub use snapshot::{Snapshot, StateTable, table};

@@ -1,7 +1,6 @@
 //! Every aggregate in every emit mode against DataFusion's own accumulators, over random rows,
 //! however the rows are cut into batches and however often the operator is restarted.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, UInt32Array};
@@ -9,12 +8,10 @@ use arrow::compute::{cast, concat_batches, filter, filter_record_batch, take_arr
 use arrow::datatypes::{DataType, Field, Float64Type, Schema, SchemaRef};
 
 use super::*;
-use crate::catalog::{Catalog, Relation, Stream};
 use crate::expr::AggregateCall;
 use crate::operators::testing::{self, Cut, check, check_cut, columns};
 use crate::operators::{Event, deliver};
-use crate::plan::{self, Bounded, Context, Node, Parameters};
-use crate::sql::{self, Body};
+use crate::plan::Node;
 use crate::types::{Interval, Value, rows_to_batch};
 
 /// Aggregates that can be computed over anything that is only added.
@@ -144,24 +141,9 @@ fn table() -> SchemaRef {
     Arc::new(Schema::new(columns.map(|(name, data_type)| Field::new(name, data_type, true)).to_vec()))
 }
 
-/// The aggregate of 7 query over 7 stream `s` of [`table`]'s columns.
+/// The aggregate of a query over a stream `s` of [`table`]'s columns.
 fn aggregate(text: &str) -> Aggregate {
-    let mut catalog = Catalog::default();
-    plan::register_builtin_functions(&mut catalog);
-    let stream = Stream { schema: table(), options: vec![], bounded: Bounded::UntilClosed };
-    catalog.relations.insert("s".into(), Relation::Stream(stream));
-    let (files, parameters) = (HashMap::new(), Parameters::default());
-    let closed = std::collections::BTreeSet::new();
-    let context = Context {
-        catalog: &catalog,
-        files: &files,
-        closed: &closed,
-        parameters: &parameters,
-        require_bounded_state: false,
-    };
-    let statements = sql::parse(text, &sql::Limits::default()).unwrap();
-    let Body::Query(query) = &statements[0].body else { panic!("not 7 query: {text}") };
-    let mut node = plan::plan_query(query, &context).unwrap_or_else(|error| panic!("{text}: {error}")).root;
+    let mut node = testing::planned(&table(), text);
     loop {
         node = match node {
             Node::Aggregate(aggregate) => return aggregate,

@@ -141,7 +141,7 @@ impl Operator for Join {
     fn on_batch(&mut self, port: Port, batch: Batch, out: &mut Output) -> Result<()> {
         let side = &self.sides[port.0];
         let keys = side.keys.iter().map(|key| key.evaluate(batch.rows())).collect::<Result<Vec<_>>>()?;
-        let batch = batch.with_rows(batch.rows().project(&side.kept)?);
+        let batch = batch.with_rows(side.rows.as_kept(batch.rows().project(&side.kept)?)?);
         self.arrive(port.0, &keys, &batch, out)
     }
 
@@ -202,6 +202,7 @@ impl Join {
 
     /// Finds the rows of the other side that match, and notes what follows.
     fn find(&mut self, arrival: &mut Arrival<'_>, out: &mut Output) -> Result<()> {
+        let every = if self.null_slot.is_some() { self.index.groups_in_order() } else { vec![] };
         for row in 0..arrival.slots.len() {
             let slot = arrival.slots[row];
             if slot == NONE {
@@ -209,9 +210,7 @@ impl Join {
             }
             match self.null_slot {
                 None => self.pair_with(slot, row, arrival),
-                Some(null) if slot == null => {
-                    self.index.groups_in_order().into_iter().for_each(|slot| self.pair_with(slot, row, arrival));
-                }
+                Some(null) if slot == null => every.iter().for_each(|slot| self.pair_with(*slot, row, arrival)),
                 Some(null) => {
                     self.pair_with(slot, row, arrival);
                     self.pair_with(null, row, arrival);
@@ -289,7 +288,7 @@ impl Join {
         for row in arrival.open..row {
             if arrival.matched[row] == 0 {
                 let kind = came_or_went(arrival.batch.kind(row));
-                self.noted.own(row as u32, kind, 1, false);
+                self.noted.own(row as u32, kind, false);
             }
         }
         arrival.open = row;
@@ -330,7 +329,7 @@ impl Join {
     /// Notes an arriving left row that has found its first match.
     fn note_found(&mut self, row: u32, kind: RowKind) {
         match self.kind {
-            JoinKind::Semi | JoinKind::Mark => self.noted.own(row, came_or_went(kind), 1, true),
+            JoinKind::Semi | JoinKind::Mark => self.noted.own(row, came_or_went(kind), true),
             JoinKind::Anti | JoinKind::Inner | JoinKind::Left | JoinKind::Right | JoinKind::Full => {}
         }
     }

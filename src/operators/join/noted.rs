@@ -79,8 +79,8 @@ impl Noted {
     }
 
     /// An arriving row by itself.
-    pub fn own(&mut self, own: u32, kind: RowKind, copies: u32, mark: bool) {
-        self.push_copies((own, NONE), kind, copies, mark);
+    pub fn own(&mut self, own: u32, kind: RowKind, mark: bool) {
+        self.push(own, NONE, kind, mark);
     }
 
     /// A row of the other side by itself.

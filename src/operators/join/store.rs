@@ -1,12 +1,13 @@
 //! The rows of one side.
 
-use arrow::array::{ArrayRef, UInt32Array};
+use arrow::array::{ArrayRef, RecordBatch, UInt32Array};
 use arrow::compute::take;
 use arrow::datatypes::SchemaRef;
 
 use crate::error::{InternalError, Result};
+use crate::operators::rows::record_batch;
 use crate::plan::node::ChangelogMode;
-use crate::state::{Changes, GroupIndex, RowId, RowStore, grow_to};
+use crate::state::{Changes, GroupIndex, RowId, RowStore, canonical, grow_to};
 use crate::types::{Batch, RowKind};
 
 use super::noted::NONE;
@@ -55,6 +56,16 @@ impl Store {
                 Store::Counted(Box::new(Counted { schema: schema.clone(), index, counts: vec![], changes }))
             }
         })
+    }
+
+    /// Rows as they will be given back: who was told of one when it came must know it again when it goes.
+    pub fn as_kept(&self, rows: RecordBatch) -> Result<RecordBatch> {
+        match self {
+            Store::Appended { .. } => Ok(rows),
+            Store::Counted(_) => {
+                record_batch(&rows.schema(), rows.columns().iter().map(canonical).collect(), rows.num_rows())
+            }
+        }
     }
 
     /// Takes rows in, with the slots of their keys, and gives the number of each; [`Store::change`] says whether they

@@ -4,8 +4,8 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use sqlparser::ast::{
-    self, BinaryOperator, Expr, FunctionArguments, GroupByExpr, JoinOperator, SetExpr, SetOperator, SetQuantifier,
-    Spanned,
+    self, BinaryOperator, Expr, FunctionArguments, GroupByExpr, JoinConstraint, JoinOperator, SetExpr, SetOperator,
+    SetQuantifier, Spanned,
 };
 use sqlparser::ast::{TableFactor, UnaryOperator, Visit, Visitor};
 
@@ -81,6 +81,9 @@ impl Visitor for Refusals<'_> {
     fn pre_visit_select(&mut self, select: &ast::Select) -> ControlFlow<Error> {
         for join in select.from.iter().flat_map(|from| &from.joins) {
             self.join(join)?;
+            if let Some(condition) = on_condition(&join.join_operator) {
+                self.truth(condition, Truth::Whole)?;
+            }
         }
         if let GroupByExpr::Expressions(keys, _) = &select.group_by {
             for key in keys {
@@ -235,6 +238,31 @@ impl Refusals<'_> {
                 .hint("Add COLLECT(…) to the GROUP BY."),
         };
         ControlFlow::Break(error.at(sql::place_of(self.text, call.name.span())).into())
+    }
+}
+
+fn on_condition(operator: &JoinOperator) -> Option<&Expr> {
+    let (JoinOperator::Join(constraint)
+    | JoinOperator::Inner(constraint)
+    | JoinOperator::Left(constraint)
+    | JoinOperator::LeftOuter(constraint)
+    | JoinOperator::Right(constraint)
+    | JoinOperator::RightOuter(constraint)
+    | JoinOperator::FullOuter(constraint)
+    | JoinOperator::CrossJoin(constraint)
+    | JoinOperator::Semi(constraint)
+    | JoinOperator::LeftSemi(constraint)
+    | JoinOperator::RightSemi(constraint)
+    | JoinOperator::Anti(constraint)
+    | JoinOperator::LeftAnti(constraint)
+    | JoinOperator::RightAnti(constraint)
+    | JoinOperator::StraightJoin(constraint)) = operator
+    else {
+        return None;
+    };
+    match constraint {
+        JoinConstraint::On(condition) => Some(condition),
+        JoinConstraint::Using(_) | JoinConstraint::Natural | JoinConstraint::None => None,
     }
 }
 

@@ -202,6 +202,11 @@ impl Keys {
     }
 }
 
+/// A column with its values as an index gives them back: a float column with one zero and one NaN.
+pub(crate) fn canonical(column: &ArrayRef) -> ArrayRef {
+    fixed::canonical(column)
+}
+
 /// Turns rows of those types into bytes that are equal, and ordered, as the rows are.
 pub(crate) fn row_converter(types: &[DataType]) -> Result<RowConverter> {
     let fields = types.iter().map(|key| SortField::new(key.clone())).collect::<Vec<_>>();
