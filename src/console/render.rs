@@ -118,7 +118,6 @@ impl ResultSet<'_> {
 
     fn table(&self) -> Table {
         let mut table = Table::new();
-        table.force_no_tty();
         table.set_header(names(self.schema).map(escape));
         for batch in self.batches {
             for row in 0..batch.num_rows() {

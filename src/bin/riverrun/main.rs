@@ -121,7 +121,7 @@ fn standard_input() -> io::Result<String> {
 
 /// How wide a table may be: as the terminal, if it goes to one.
 fn width() -> Option<u16> {
-    comfy_table::Table::new().width().filter(|width| *width > 0)
+    terminal_size::terminal_size().map(|(width, _)| width.0).filter(|width| *width > 0)
 }
 
 /// What statements may reach.
