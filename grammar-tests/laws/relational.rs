@@ -159,6 +159,10 @@ pub enum Change {
     /// The row takes the place of the one with its `id` in a table.
     Put(&'static str, Row),
     Delete(&'static str, i64),
+    /// `v` of the rows of a table whose `id` is at most that becomes `k`.
+    Copy(&'static str, i64),
+    /// The `id`s of all rows of a table are counted down from the other end: each row takes the place of another.
+    Turn(&'static str),
 }
 
 #[derive(Debug, Clone)]
@@ -173,11 +177,13 @@ const IDS: i64 = 5;
 pub fn case() -> impl Strategy<Value = Case> {
     let number = || data::nullable((0i64..4).prop_map(Value::Whole));
     let word = data::nullable(select(vec!["p", "q"]).prop_map(|word| Value::Text(word.into())));
-    let change = (0u8..10, select(vec!["a", "b"]), 1..=IDS, number(), number(), word);
+    let change = (0u8..12, select(vec!["a", "b"]), 1..=IDS, number(), number(), word);
     let change = change.prop_map(|(what, table, id, k, v, s)| match what {
         0..3 => Change::Arrive(vec![k, v, s]),
         3..8 => Change::Put(table, vec![Value::Whole(id), k, v, s]),
-        _ => Change::Delete(table, id),
+        8..10 => Change::Delete(table, id),
+        10 => Change::Copy(table, id),
+        _ => Change::Turn(table),
     });
     (relation(4), prop::collection::vec((change, data::after()), 0..=16))
         .prop_map(|(query, changes)| Case { query, changes })
@@ -199,7 +205,7 @@ impl Change {
             Change::Put(table, row) => {
                 Step::Push((*table).into(), data::batch(&columns(table), std::slice::from_ref(row)))
             }
-            Change::Delete(table, id) => Step::Say(format!("DELETE FROM {table} WHERE id = {id}")),
+            Change::Delete(..) | Change::Copy(..) | Change::Turn(_) => Step::Say(self.statement()),
         }
     }
 
@@ -210,13 +216,15 @@ impl Change {
                 data::insert(table, &columns(table), std::slice::from_ref(row)).replace("\n ", "")
             }
             Change::Delete(table, id) => format!("DELETE FROM {table} WHERE id = {id};"),
+            Change::Copy(table, id) => format!("UPDATE {table} SET v = k WHERE id <= {id};"),
+            Change::Turn(table) => format!("UPDATE {table} SET id = {} - id;", IDS + 1),
         }
     }
 
     fn table(&self) -> &'static str {
         match self {
             Change::Arrive(_) => "e",
-            Change::Put(table, _) | Change::Delete(table, _) => table,
+            Change::Put(table, _) | Change::Delete(table, _) | Change::Copy(table, _) | Change::Turn(table) => table,
         }
     }
 }
@@ -246,7 +254,7 @@ impl Case {
             }
             match change {
                 Change::Arrive(row) | Change::Put(_, row) => held.push((change.table(), row.clone())),
-                Change::Delete(..) => {
+                Change::Delete(..) | Change::Copy(..) | Change::Turn(_) => {
                     push(&mut held, before, &mut steps);
                     steps.push((change.step(), before + 1));
                 }
@@ -275,6 +283,16 @@ impl Case {
                         there.push(row.clone());
                     }
                     Change::Delete(_, id) => there.retain(|other| other[0] != Value::Whole(*id)),
+                    Change::Copy(_, most) => there.iter_mut().for_each(|row| {
+                        if matches!(row[0], Value::Whole(id) if id <= *most) {
+                            row[2] = row[1].clone();
+                        }
+                    }),
+                    Change::Turn(_) => there.iter_mut().for_each(|row| {
+                        if let Value::Whole(id) = &mut row[0] {
+                            *id = IDS + 1 - *id;
+                        }
+                    }),
                 }
             }
             (table, data::batch(&columns(table), &there))

@@ -8,7 +8,7 @@ use arrow::datatypes::{DataType, Field, SchemaRef};
 use crate::catalog::Relation;
 use crate::error::{Code, DataError, Error, InternalError, Result, StatementError, did_you_mean};
 use crate::types::type_name;
-use crate::types::{Batch, IntoRow, RowKind, rows_to_batch};
+use crate::types::{Batch, IntoRow, RowKind, RowKinds, rows_to_batch};
 
 use super::Engine;
 use super::core::Core;
@@ -102,16 +102,25 @@ impl Core {
 
     /// Puts rows that have the relation's columns into it.
     pub(super) fn append(&mut self, name: &Arc<str>, rows: RecordBatch, kind: RowKind) -> Result<()> {
+        let batch = match self.fed_relation(name)? {
+            Relation::Table(_) => {
+                let kinds = RowKinds::all(kind, rows.num_rows());
+                Batch::changelog(rows, kinds)
+            }
+            Relation::Stream(_) | Relation::View(_) | Relation::Derived(_) => Batch::append_only(rows),
+        };
+        self.change(name, &batch)
+    }
+
+    /// Does what the rows of a batch say to a table, or appends them to a stream.
+    pub(super) fn change(&mut self, name: &Arc<str>, batch: &Batch) -> Result<()> {
         let table = matches!(self.fed_relation(name)?, Relation::Table(_));
         self.check_open(name)?;
-        if rows.num_rows() == 0 {
-            return Ok(());
+        match table {
+            _ if batch.is_empty() => Ok(()),
+            true => self.graph.push_table(name, batch, &self.settings),
+            false => self.graph.push(name, batch, &self.settings),
         }
-        if !table {
-            return self.graph.push(name, &Batch::append_only(rows), &self.settings);
-        }
-        let kinds = (0..rows.num_rows()).map(|_| kind).collect();
-        self.graph.push_table(name, &Batch::changelog(rows, kinds), &self.settings)
     }
 
     /// Deletes the rows of a table that have the keys in `keys`; gives how many keys there were.

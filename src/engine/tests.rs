@@ -282,6 +282,11 @@ fn a_restart_without_a_checkpoint_starts_empty() {
 fn parameters_are_given_from_rust() {
     let engine = engine(STREAM);
     engine.execute_with("INSERT INTO s VALUES ($1), ($2)", [Value::from(1i64), Value::from(2i64)]).unwrap();
+    engine.execute("CREATE TABLE t (k BIGINT, word VARCHAR, PRIMARY KEY (k)); INSERT INTO t VALUES (1, 'a')").unwrap();
+    let values = [Value::from("b"), Value::from(1i64)];
+    engine.execute_with("UPDATE t SET word = $1 || '!', k = k + $2 WHERE k = $2", values).unwrap();
+    engine.execute("CLOSE STREAM t").unwrap();
+    assert_eq!(answer(&engine, "SELECT k, word FROM t"), ["+I 2 b!"]);
     let mut query = engine.query_with("SELECT $n + 1", [("n", Value::from(1i64))]).unwrap();
     assert_eq!(shown(&query.poll().unwrap()), ["2"]);
 }

@@ -131,6 +131,11 @@ pub fn plan_predicate(
     planner::plan_predicate(predicate, relation, schema, context)
 }
 
+/// Compiles what `UPDATE` makes of each column of a table of columns `target`, over the row as it was.
+pub fn plan_update(update: &sql::Update, target: &SchemaRef, context: &Context<'_>) -> Result<Vec<Expr>> {
+    planner::plan_update(update, target, context)
+}
+
 /// The columns that a `CREATE` declares.
 pub fn declared_columns(columns: &[sql::ColumnDef], context: &Context<'_>) -> Result<SchemaRef> {
     planner::declared_columns(columns, context)

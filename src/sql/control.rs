@@ -8,8 +8,8 @@ use sqlparser::tokenizer::{Span, Token};
 
 use super::parser::StatementParser;
 use super::statement::{
-    AdvanceClock, AdvanceWatermark, Body, Copy, Declare, Delete, Explain, Fetch, Insert, Name, ObjectKind, Query,
-    SqlOption,
+    AdvanceClock, AdvanceWatermark, Assignment, Body, Copy, Declare, Delete, Explain, Fetch, Insert, Name, ObjectKind,
+    Query, SqlOption, Update,
 };
 use super::words::is_one_of;
 use crate::error::{Code, Result};
@@ -31,6 +31,26 @@ impl StatementParser<'_> {
         self.refuse_next(&["ON"], "ON CONFLICT", upsert)?;
         self.refuse_next(&["RETURNING"], "RETURNING", "Read the rows from a query over the stream or table.")?;
         Ok(Insert { target, columns, query })
+    }
+
+    /// `UPDATE name SET column = value, … [WHERE …]`, from the name on.
+    pub(super) fn update(&mut self) -> Result<Update> {
+        let target = self.name("the name of a table")?;
+        self.expect_word("SET")?;
+        let mut assignments = vec![self.assignment()?];
+        while self.sign(&Token::Comma) {
+            assignments.push(self.assignment()?);
+        }
+        self.refuse_next(&["FROM"], "UPDATE … FROM", "INSERT INTO the table a query that joins it with the other.")?;
+        let predicate = if self.word("WHERE") { Some(self.expr()?) } else { None };
+        self.refuse_next(&["RETURNING"], "RETURNING", "Read the rows from a query over the table.")?;
+        Ok(Update { target, assignments, predicate })
+    }
+
+    fn assignment(&mut self) -> Result<Assignment> {
+        let column = self.name("the name of a column")?;
+        self.expect_sign(&Token::Eq)?;
+        Ok(Assignment { column, value: self.expr()? })
     }
 
     /// `DELETE FROM name [WHERE …]`, from `FROM` on.
@@ -105,6 +125,7 @@ impl StatementParser<'_> {
             Body::CreateTable(_)
             | Body::Query(_)
             | Body::Insert(_)
+            | Body::Update(_)
             | Body::Delete(_)
             | Body::Copy(_)
             | Body::Drop(_)

@@ -24,6 +24,7 @@ const FIRST_WORDS: [&str; 21] = [
     "CREATE",
     "DROP",
     "INSERT",
+    "UPDATE",
     "DELETE",
     "COPY",
     "SHOW",
@@ -38,7 +39,6 @@ const FIRST_WORDS: [&str; 21] = [
     "RESTART",
     "TABLE",
     "DESC",
-    "UPDATE",
 ];
 
 /// Reads one statement from its tokens.
@@ -75,6 +75,7 @@ impl<'a> StatementParser<'a> {
             () if self.word("CREATE") => self.create(),
             () if self.word("DROP") => self.drop_object().map(Body::Drop),
             () if self.word("INSERT") => self.insert().map(Body::Insert),
+            () if self.word("UPDATE") => self.update().map(Body::Update),
             () if self.word("DELETE") => self.delete().map(Body::Delete),
             () if self.word("COPY") => self.copy().map(Body::Copy),
             () if self.word("SHOW") => self.show(),
@@ -94,7 +95,7 @@ impl<'a> StatementParser<'a> {
     fn unknown_statement(&self) -> Error {
         let found = self.found().unwrap_or_default();
         let place = self.here();
-        if is_word(self.peek(), "UPDATE") || is_word(self.peek(), "MERGE") {
+        if is_word(self.peek(), "MERGE") {
             return StatementError::new(Code::Unsupported, format!("{} is not supported", found.to_uppercase()))
                 .at(place)
                 .hint("INSERT INTO a table replaces the row that has the same primary key.")
@@ -102,9 +103,11 @@ impl<'a> StatementParser<'a> {
         }
         let hint = match closest(&found, &FIRST_WORDS) {
             Some(word) => format!("Did you mean {word}?"),
-            None => "A statement begins with SELECT, WITH, VALUES, CREATE, DROP, INSERT, DELETE, COPY, EXPLAIN, SHOW, \
-                     DESCRIBE, SET, DECLARE, FETCH, CLOSE, ADVANCE, CHECKPOINT or RESTART."
-                .to_string(),
+            None => {
+                "A statement begins with SELECT, WITH, VALUES, CREATE, DROP, INSERT, UPDATE, DELETE, COPY, EXPLAIN, \
+                     SHOW, DESCRIBE, SET, DECLARE, FETCH, CLOSE, ADVANCE, CHECKPOINT or RESTART."
+                    .to_string()
+            }
         };
         let message = expected_message("a statement", Some(&found));
         StatementError::new(Code::Syntax, message).at(place).hint(hint).into()

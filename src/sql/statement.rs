@@ -162,6 +162,8 @@ pub enum Body {
     CreateSink(CreateSink),
     /// `INSERT INTO name [(columns)] query`.
     Insert(Insert),
+    /// `UPDATE name SET column = value, … [WHERE …]`.
+    Update(Update),
     /// `DELETE FROM name [WHERE …]`.
     Delete(Delete),
     /// `COPY (query) TO 'path' [WITH (…)]`, `COPY name TO …`.
@@ -269,6 +271,26 @@ pub struct Insert {
     pub columns: Vec<Name>,
     /// What is written.
     pub query: Query,
+}
+
+/// `UPDATE`
+#[derive(Debug, Clone)]
+pub struct Update {
+    /// The table.
+    pub target: Name,
+    /// What becomes of its columns; at least one.
+    pub assignments: Vec<Assignment>,
+    /// Which rows; all without it.
+    pub predicate: Option<ast::Expr>,
+}
+
+/// `column = value`
+#[derive(Debug, Clone)]
+pub struct Assignment {
+    /// The column.
+    pub column: Name,
+    /// Its value, over the row as it was.
+    pub value: ast::Expr,
 }
 
 /// `DELETE FROM`

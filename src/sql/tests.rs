@@ -367,7 +367,15 @@ mod control {
             "1:26 \"ON\" ON CONFLICT is not supported [INSERT INTO a table replaces",
         );
         refused("INSERT INTO t SELECT 1 RETURNING a", "1:24 \"RETURNING\" RETURNING is not supported");
-        refused("UPDATE t SET a = 1", "1:1 \"UPDATE\" UPDATE is not supported [INSERT INTO");
+        let Body::Update(update) = body("UPDATE t SET a = 1, \"B\" = a + 1 WHERE a < 1") else { panic!() };
+        let set: Vec<String> =
+            update.assignments.iter().map(|set| format!("{} {}", set.column.value, set.value)).collect();
+        assert_eq!(
+            (set, update.predicate.unwrap().to_string()),
+            (vec!["a 1".into(), "B a + 1".into()], "a < 1".into())
+        );
+        refused("UPDATE t SET a = 1 FROM u", "1:20 \"FROM\" UPDATE … FROM is not supported [INSERT INTO");
+        refused("MERGE INTO t USING u", "1:1 \"MERGE\" MERGE is not supported [INSERT INTO");
     }
 
     #[test]

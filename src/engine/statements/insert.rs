@@ -1,14 +1,12 @@
-//! `INSERT` and `DELETE`. One statement is one batch.
+//! `INSERT`. One statement is one batch.
 
 use std::sync::Arc;
 
-use arrow::compute::filter_record_batch;
 use arrow::datatypes::SchemaRef;
 
-use crate::catalog::Relation;
 use crate::error::{Code, Result};
-use crate::plan::{self, Parameters};
-use crate::sql::{Delete, Insert, Name};
+use crate::plan::Parameters;
+use crate::sql::{Insert, Name};
 use crate::types::{Batch, RowKind};
 
 use super::super::appender::conform;
@@ -69,31 +67,8 @@ impl Core {
         })
     }
 
-    pub(super) fn delete(&mut self, delete: &Delete, parameters: &Parameters) -> Result<Done> {
-        let schema = self.fed(&delete.target)?;
-        if !matches!(self.catalog.relations.get(&delete.target.value), Some(Relation::Table(_))) {
-            let message = format!("\"{}\" is a stream: its rows stay in it", delete.target.value);
-            return Err(at(&delete.target, Code::InvalidArgument, message)
-                .hint("Only rows of a table can be deleted.")
-                .into());
-        }
-        self.tick()?;
-        let name: Arc<str> = delete.target.value.as_str().into();
-        let mut doomed = self.table_rows(&name)?;
-        if let Some(predicate) = &delete.predicate {
-            let files = Default::default();
-            let context = self.context(&files, parameters);
-            let condition = plan::plan_predicate(predicate, &delete.target, &schema, &context)?;
-            doomed = filter_record_batch(&doomed, &condition.evaluate_predicate(&doomed)?)?;
-        }
-        let count = doomed.num_rows();
-        self.append(&name, doomed, RowKind::Delete).map_err(|error| placed(error, &delete.target))?;
-        self.graph.flush()?;
-        Ok(Done::Message(format!("deleted {}", rows(count))))
-    }
-
     /// The columns of a relation that takes rows.
-    fn fed(&self, target: &Name) -> Result<SchemaRef> {
+    pub(super) fn fed(&self, target: &Name) -> Result<SchemaRef> {
         match self.kind_of(&target.value) {
             None => Err(self.not_found("relation", target)),
             Some(_) => self

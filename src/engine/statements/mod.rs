@@ -10,6 +10,7 @@ mod insert;
 mod query;
 mod show;
 mod time;
+mod update;
 
 use crate::catalog::Relation;
 use crate::error::{Code, Error, Result, StatementError, did_you_mean};
@@ -29,6 +30,7 @@ impl Core {
             Body::CreateView(create) => self.create_view(create, parameters),
             Body::CreateSink(create) => self.create_sink(create, parameters),
             Body::Insert(insert) => self.insert(insert, parameters),
+            Body::Update(update) => self.update(update, parameters),
             Body::Delete(delete) => self.delete(delete, parameters),
             Body::Copy(copy) => self.copy(copy, parameters),
             Body::Drop(drop) => self.drop_object(drop),

@@ -1,13 +1,13 @@
 //! What is written into a relation: the query's columns fitted to the relation's.
 
-use arrow::datatypes::{DataType, SchemaRef};
+use arrow::datatypes::{DataType, Field, SchemaRef};
 use datafusion_common::ScalarValue;
 use datafusion_expr::expr::Cast;
 use datafusion_expr::logical_plan::{LogicalPlan, LogicalPlanBuilder};
 use datafusion_expr::{Expr, lit};
 
 use super::{bind, diagnose, finish, functions, planned};
-use crate::error::{Code, Error, Result, StatementError};
+use crate::error::{Code, Error, Place, Result, StatementError};
 use crate::plan::{Context, Plan};
 use crate::sql;
 use crate::types::type_name;
@@ -24,7 +24,10 @@ pub(in crate::plan) fn plan_insert(insert: &sql::Insert, target: &SchemaRef, con
 /// Puts a projection on top that gives every column of `target`, in order and of its type.
 fn fit(plan: LogicalPlan, insert: &sql::Insert, target: &SchemaRef, context: &Context<'_>) -> Result<LogicalPlan> {
     let failed = |error| diagnose::diagnose(&error, &insert.query.text, &functions::names(context.catalog));
-    let places = places_of(insert, target)?;
+    let places = match insert.columns.is_empty() {
+        true => (0..target.fields().len()).collect(),
+        false => places_of(&insert.target, &insert.columns, target)?,
+    };
     let given = plan.schema().columns();
     if given.len() != places.len() {
         let message =
@@ -43,7 +46,7 @@ fn fit(plan: LogicalPlan, insert: &sql::Insert, target: &SchemaRef, context: &Co
         };
         let from = plan.schema().field(at).data_type().clone();
         if !fits(&from, field.data_type(), literal) {
-            return Err(misfit(insert, field.name(), &from, field.data_type()));
+            return Err(misfit(&insert.target, &insert.target.place, &from, field));
         }
         let column = Expr::Column(given[at].clone());
         exprs.push(
@@ -53,19 +56,20 @@ fn fit(plan: LogicalPlan, insert: &sql::Insert, target: &SchemaRef, context: &Co
     LogicalPlanBuilder::from(plan).project(exprs).and_then(LogicalPlanBuilder::build).map_err(failed)
 }
 
-fn cast(expr: Expr, to: &DataType) -> Expr {
+pub(super) fn cast(expr: Expr, to: &DataType) -> Expr {
     Expr::Cast(Cast::new(Box::new(expr), to.clone()))
 }
 
-/// For each column of the query which column of the target it is.
-fn places_of(insert: &sql::Insert, target: &SchemaRef) -> Result<Vec<usize>> {
-    if insert.columns.is_empty() {
-        return Ok((0..target.fields().len()).collect());
-    }
-    let mut places = Vec::with_capacity(insert.columns.len());
-    for name in &insert.columns {
+/// Which columns of `relation`, whose columns are `target`, are named.
+pub(super) fn places_of<'a>(
+    relation: &sql::Name,
+    names: impl IntoIterator<Item = &'a sql::Name>,
+    target: &SchemaRef,
+) -> Result<Vec<usize>> {
+    let mut places = vec![];
+    for name in names {
         let Some((at, _)) = target.fields().find(&name.value) else {
-            let message = format!("\"{}\" has no column \"{}\"", insert.target.value, name.value);
+            let message = format!("\"{}\" has no column \"{}\"", relation.value, name.value);
             let error = StatementError::new(Code::UnknownColumn, message).at(name.place.clone());
             let names = target.fields().iter().map(|field| field.name().as_str());
             return Err(match crate::error::did_you_mean(&name.value, names) {
@@ -94,7 +98,8 @@ fn written_out(plan: &LogicalPlan) -> bool {
     }
 }
 
-fn fits(from: &DataType, to: &DataType, literal: bool) -> bool {
+/// Whether a value of type `from` can become one of type `to`; what is written out may be a text for any type.
+pub(super) fn fits(from: &DataType, to: &DataType, literal: bool) -> bool {
     let text = |data_type: &DataType| matches!(data_type, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View);
     from == to
         || *from == DataType::Null
@@ -105,9 +110,10 @@ fn fits(from: &DataType, to: &DataType, literal: bool) -> bool {
         || (from.is_nested() && to.is_nested() && arrow::compute::can_cast_types(from, to))
 }
 
-fn misfit(insert: &sql::Insert, column: &str, from: &DataType, to: &DataType) -> Error {
-    let (from, to) = (type_name(from), type_name(to));
-    let message = format!("column \"{column}\" of \"{}\" is {to} and is given {from}", insert.target.value);
-    let error = StatementError::new(Code::SchemaMismatch, message).at(insert.target.place.clone());
+/// A value of type `from` is given, at `place`, for the column `field` of `relation`.
+pub(super) fn misfit(relation: &sql::Name, place: &Place, from: &DataType, field: &Field) -> Error {
+    let (from, to) = (type_name(from), type_name(field.data_type()));
+    let message = format!("column \"{}\" of \"{}\" is {to} and is given {from}", field.name(), relation.value);
+    let error = StatementError::new(Code::SchemaMismatch, message).at(place.clone());
     error.hint(format!("Write CAST(… AS {to}).")).into()
 }

@@ -31,17 +31,18 @@ mod refusals;
 mod size;
 mod subqueries;
 mod unnest;
+mod update;
 
 use std::sync::{Arc, LazyLock};
 
 use arrow::datatypes::{Schema, SchemaRef};
+use datafusion_common::Result as PlanResult;
 use datafusion_common::config::ConfigOptions;
-use datafusion_common::{DFSchema, Result as PlanResult};
 use datafusion_expr::Expr;
 use datafusion_expr::logical_plan::{LogicalPlan, LogicalPlanBuilder};
 use datafusion_optimizer::analyzer::Analyzer;
 use datafusion_optimizer::{Optimizer, OptimizerContext, OptimizerRule};
-use datafusion_sql::planner::{PlannerContext, SqlToRel};
+use datafusion_sql::planner::SqlToRel;
 use sqlparser::ast;
 
 use crate::catalog::Catalog;
@@ -53,6 +54,7 @@ use columns::Naming;
 
 pub(super) use columns::check_distinct;
 pub(super) use insert::plan_insert;
+pub(super) use update::{plan_predicate, plan_update};
 
 /// Planning recurses with the query; it never runs on less stack than this.
 const STACK_BYTES: usize = 64 << 20;
@@ -145,41 +147,6 @@ fn with_planner<T>(
         run(&SqlToRel::new(&provider))
             .map_err(|error| diagnose::diagnose(&error, text, &functions::names(context.catalog)))
     })
-}
-
-/// Compiles a condition over the columns of one relation.
-pub(super) fn plan_predicate(
-    predicate: &ast::Expr,
-    relation: &sql::Name,
-    schema: &SchemaRef,
-    context: &Context<'_>,
-) -> Result<crate::expr::Expr> {
-    let text: Arc<str> = relation.place.text().into();
-    refusals::check_condition(predicate, &text)?;
-    let schema = DFSchema::try_from_qualified_schema(relation.value.as_str(), schema);
-    let schema = schema.map_err(|error| diagnose::diagnose(&error, &text, &[]))?;
-    let expr = with_planner(context, &text, |planner| {
-        planner.sql_to_expr(predicate.clone(), &schema, &mut PlannerContext::new())
-    })?;
-    // The condition is planned as a filter over no rows, so that it is settled like any other.
-    let empty = LogicalPlan::EmptyRelation(datafusion_expr::logical_plan::EmptyRelation {
-        produce_one_row: false,
-        schema: Arc::new(schema),
-    });
-    let filter = || -> PlanResult<LogicalPlan> { LogicalPlanBuilder::from(empty).filter(expr)?.build() };
-    let failed = |error| diagnose::diagnose(&error, &text, &functions::names(context.catalog));
-    let plan = parameters::fill(filter().map_err(failed)?, context.parameters, &text)?;
-    let asked_for = casts::casts(&plan).map_err(failed)?;
-    let plan = analyze(plan).map_err(failed)?;
-    casts::check(&plan, &asked_for, &text)?;
-    match &plan {
-        LogicalPlan::Filter(filter) => {
-            lower::compile(&filter.predicate, filter.input.schema(), &names::Names::default()).map_err(failed)
-        }
-        _ => Err(StatementError::new(Code::InvalidArgument, "the condition is not understood")
-            .at(relation.place.clone())
-            .into()),
-    }
 }
 
 /// The columns that a `CREATE` declares.
