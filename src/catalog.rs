@@ -16,7 +16,7 @@ use crate::sql;
 pub enum Relation {
     /// An append-only sequence of rows, host-fed or from a source.
     Stream(Stream),
-    /// Rows with a primary key, host-fed.
+    /// Rows with a primary key, host-fed or read from a file of changes.
     Table(Table),
     /// A macro.
     View(View),
@@ -42,6 +42,8 @@ pub struct Table {
     pub schema: SchemaRef,
     /// The columns of its primary key, as indices into the schema.
     pub primary_key: Vec<usize>,
+    /// Its `WITH` options; none for a host-fed table.
+    pub options: Vec<sql::SqlOption>,
 }
 
 /// A view: its query is planned anew wherever it is named.

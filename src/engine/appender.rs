@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, RecordBatch, RecordBatchOptions, make_array, new_null_array};
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, RecordBatchOptions, make_array, new_null_array};
 use arrow::datatypes::{DataType, Field, SchemaRef};
 
-use crate::catalog::Relation;
+use crate::catalog::{Relation, Stream, Table};
 use crate::error::{Code, DataError, Error, InternalError, Result, StatementError, did_you_mean};
 use crate::types::type_name;
-use crate::types::{Batch, IntoRow, RowKind, RowKinds, rows_to_batch};
+use crate::types::{Batch, IntoRow, OP_COLUMN, RowKind, RowKinds, changelog_schema, rows_to_batch};
 
 use super::Engine;
 use super::core::Core;
@@ -68,6 +68,21 @@ impl Appender {
         })
     }
 
+    /// Does to a table what the rows of a changelog say, in order.
+    ///
+    /// `changes` has a first column `op` of `+I`, `-U`, `+U` and `-D`, and then the columns of the table: what a query
+    /// gives that changes can be put in as it is. A row that comes replaces the row of its key, and one that goes takes
+    /// away the row of its key; a key that is not there changes nothing.
+    ///
+    /// # Errors
+    /// If the columns are others, or a row does nothing of the four; then nothing is changed.
+    pub fn apply(&mut self, changes: RecordBatch) -> Result<()> {
+        self.engine.with_core(|core| {
+            core.tick()?;
+            core.apply(&self.name, changes)
+        })
+    }
+
     /// Ends the stream or table: no row will come any more, through any appender.
     pub fn close(&mut self) -> Result<()> {
         self.engine.with_core(|core| {
@@ -83,11 +98,15 @@ impl Core {
         let refused = |what: &str| {
             let message = format!("\"{name}\" is {what}: rows cannot be put into it");
             Err(StatementError::new(Code::InvalidArgument, message)
-                .hint("Only streams that were created without WITH and without AS, and tables, are fed.")
+                .hint("Only streams and tables that were created without WITH and without AS are fed.")
                 .into())
         };
         match self.catalog.relations.get(name) {
-            Some(Relation::Stream(stream)) if !stream.options.is_empty() => refused("read from a file"),
+            Some(Relation::Stream(Stream { options, .. }) | Relation::Table(Table { options, .. }))
+                if !options.is_empty() =>
+            {
+                refused("read from a file")
+            }
             Some(Relation::View(_)) => refused("a view"),
             Some(Relation::Derived(_)) => refused("defined by a query"),
             Some(relation @ (Relation::Stream(_) | Relation::Table(_))) => Ok(relation),
@@ -123,13 +142,37 @@ impl Core {
         }
     }
 
+    fn apply(&mut self, name: &Arc<str>, changes: RecordBatch) -> Result<()> {
+        let schema = self.fed_table(name)?.schema.clone();
+        let mut changes = conform(name, &changelog_schema(&schema), changes)?;
+        let op = changes.remove_column(0);
+        let mut kinds = Vec::with_capacity(op.len());
+        for (row, text) in op.as_string::<i32>().iter().enumerate() {
+            let text = text.unwrap_or_default();
+            kinds.push(RowKind::parse(text).ok_or_else(|| {
+                let message = format!("row {}: \"{text}\" is none of +I, -U, +U and -D", row + 1);
+                DataError::new(Code::Value, message).origin(&**name).column(OP_COLUMN)
+            })?);
+        }
+        let options = RecordBatchOptions::new().with_row_count(Some(changes.num_rows()));
+        let rows = RecordBatch::try_new_with_options(schema, changes.columns().to_vec(), &options)?;
+        self.change(name, &Batch::changelog(rows, kinds.into_iter().collect()))
+    }
+
+    fn fed_table(&self, name: &str) -> Result<&Table> {
+        match self.fed_relation(name)? {
+            Relation::Table(table) => Ok(table),
+            Relation::Stream(_) | Relation::View(_) | Relation::Derived(_) => {
+                let message = format!("\"{name}\" is a stream: rows stay in it");
+                let error = StatementError::new(Code::InvalidArgument, message);
+                Err(error.hint("Only rows of a table can be deleted.").into())
+            }
+        }
+    }
+
     /// Deletes the rows of a table that have the keys in `keys`; gives how many keys there were.
     pub(super) fn delete_keys(&mut self, name: &Arc<str>, keys: &RecordBatch) -> Result<usize> {
-        let Relation::Table(table) = self.fed_relation(name)? else {
-            return Err(StatementError::new(Code::InvalidArgument, format!("\"{name}\" is a stream: rows stay in it"))
-                .hint("Only rows of a table can be deleted.")
-                .into());
-        };
+        let table = self.fed_table(name)?;
         let columns = (table.schema.fields().iter().enumerate()).map(|(index, field)| {
             if !table.primary_key.contains(&index) {
                 return placeholder(field, keys.num_rows());

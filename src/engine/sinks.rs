@@ -6,7 +6,7 @@ use std::sync::Arc;
 use arrow::datatypes::SchemaRef;
 
 use crate::error::{Code, Error, InternalError, Result, StatementError};
-use crate::io;
+use crate::io::{self, Form};
 use crate::recovery::SinkSnapshot;
 use crate::types::Batch;
 
@@ -23,6 +23,8 @@ pub(super) struct OpenSink {
     writer: Option<Box<dyn io::Sink>>,
     /// The columns of the first query that writes to it.
     schema: Option<SchemaRef>,
+    /// Whether its rows say what they do.
+    form: Form,
     /// How many queries write to it now.
     writers: usize,
     pub(super) rows: u64,
@@ -65,11 +67,13 @@ impl Sinks {
         &mut self,
         name: &str,
         schema: &SchemaRef,
+        form: Form,
         open: impl FnOnce() -> Result<Box<dyn io::Sink>>,
     ) -> Result<()> {
         let sink = self.find(name)?;
         sink.check_open(name)?;
         if sink.writer.is_none() {
+            sink.form = form;
             sink.writer = Some(open()?);
             sink.schema = Some(schema.clone());
         }
@@ -77,14 +81,14 @@ impl Sinks {
         Ok(())
     }
 
-    /// Writes a batch; a changelog with its kinds in a first column `op`.
+    /// Writes a batch in the form of the sink.
     pub(super) fn write(&mut self, name: &str, batch: &Batch) -> Result<()> {
         let sink = self.find(name)?;
         sink.check_open(name)?;
         let (Some(writer), Some(schema)) = (&mut sink.writer, &sink.schema) else {
             return Err(InternalError::new(format!("sink \"{name}\" is written to before it is open")).into());
         };
-        let rows = batch.to_record_batch()?;
+        let rows = io::written(&sink.form, batch)?;
         // The names and nullability of the first writer are the file's.
         let rows =
             if rows.schema_ref() == schema { rows } else { rows.clone().with_schema(schema.clone()).unwrap_or(rows) };
@@ -180,7 +184,16 @@ impl Sinks {
 impl OpenSink {
     fn new() -> OpenSink {
         let state = SinkState::Open;
-        OpenSink { writer: None, schema: None, writers: 0, rows: 0, dirty: false, marked: false, state }
+        OpenSink {
+            writer: None,
+            schema: None,
+            form: Form::Rows,
+            writers: 0,
+            rows: 0,
+            dirty: false,
+            marked: false,
+            state,
+        }
     }
 
     fn check_open(&self, name: &str) -> Result<()> {

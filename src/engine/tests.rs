@@ -279,6 +279,31 @@ fn a_restart_without_a_checkpoint_starts_empty() {
 }
 
 #[test]
+fn what_a_query_gives_that_changes_is_put_into_a_table_as_it_is() {
+    let engine = engine("CREATE STREAM s (n BIGINT); CREATE TABLE t (odd BIGINT PRIMARY KEY, total BIGINT)");
+    let mut query = engine.query("SELECT n % 2 AS odd, sum(n) AS total FROM s GROUP BY n % 2").unwrap();
+    let (mut from, mut to) = (engine.appender("s").unwrap(), engine.appender("t").unwrap());
+    for values in [vec![1, 2], vec![3], vec![5, 4]] {
+        from.append(numbers(&values)).unwrap();
+        for changes in query.poll().unwrap() {
+            to.apply(changes).unwrap();
+        }
+    }
+    let op: ArrayRef = Arc::new(StringArray::from(vec!["-D", "gone"]));
+    let ones: ArrayRef = Arc::new(Int64Array::from(vec![1, 1]));
+    let schema = crate::types::changelog_schema(to.schema());
+    let bad = RecordBatch::try_new(schema, vec![op, ones.clone(), ones]).unwrap();
+    assert_eq!(
+        to.apply(bad.clone()).unwrap_err().to_string(),
+        "t: column \"op\": row 2: \"gone\" is none of +I, -U, +U and -D"
+    );
+    assert_eq!(from.apply(bad.clone()).unwrap_err().code(), Code::InvalidArgument);
+    to.close().unwrap();
+    assert_eq!(answer(&engine, "SELECT * FROM t ORDER BY odd"), ["0 6", "1 9"]);
+    assert_eq!(to.apply(bad.slice(0, 1)).unwrap_err().code(), Code::Closed);
+}
+
+#[test]
 fn parameters_are_given_from_rust() {
     let engine = engine(STREAM);
     engine.execute_with("INSERT INTO s VALUES ($1), ($2)", [Value::from(1i64), Value::from(2i64)]).unwrap();

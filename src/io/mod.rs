@@ -5,6 +5,7 @@
 //! [`access`] is the only file of the crate that opens files.
 
 pub mod access;
+mod changes;
 pub mod connectors;
 mod formats;
 mod input;
@@ -18,8 +19,9 @@ use arrow::datatypes::SchemaRef;
 
 pub use crate::types::dead_letter_schema;
 pub use access::Access;
+pub use changes::{ChangeSource, Changes, written, written_schema};
 pub use connectors::memory::MemorySource;
-pub use options::FileOptions;
+pub use options::{FileOptions, Form, OnError, Takes};
 
 use crate::error::Result;
 use connectors::file::FileSource;

@@ -26,6 +26,10 @@ pub struct FileOptions {
     pub path: String,
     /// What a file holds.
     pub format: Format,
+    /// Whether its rows say what they do.
+    pub form: Form,
+    /// What a sink was declared to take, if it was.
+    pub takes: Option<Takes>,
     /// How a file is compressed.
     pub compression: Compression,
     /// The details of CSV.
@@ -64,6 +68,26 @@ pub enum Format {
     Parquet,
     /// Apache Arrow IPC, as a file or as a stream.
     Arrow,
+}
+
+/// Whether rows are only rows, or changes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Form {
+    /// They are only added.
+    Rows,
+    /// A column of that name says what each does: `+I`, `-U`, `+U` or `-D`.
+    Op(String),
+    /// JSON objects of Debezium: the row as it was, the row as it is, and what was done.
+    Debezium,
+}
+
+/// What a sink takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Takes {
+    /// Rows that are only added.
+    Appends,
+    /// Changes.
+    Changes,
 }
 
 /// How a file is compressed.
@@ -141,7 +165,7 @@ impl fmt::Display for Format {
     }
 }
 
-const KEYS: [&str; 17] = [
+const KEYS: [&str; 19] = [
     "connector",
     "path",
     "format",
@@ -158,17 +182,23 @@ const KEYS: [&str; 17] = [
     "batch_rows",
     "infer_rows",
     "max_row_bytes",
+    "changelog",
+    "mode",
     "sep",
 ];
 
+/// The format of JSON objects that are changes.
+const DEBEZIUM: &str = "debezium-json";
+
 const CSV_KEYS: [&str; 8] = ["header", "delimiter", "sep", "quote", "escape", "null", "comment", "timestamp_format"];
 
-const FORMATS: [(&str, Format); 8] = [
+const FORMATS: [(&str, Format); 9] = [
     ("csv", Format::Csv),
     ("tsv", Format::Csv),
     ("json", Format::Json),
     ("jsonl", Format::Json),
     ("ndjson", Format::Json),
+    (DEBEZIUM, Format::Json),
     ("parquet", Format::Parquet),
     ("arrow", Format::Arrow),
     ("ipc", Format::Arrow),
@@ -198,8 +228,8 @@ impl FileOptions {
             let key = option.key.value.as_str();
             if !KEYS.contains(&key) {
                 let unknown = StatementError::new(Code::UnknownName, format!("there is no option \"{key}\""));
-                let hint =
-                    did_you_mean(key, KEYS).unwrap_or_else(|| format!("The options are {}.", KEYS[..16].join(", ")));
+                let hint = did_you_mean(key, KEYS)
+                    .unwrap_or_else(|| format!("The options are {}.", KEYS[..KEYS.len() - 1].join(", ")));
                 return Err(unknown.at(option.key.place.clone()).hint(hint).into());
             }
             if options[..index].iter().any(|earlier| earlier.key.value == key) {
@@ -231,6 +261,8 @@ impl FileOptions {
             connector,
             path: path.to_string(),
             format,
+            form: form(options)?,
+            takes: find(options, "mode").map(|option| one_of(option, &MODES)).transpose()?,
             compression,
             csv: csv_options(stem, options)?,
             on_error: match find(options, "on_error") {
@@ -268,6 +300,27 @@ impl FileOptions {
         Ok(())
     }
 
+    /// Refuses what is only for tables or only for sinks where rows are read as they are.
+    pub fn check_rows_read(options: &[SqlOption]) -> Result<()> {
+        refuse_option(options, "changelog", "only a table is read from changes", TABLE_HINT)?;
+        if let Some(option) = debezium(options) {
+            let error = StatementError::new(Code::InvalidArgument, "only a table is read from changes");
+            return Err(error.at(option.place.clone()).hint(TABLE_HINT).into());
+        }
+        FileOptions::check_read(options)
+    }
+
+    /// Refuses what is only for sinks.
+    pub fn check_read(options: &[SqlOption]) -> Result<()> {
+        refuse_option(options, "mode", "\"mode\" says what a sink takes", "Leave it out.")
+    }
+
+    /// Refuses what is only for what is read.
+    pub fn check_written(options: &[SqlOption]) -> Result<()> {
+        let hint = "Write mode = 'changelog': then the rows of a sink begin with op.";
+        refuse_option(options, "changelog", "\"changelog\" names the column that is read", hint)
+    }
+
     /// An error that stands where the path stands.
     pub(crate) fn refuse(&self, message: impl Into<String>) -> StatementError {
         let error = StatementError::new(Code::InvalidArgument, message);
@@ -276,6 +329,32 @@ impl FileOptions {
             None => error,
         }
     }
+}
+
+const MODES: [(&str, Takes); 2] = [("append", Takes::Appends), ("changelog", Takes::Changes)];
+
+const TABLE_HINT: &str = "Write CREATE TABLE, and say which row a change is about with PRIMARY KEY (…).";
+
+fn form(options: &[SqlOption]) -> Result<Form> {
+    match (debezium(options), find(options, "changelog")) {
+        (None, None) => Ok(Form::Rows),
+        (None, Some(column)) => Ok(Form::Op(column.value.clone())),
+        (Some(_), None) => Ok(Form::Debezium),
+        (Some(_), Some(column)) => {
+            let message = "a Debezium file says in its own way what each row does";
+            let error = StatementError::new(Code::InvalidArgument, message).at(column.key.place.clone());
+            Err(error.hint("Leave changelog out.").into())
+        }
+    }
+}
+
+fn debezium(options: &[SqlOption]) -> Option<&SqlOption> {
+    find(options, "format").filter(|format| format.value.eq_ignore_ascii_case(DEBEZIUM))
+}
+
+fn refuse_option(options: &[SqlOption], key: &str, message: &str, hint: &str) -> Result<()> {
+    let Some(option) = find(options, key) else { return Ok(()) };
+    Err(StatementError::new(Code::InvalidArgument, message).at(option.key.place.clone()).hint(hint).into())
 }
 
 fn find<'a>(options: &'a [SqlOption], key: &str) -> Option<&'a SqlOption> {

@@ -34,6 +34,8 @@ enum Change {
     Insert(RowId),
     Update(RowId, RowId),
     Delete(RowId),
+    /// This row of the batch deletes what is not there.
+    Missing(usize),
 }
 
 impl Upsert {
@@ -61,6 +63,30 @@ impl Upsert {
         let ids: Vec<Option<RowId>> =
             self.index.groups_in_order().into_iter().map(|group| self.rows[group as usize]).collect();
         self.batch(&ids)
+    }
+
+    /// Does what a batch says without telling anybody. Gives the rows that delete what is not there.
+    pub fn load(&mut self, batch: &Batch) -> Result<Vec<usize>> {
+        self.apply(batch, |_, changes| {
+            let missing = changes.iter().filter_map(|change| match change {
+                Change::Missing(row) => Some(*row),
+                Change::Insert(_) | Change::Update(..) | Change::Delete(_) => None,
+            });
+            Ok(missing.collect())
+        })
+    }
+
+    /// Does what a batch says, and lets `tell` see the changes while the rows of before are still held.
+    fn apply<T>(&mut self, batch: &Batch, tell: impl FnOnce(&Upsert, &[Change]) -> Result<T>) -> Result<T> {
+        let keys = self.keys_of(batch.rows())?;
+        // Whatever can be refused is refused before anything changes.
+        let upserted = self.upserted(batch)?;
+        let groups = self.number(&keys, batch.num_rows())?;
+        let first = self.store.append(&upserted)?;
+        let changes = self.changes(batch, &groups, first);
+        let told = tell(self, &changes)?;
+        self.forget(&groups)?;
+        Ok(told)
     }
 
     fn batch(&self, ids: &[Option<RowId>]) -> Result<RecordBatch> {
@@ -126,6 +152,8 @@ impl Upsert {
                     if let Some(old) = place.take() {
                         self.store.release(1);
                         changes.push(Change::Delete(old));
+                    } else if batch.kind(row) == RowKind::Delete {
+                        changes.push(Change::Missing(row));
                     }
                 }
             }
@@ -139,7 +167,7 @@ impl Upsert {
             .iter()
             .filter_map(|change| match change {
                 Change::Update(old, new) => Some((*old, *new)),
-                Change::Insert(_) | Change::Delete(_) => None,
+                Change::Insert(_) | Change::Delete(_) | Change::Missing(_) => None,
             })
             .collect();
         let mut differs = self.differs(&updates)?.into_iter();
@@ -152,6 +180,7 @@ impl Upsert {
             match change {
                 Change::Insert(new) => note(*new, RowKind::Insert),
                 Change::Delete(old) => note(*old, RowKind::Delete),
+                Change::Missing(_) => {}
                 Change::Update(old, new) => {
                     if differs.next() == Some(true) {
                         note(*old, RowKind::UpdateBefore);
@@ -226,14 +255,7 @@ impl Upsert {
 
 impl Operator for Upsert {
     fn on_batch(&mut self, _: Port, batch: Batch, out: &mut Output) -> Result<()> {
-        let keys = self.keys_of(batch.rows())?;
-        // Whatever can be refused is refused before anything changes.
-        let upserted = self.upserted(&batch)?;
-        let groups = self.number(&keys, batch.num_rows())?;
-        let first = self.store.append(&upserted)?;
-        let changes = self.changes(&batch, &groups, first);
-        self.say(&changes, out)?;
-        self.forget(&groups)
+        self.apply(&batch, |table, changes| table.say(changes, out))
     }
 
     fn snapshot(&mut self, since: Epoch) -> Result<Option<Snapshot>> {

@@ -12,6 +12,7 @@ use crate::types::Epoch;
 
 use super::super::core::{Core, Done};
 use super::super::pipeline::{Destination, Pending, Pipeline};
+use super::create::load;
 
 impl Core {
     /// Keeps everything as it is now, or nothing: until it is complete the last checkpoint stands.
@@ -66,7 +67,13 @@ impl Core {
         for (name, relation) in &self.catalog.relations {
             if let Relation::Table(table) = relation {
                 let chain = last.tables.get(name.as_str()).map_or(&[][..], Vec::as_slice);
-                let rows = Upsert::new(table.schema.clone(), table.primary_key.clone(), chain)?;
+                let mut rows = Upsert::new(table.schema.clone(), table.primary_key.clone(), chain)?;
+                if !table.options.is_empty() {
+                    self.graph.closed.insert(name.as_str().into());
+                    if chain.is_empty() {
+                        load(table, &mut rows, &self.access)?;
+                    }
+                }
                 self.graph.tables.insert(name.as_str().into(), rows);
             }
         }

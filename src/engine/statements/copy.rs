@@ -9,21 +9,24 @@ use crate::sql::Copy;
 
 use super::super::core::{Core, Done};
 use super::super::pipeline::Destination;
+use super::create::written_form;
 use super::rows;
 
 impl Core {
     pub(super) fn copy(&mut self, copy: &Copy, parameters: &Parameters) -> Result<Done> {
         self.tick()?;
         let planned = self.plan_written(&copy.query, parameters)?;
+        FileOptions::check_written(&copy.options)?;
         let options = FileOptions::parse(&copy.options)?;
-        let schema = planned.visible_schema();
+        let form = written_form(&planned, &options)?;
+        let schema = io::written_schema(&form, &planned.plan.root.schema());
         // No statement can name this sink: a name from SQL is never empty.
         let name: Arc<str> = "".into();
         self.graph.sinks.create(name.clone());
         let started = self
             .graph
             .sinks
-            .writer_starts(&name, &schema, || io::open_sink(&options, schema.clone(), &self.access))
+            .writer_starts(&name, &schema, form, || io::open_sink(&options, schema.clone(), &self.access))
             .and_then(|()| self.start(planned, Destination::Sink(name.clone())));
         let id = match started {
             Ok(id) => id,

@@ -7,15 +7,15 @@ use arrow::datatypes::{DataType, Schema, SchemaRef};
 
 use crate::catalog::{Derived, Relation, SinkDef, Stream, Table, View};
 use crate::error::{Code, Result, StatementError, did_you_mean};
-use crate::io::{self, FileOptions};
+use crate::io::{self, FileOptions, Form, OnError, SourceCounts, Takes};
 use crate::operators::upsert::Upsert;
 use crate::plan::{self, Bounded, ChangelogMode, Parameters};
 use crate::sql::{CreateSink, CreateStream, CreateTable, CreateView, IfExists, Name, ObjectKind, Query, Watermark};
-use crate::types::type_name;
+use crate::types::{OP_COLUMN, type_name};
 
 use super::super::core::{Core, Done, Planned, ViewInfo};
 use super::super::pipeline::Destination;
-use super::{at, kind_name, rows};
+use super::{at, kind_name, placed, rows};
 
 /// Whether a name can be given to something new.
 enum Claim {
@@ -43,6 +43,7 @@ impl Core {
         let mut bounded = Bounded::UntilClosed;
         if !create.options.is_empty() {
             let options = FileOptions::parse(&create.options)?;
+            FileOptions::check_rows_read(&create.options)?;
             bounded = Bounded::Yes;
             if create.columns.is_empty() {
                 schema = io::infer_schema(&options, &self.access)?;
@@ -94,24 +95,29 @@ impl Core {
 
     pub(super) fn create_table(&mut self, create: &CreateTable, parameters: &Parameters) -> Result<Done> {
         let Claim::Free = self.claim(&create.name, create.if_exists)? else { return Ok(kept(&create.name)) };
-        if !create.options.is_empty() {
-            return Err(at(&create.name, Code::Unsupported, "a table cannot be read from a file")
-                .hint("Create a stream WITH the file, and INSERT INTO the table what it holds.")
-                .into());
-        }
         let schema = plan::declared_columns(&create.columns, &self.context(&Default::default(), parameters))?;
         let primary_key = create.primary_key.iter().map(|name| column(&schema, name)).collect::<Result<Vec<_>>>()?;
         if let Some(watermark) = &create.watermark {
             check_watermark(watermark, &schema)?;
         }
         let schema = without_null_keys(&schema, &primary_key);
-        let rows = Upsert::new(schema.clone(), primary_key.clone(), &[])?;
+        let mut rows = Upsert::new(schema.clone(), primary_key.clone(), &[])?;
+        let table = Table { schema, primary_key, options: create.options.clone() };
+        let read = match table.options.is_empty() {
+            true => None,
+            false => Some(load(&table, &mut rows, &self.access).map_err(|error| placed(error, &create.name))?),
+        };
         self.drop_replaced(&create.name, create.if_exists)?;
         if create.watermark.is_some() {
             self.watermarks.insert(create.name.value.clone());
         }
-        self.graph.tables.insert(create.name.value.as_str().into(), rows);
-        self.catalog.relations.insert(create.name.value.clone(), Relation::Table(Table { schema, primary_key }));
+        let name: Arc<str> = create.name.value.as_str().into();
+        self.graph.tables.insert(name.clone(), rows);
+        self.catalog.relations.insert(create.name.value.clone(), Relation::Table(table));
+        if let Some(read) = read {
+            self.graph.counts.insert(name.clone(), read);
+            self.graph.closed.insert(name);
+        }
         Ok(created(&create.name, ObjectKind::Table))
     }
 
@@ -147,7 +153,8 @@ impl Core {
 
     pub(super) fn create_sink(&mut self, create: &CreateSink, parameters: &Parameters) -> Result<Done> {
         let Claim::Free = self.claim(&create.name, create.if_exists)? else { return Ok(kept(&create.name)) };
-        FileOptions::parse(&create.options)?;
+        FileOptions::check_written(&create.options)?;
+        let options = FileOptions::parse(&create.options)?;
         let declared = match create.columns.is_empty() {
             true => None,
             false => Some(plan::declared_columns(&create.columns, &self.context(&Default::default(), parameters))?),
@@ -160,6 +167,9 @@ impl Core {
                 Some(self.plan_insert(&insert, schema, parameters)?)
             }
         };
+        if let Some(planned) = &planned {
+            written_form(planned, &options).map_err(|error| placed(error, &create.name))?;
+        }
         self.drop_replaced(&create.name, create.if_exists)?;
         let schema = planned.as_ref().map(Planned::visible_schema).or(declared);
         let name = create.name.value.clone();
@@ -183,11 +193,10 @@ impl Core {
         let Some(sink) = self.catalog.sinks.get(name) else {
             return Err(StatementError::new(Code::UnknownRelation, format!("sink \"{name}\" not found")).into());
         };
-        let (options, access) = (sink.options.clone(), self.access.clone());
-        let schema = planned.visible_schema();
-        self.graph
-            .sinks
-            .writer_starts(name, &schema, || io::open_sink(&FileOptions::parse(&options)?, schema.clone(), &access))?;
+        let (options, access) = (FileOptions::parse(&sink.options)?, self.access.clone());
+        let form = written_form(&planned, &options)?;
+        let schema = io::written_schema(&form, &planned.plan.root.schema());
+        self.graph.sinks.writer_starts(name, &schema, form, || io::open_sink(&options, schema.clone(), &access))?;
         planned.label = format!("sink \"{name}\"");
         let before = self.graph.sinks.rows(name);
         match self.write_started_sink(name, planned) {
@@ -257,6 +266,52 @@ impl Core {
         }
         self.refuse_if_depended_on(name)?;
         self.forget(&name.value)
+    }
+}
+
+/// Reads the file of changes that a table is declared over, to its end.
+pub(super) fn load(table: &Table, rows: &mut Upsert, access: &io::Access) -> Result<SourceCounts> {
+    let options = FileOptions::parse(&table.options)?;
+    FileOptions::check_read(&table.options)?;
+    match &options.form {
+        Form::Debezium => {}
+        Form::Op(column) if table.schema.index_of(column).is_ok() => {
+            let message = format!("column \"{column}\" says what a row does, and is no column of the table");
+            return Err(StatementError::new(Code::Duplicate, message).hint("Leave it out of the columns.").into());
+        }
+        Form::Op(_) => {}
+        Form::Rows => {
+            let message = "a table is read from a file of changes";
+            return Err(StatementError::new(Code::InvalidArgument, message)
+                .hint("Name the column that says +I, -U, +U or -D with changelog = 'op', or create a stream.")
+                .into());
+        }
+    }
+    if options.on_error == OnError::DeadLetter {
+        let message = "the bad rows of a table are counted, and not kept";
+        return Err(StatementError::new(Code::Unsupported, message).hint("Write on_error = 'skip'.").into());
+    }
+    let mut source = io::ChangeSource::open(&options, &table.schema, access)?;
+    while let Some(changes) = source.next_changes()? {
+        let missing = rows.load(&changes.batch)?;
+        source.reject(changes, &missing)?;
+    }
+    Ok(source.counts())
+}
+
+/// In what form the result of a query is written.
+pub(super) fn written_form(planned: &Planned, options: &FileOptions) -> Result<Form> {
+    match (planned.plan.mode, options.takes) {
+        (ChangelogMode::Changelog, Some(Takes::Appends)) => {
+            let message = "the query gives a changelog, and mode = 'append' only takes rows";
+            let hint = "Add EMIT FINAL to the query, or write mode = 'changelog'.";
+            Err(StatementError::new(Code::EmitMode, message).hint(hint).into())
+        }
+        _ if options.form == Form::Debezium => Ok(Form::Debezium),
+        (ChangelogMode::Changelog, Some(Takes::Changes) | None) | (ChangelogMode::AppendOnly, Some(Takes::Changes)) => {
+            Ok(Form::Op(OP_COLUMN.into()))
+        }
+        (ChangelogMode::AppendOnly, Some(Takes::Appends) | None) => Ok(Form::Rows),
     }
 }
 

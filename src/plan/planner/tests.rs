@@ -26,7 +26,7 @@ fn catalog() -> Catalog {
         catalog.relations.insert(name.to_string(), Relation::Stream(stream));
     }
     let schema = columns(&[("id", DataType::Int64), ("city", DataType::Utf8)]);
-    catalog.relations.insert("people".into(), Relation::Table(Table { schema, primary_key: vec![0] }));
+    catalog.relations.insert("people".into(), Relation::Table(Table { schema, primary_key: vec![0], options: vec![] }));
     catalog
 }
 

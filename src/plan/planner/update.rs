@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
+use datafusion_common::tree_node::TreeNode;
 use datafusion_common::{DFSchema, Result as PlanResult};
 use datafusion_expr::Expr;
 use datafusion_expr::logical_plan::{EmptyRelation, LogicalPlan, LogicalPlanBuilder};
@@ -11,7 +12,7 @@ use sqlparser::ast;
 
 use super::insert::{cast, fits, misfit, places_of};
 use super::{analyze, casts, diagnose, functions, lower, names, parameters, refusals, with_planner};
-use crate::error::{Code, InternalError, Result, StatementError};
+use crate::error::{Code, InternalError, Place, Result, StatementError};
 use crate::expr;
 use crate::plan::Context;
 use crate::sql;
@@ -19,6 +20,7 @@ use crate::sql;
 /// The relation that expressions are about.
 struct Over<'a> {
     text: Arc<str>,
+    place: Place,
     schema: DFSchema,
     context: &'a Context<'a>,
 }
@@ -77,7 +79,7 @@ impl<'a> Over<'a> {
         let text: Arc<str> = relation.place.text().into();
         let schema = DFSchema::try_from_qualified_schema(relation.value.as_str(), schema);
         let schema = schema.map_err(|error| diagnose::diagnose(&error, &text, &[]))?;
-        Ok(Over { text, schema, context })
+        Ok(Over { text, place: relation.place.clone(), schema, context })
     }
 
     fn failed(&self, error: &datafusion_common::DataFusionError) -> crate::Error {
@@ -86,9 +88,18 @@ impl<'a> Over<'a> {
 
     fn resolve(&self, expr: &ast::Expr) -> Result<Expr> {
         refusals::check_condition(expr, &self.text)?;
-        with_planner(self.context, &self.text, |planner| {
+        let resolved = with_planner(self.context, &self.text, |planner| {
             planner.sql_to_expr(expr.clone(), &self.schema, &mut PlannerContext::new())
-        })
+        })?;
+        let many = |expr: &Expr| Ok(matches!(expr, Expr::AggregateFunction(_) | Expr::WindowFunction(_)));
+        match resolved.exists(many).map_err(|error| self.failed(&error))? {
+            false => Ok(resolved),
+            true => {
+                let message = "UPDATE and DELETE look at one row at a time, and an aggregate at many";
+                let error = StatementError::new(Code::Unsupported, message).at(self.place.clone());
+                Err(error.hint("Compute it in a query of its own, and give its value as a parameter.").into())
+            }
+        }
     }
 
     /// No rows: expressions are planned over them so that they are settled like any others.
