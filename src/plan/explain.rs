@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use crate::operators::aggregate::keeps_values;
 use crate::plan::bounds::bound;
 use crate::plan::changelog::mode;
 use crate::plan::node::{
@@ -28,6 +29,7 @@ impl Tree<'_> {
         self.next += 1;
         let mut notes = vec![mode_name(mode(node)).to_string()];
         notes.extend(state_note(node));
+        notes.extend(retraction_note(node));
         notes.extend(metrics.map(metrics_note));
         // Writing to a String cannot fail.
         let _ = writeln!(self.text, "{first}{}  [{}]", title(node), notes.join("; "));
@@ -52,6 +54,21 @@ fn state_note(node: &Node) -> Option<String> {
     match bound(node) {
         crate::plan::bounds::Bound::None => None,
         bound => Some(bound.to_string()),
+    }
+}
+
+/// What an aggregate keeps beyond its results because rows of its input may go.
+fn retraction_note(node: &Node) -> Option<String> {
+    let Node::Aggregate(node) = node else { return None };
+    if node.input_mode == ChangelogMode::AppendOnly {
+        return None;
+    }
+    let keeping = node.aggregates.iter().filter(|call| keeps_values(call).unwrap_or(false));
+    let keeping: Vec<String> = keeping.map(ToString::to_string).collect();
+    match keeping.as_slice() {
+        [] => None,
+        [one] => Some(format!("{one} keeps all its values, because rows may go")),
+        several => Some(format!("{} keep all their values, because rows may go", several.join(", "))),
     }
 }
 

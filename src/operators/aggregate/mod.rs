@@ -25,6 +25,7 @@ use crate::state::{GroupIndex, Snapshot};
 use crate::types::{Batch, Epoch, RowKind, RowKinds, Timestamp};
 
 pub use accumulator::{Accumulators, accumulators, check_call};
+pub use accumulators::keeps_values;
 
 use changes::Changes;
 

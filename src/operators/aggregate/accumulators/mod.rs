@@ -48,6 +48,11 @@ pub fn create(call: &AggregateCall, mode: ChangelogMode) -> Result<Box<dyn Group
     }
 }
 
+/// Whether a call keeps the values of each group only because rows may be taken back.
+pub fn keeps_values(call: &AggregateCall) -> Result<bool> {
+    Ok(retracting(call)?.is_some() || !whole(call, ChangelogMode::Changelog)?.retracts())
+}
+
 /// What has a form of its own over rows that may be taken back.
 fn retracting(call: &AggregateCall) -> Result<Option<Box<dyn GroupAccumulator>>> {
     Ok(match call.function.as_ref() {
