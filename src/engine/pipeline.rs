@@ -394,7 +394,7 @@ fn push_targets(
     let mut emitted = vec![];
     for target in targets {
         let rows = match &target.projection {
-            Some(columns) => batch.with_rows(batch.rows().project(columns)?),
+            Some(columns) => batch.with_rows(batch.rows().project(columns)?).without_idle_updates()?,
             None => batch.clone(),
         };
         emitted.extend(driver.push(dataflow, target.input, rows, now)?);

@@ -77,7 +77,7 @@ impl Operator for Chain {
             }
             batch = match step {
                 Step::Filter(predicate) => filter(batch, predicate)?,
-                Step::Project(exprs, schema) => project(&batch, exprs, schema)?,
+                Step::Project(exprs, schema) => project(&batch, exprs, schema)?.without_idle_updates()?,
             };
         }
         out.push(batch);
@@ -112,6 +112,11 @@ mod tests {
     #[test]
     fn an_update_whose_after_passes_and_before_does_not_is_an_insert() {
         passing_names("0: +I x true | -U a false | +U b true -> +I x | +I b");
+    }
+
+    #[test]
+    fn an_update_of_what_nobody_looks_at_is_none() {
+        passing_names("0: -U a true | +U a NULL | -U b true | +U b true | +I b true -> -D a | +I b");
     }
 
     #[test]

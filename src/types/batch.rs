@@ -3,9 +3,10 @@
 use std::fmt;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, RecordBatch, StringArray};
-use arrow::buffer::{Buffer, OffsetBuffer, ScalarBuffer};
+use arrow::array::{ArrayRef, BooleanArray, RecordBatch, StringArray};
+use arrow::buffer::{BooleanBuffer, Buffer, OffsetBuffer, ScalarBuffer};
 use arrow::compute;
+use arrow::compute::kernels::cmp::not_distinct;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 
 use crate::error::Result;
@@ -168,6 +169,31 @@ impl Batch {
     pub fn with_rows(&self, rows: RecordBatch) -> Batch {
         debug_assert_eq!(rows.num_rows(), self.num_rows());
         Batch { rows, kinds: self.kinds.clone() }
+    }
+
+    /// The rows without the updates after which a row is what it was: the change was in a column that is gone.
+    ///
+    /// Rows with lists or structures are left as they are.
+    pub fn without_idle_updates(self) -> Result<Batch> {
+        let Some(kinds) = &self.kinds else { return Ok(self) };
+        let (rows, pairs) = (self.num_rows(), self.num_rows().saturating_sub(1));
+        let nested = self.rows.columns().iter().any(|column| column.data_type().is_nested());
+        if nested || !kinds.iter().any(|kind| kind == RowKind::UpdateBefore) {
+            return Ok(self);
+        }
+        // Whether a row is a `-U` whose `+U`, which is the next, is the same.
+        let mut idle: BooleanBuffer = (0..pairs).map(|row| kinds.get(row) == RowKind::UpdateBefore).collect();
+        for column in self.rows.columns().iter().filter(|column| *column.data_type() != DataType::Null) {
+            let same = not_distinct(&column.slice(0, pairs), &column.slice(1, pairs))?;
+            idle = &idle & same.values();
+        }
+        if idle.count_set_bits() == 0 {
+            return Ok(self);
+        }
+        let kept = (0..rows).map(|row| (row == pairs || !idle.value(row)) && (row == 0 || !idle.value(row - 1)));
+        let kept = BooleanArray::new(kept.collect(), None);
+        let kinds = (0..rows).filter(|row| kept.value(*row)).map(|row| kinds.get(row)).collect();
+        Ok(Batch { rows: compute::filter_record_batch(&self.rows, &kept)?, kinds: Some(kinds) })
     }
 
     /// The batch as users see it: a changelog with its kinds in a first column `op`.
