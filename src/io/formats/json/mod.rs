@@ -1,7 +1,10 @@
 //! JSON Lines: one object a line.
 //!
-//! Lines are given to Arrow's decoder one by one, and decoded a batch at a time. Only if that fails are they decoded
-//! in ever smaller parts, until each bad line is alone; so a file without bad lines pays nothing for them.
+//! Flat objects of plain values are read straight into columns. All others are given to Arrow's decoder line by line,
+//! and decoded a batch at a time. Only if that fails are they decoded in ever smaller parts, until each bad line is
+//! alone; so a file without bad lines pays nothing for them.
+
+mod flat;
 
 use std::io::Write;
 use std::ops::Range;
@@ -13,7 +16,9 @@ use arrow::datatypes::{DataType, Field, FieldRef, Fields, Schema, SchemaRef};
 use arrow::error::ArrowError;
 use arrow::json::reader::{Decoder, ReaderBuilder, ValueIter, infer_json_schema_from_iterator};
 use arrow::json::writer::{LineDelimited, Writer, WriterBuilder};
+use memchr::memchr;
 
+use self::flat::FlatLines;
 use super::{BATCH_BYTES, Decoded, FileReader, FileWriter};
 use crate::error::{Code, DataError, OutsideError, Result};
 use crate::io::input::{Fill, Input, Lines, Text};
@@ -33,6 +38,8 @@ pub(super) struct JsonReader {
     text: Text,
     schema: SchemaRef,
     decoder: Decoder,
+    /// As long as all lines were plain.
+    flat: Option<FlatLines>,
     batch_rows: usize,
 }
 
@@ -48,11 +55,18 @@ impl JsonReader {
     pub fn open(input: Input, options: &FileOptions, wanted: &Wanted) -> Result<JsonReader> {
         let schema = wanted.schema.clone();
         let decoder = decoder(&schema, options.batch_rows)?;
-        Ok(JsonReader { text: input.into_text(options)?, schema, decoder, batch_rows: options.batch_rows })
+        let flat = FlatLines::new(&schema, options.batch_rows);
+        Ok(JsonReader { text: input.into_text(options)?, schema, decoder, flat, batch_rows: options.batch_rows })
     }
 
     /// Decodes all the lines, if all of them are good.
     fn decode_all(&mut self, lines: &[Range<usize>]) -> Result<RecordBatch, ArrowError> {
+        if let Some(flat) = &mut self.flat {
+            match flat.decode(self.text.rest(), lines) {
+                Some(batch) => return Ok(batch),
+                None => self.flat = None,
+            }
+        }
         let decoded = feed(&mut self.decoder, self.text.rest(), lines);
         if decoded.is_err() {
             // What a decoder has taken in before it fails stays in it.
@@ -231,7 +245,7 @@ fn find_lines(text: &mut Text, most: usize) -> Result<Found> {
     let mut searched = 0;
     while found.lines.len() < most && found.end < BATCH_BYTES {
         let rest = text.rest();
-        let line_end = rest[searched..].iter().position(|byte| *byte == b'\n').map(|length| searched + length + 1);
+        let line_end = memchr(b'\n', &rest[searched..]).map(|length| searched + length + 1);
         let line_end = line_end.or_else(|| (text.has_ended() && found.end < rest.len()).then_some(rest.len()));
         if let Some(end) = line_end {
             if !rest[found.end..end].trim_ascii().is_empty() {
