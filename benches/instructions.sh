@@ -41,7 +41,7 @@ count() {
   echo "{"
   separator=""
   for workload in a1_auction a2_bidder a3_channel b_running c_changes d_join_running d_join_complete d_join_final \
-    e_q1 e_q2 f_collect g_flights; do
+    e_q1 e_q2 f_collect g_flights h_q3 h_q20 i_best_total; do
     echo "counting $workload" >&2
     printf '%s  "%s": %s' "$separator" "$workload" "$(count "$workload")"
     separator=$',\n'

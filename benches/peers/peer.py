@@ -45,6 +45,9 @@ ANSWERS = {
     "e_q2": {"auction": LONG, "price": LONG},
     "f_collect": {"auction": LONG, "prices": pa.list_(LONG)},
     "g_flights": {"carrier": TEXT, "rain": pa.bool_(), "delay": DOUBLE, "n": LONG},
+    "h_q3": JOINED,
+    "h_q20": {**BIDS, "seller": LONG, "category": LONG, "initial_bid": LONG},
+    "i_best_total": {"shard": LONG, "best": LONG},
 }
 
 
@@ -73,8 +76,10 @@ class Request:
 
     @property
     def tables(self):
-        if self.workload.startswith("d_"):
+        if self.workload.startswith("d_") or self.workload == "h_q3":
             return ["auction", "person"]
+        if self.workload == "h_q20":
+            return ["bidn", "auction"]
         return ["flights", "weather"] if self.workload == "g_flights" else [self.bids]
 
     @property

@@ -23,4 +23,16 @@ SQL = {
         FROM flights JOIN weather ON flights.origin = weather.origin AND flights.time_hour = weather.time_hour
         WHERE dep_delay IS NOT NULL
         GROUP BY carrier, precip > 0""",
+    "h_q3": """
+        SELECT person.name, person.city, person.state, auction.id AS auction
+        FROM auction JOIN person ON auction.seller = person.id""",
+    "h_q20": """
+        SELECT {bids}.auction, {bids}.bidder, {bids}.price, {bids}.channel, {bids}.date_time,
+               auction.seller, auction.category, auction.initial_bid
+        FROM {bids} JOIN auction ON {bids}.auction = auction.id
+        WHERE auction.category = 10""",
+    "i_best_total": """
+        SELECT shard, max(total) AS best
+        FROM (SELECT auction, auction % 1000 AS shard, sum(price) AS total FROM {bids} GROUP BY auction) AS totals
+        GROUP BY shard""",
 }

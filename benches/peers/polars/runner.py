@@ -46,6 +46,21 @@ def flights(flights, weather):
     return groups.agg(col("dep_delay").mean().alias("delay"), polars.len().alias("n"))
 
 
+def sellers(auctions, persons):
+    joined = auctions.join(persons, left_on="seller", right_on="id")
+    return joined.select("name", "city", "state", col("id").alias("auction"))
+
+
+def of_category(bids, auctions):
+    some = auctions.filter(col("category") == 10).select("id", "seller", "category", "initial_bid")
+    return bids.join(some, left_on="auction", right_on="id")
+
+
+def best_totals(bids):
+    totals = bids.group_by("auction").agg(col("price").sum().alias("total"))
+    return totals.group_by((col("auction") % 1000).alias("shard")).agg(col("total").max().alias("best"))
+
+
 QUERIES = {
     "a1_auction": totals("auction"),
     "a2_bidder": totals("bidder"),
@@ -55,6 +70,9 @@ QUERIES = {
     "e_q2": q2,
     "f_collect": collect,
     "g_flights": flights,
+    "h_q3": sellers,
+    "h_q20": of_category,
+    "i_best_total": best_totals,
 }
 
 

@@ -97,6 +97,8 @@ const D: &[Target] = &[target(BYTEWAX, 40.0)];
 const E: &[Target] = &[target(DATAFUSION, 0.5)];
 const F: &[Target] = &[target(BARE, 0.5), target(DUCKDB, 3.0)];
 const G: &[Target] = &[target(DUCKDB, 1.0)];
+const H: &[Target] = &[target(BARE, 0.5), target(FLINK, 10.0)];
+const I: &[Target] = &[target(BARE, 0.5)];
 const FROM_TEXT: &[Target] = &[target(DUCKDB, 1.0)];
 const FROM_PARQUET: &[Target] = &[target(DUCKDB, 0.7)];
 
@@ -119,6 +121,9 @@ const KNOWN: &[Known] = &[
     known!("e_q2", bare::some_auctions, E),
     known!("f_collect", bare::collected_prices, F),
     known!("g_flights", bare::delays, G),
+    known!("h_q3", bare::sellers, H),
+    known!("h_q20", bare::bids_of_category, H),
+    known!("i_best_total", bare::best_totals, I),
 ];
 
 /// The workloads whose names begin with one of `names`, and those of query files; all for no names.

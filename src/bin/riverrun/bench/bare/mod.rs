@@ -5,6 +5,7 @@
 //! order, and that the answer is Arrow arrays.
 
 mod joins;
+mod relational;
 mod rows;
 mod totals;
 
@@ -16,6 +17,7 @@ use super::input::Input;
 use super::measure::{Sample, Stopwatch};
 
 pub use joins::{delays, join_complete, join_final, join_running};
+pub use relational::{best_totals, bids_of_category, sellers};
 pub use rows::{collected_prices, converted_prices, some_auctions};
 pub use totals::{changing_totals, running_totals, totals_by_auction, totals_by_bidder, totals_by_channel};
 
