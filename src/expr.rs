@@ -7,7 +7,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch};
-use arrow::compute::SortOptions;
+use arrow::compute::{CastOptions, SortOptions, cast_with_options};
 use arrow::datatypes::{DataType, FieldRef, Schema};
 use datafusion_common::DataFusionError;
 use datafusion_common::tree_node::{Transformed, TreeNode};
@@ -16,6 +16,7 @@ use datafusion_physical_expr::PhysicalExpr;
 use datafusion_physical_expr::aggregate::AggregateFunctionExpr;
 use datafusion_physical_expr::expressions::{Column, Literal};
 use datafusion_physical_expr::utils::collect_columns;
+use datafusion_physical_expr::window::WindowExpr;
 
 use crate::error::{Code, DataError, Error, InternalError, Result};
 
@@ -122,6 +123,11 @@ impl fmt::Debug for Expr {
     }
 }
 
+/// The values of several expressions for the rows of `batch`.
+pub fn evaluate_all<'a>(exprs: impl IntoIterator<Item = &'a Expr>, batch: &RecordBatch) -> Result<Vec<ArrayRef>> {
+    exprs.into_iter().map(|expr| expr.evaluate(batch)).collect()
+}
+
 /// An expression to sort by.
 #[derive(Debug, Clone)]
 pub struct SortKey {
@@ -193,6 +199,95 @@ impl fmt::Debug for AggregateCall {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)
     }
+}
+
+/// One function of an `OVER`.
+#[derive(Clone)]
+pub struct WindowCall {
+    /// Which function, where it is one of those that only count.
+    pub function: WindowFunction,
+    /// How it is computed where rows are said as they come; none if it looks at rows that may come later.
+    pub running: Option<RunningCall>,
+    /// Name, type and nullability of the result.
+    pub output: FieldRef,
+    /// How EXPLAIN and errors call it.
+    pub text: Arc<str>,
+    lowered: Arc<dyn WindowExpr>,
+}
+
+/// Which function a [`WindowCall`] calls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WindowFunction {
+    /// `row_number()`
+    RowNumber,
+    /// `rank()`
+    Rank,
+    /// `dense_rank()`
+    DenseRank,
+    /// Any other, and all aggregates.
+    Other,
+}
+
+/// What a [`WindowCall`] looks at where rows are said as they come.
+#[derive(Clone)]
+pub enum RunningCall {
+    /// All rows of the partition so far: it is this aggregate of them.
+    Total(Box<AggregateCall>),
+    /// So many rows before each.
+    Recent(usize, Slide),
+}
+
+/// Whether what a frame gives depends on where the frames before it began.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Slide {
+    /// It does not.
+    Exact,
+    /// Its sum is that of the frame before it less what has gone, and floating-point numbers do not forget.
+    Rounded,
+}
+
+impl WindowCall {
+    /// A function as DataFusion has lowered it.
+    pub(crate) fn new(
+        lowered: Arc<dyn WindowExpr>,
+        function: WindowFunction,
+        running: Option<RunningCall>,
+        output: FieldRef,
+        text: impl Into<Arc<str>>,
+    ) -> WindowCall {
+        WindowCall { function, running, output, text: text.into(), lowered }
+    }
+
+    /// The values for the rows of one partition, in order.
+    pub fn evaluate(&self, partition: &RecordBatch) -> Result<ArrayRef> {
+        let values = self.lowered.evaluate(partition).map_err(value_error)?;
+        let to = self.output.data_type();
+        if values.data_type() == to {
+            return Ok(values);
+        }
+        // Only sums are computed in a wider type.
+        let options = CastOptions { safe: false, ..CastOptions::default() };
+        cast_with_options(&values, to, &options).map_err(|_| sum_too_large().into())
+    }
+}
+
+impl fmt::Display for WindowCall {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl fmt::Debug for WindowCall {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+/// A sum that leaves the range of its type is an error, and no other number.
+#[cold]
+pub(crate) fn sum_too_large() -> DataError {
+    DataError::new(Code::Value, "a sum is too large for its type")
+        .hint("Cast the argument to DECIMAL or DOUBLE inside the sum.")
 }
 
 /// What DataFusion says when a value cannot be computed, in our words.

@@ -1,4 +1,5 @@
-//! Joins, subqueries, set operations and aggregates nested at random, over tables and a stream that change at random.
+//! Joins, subqueries, set operations, aggregates and what asks for an order nested at random, over tables and a stream
+//! that change at random. Orders leave nothing open: rows that are equal in one are alike in all that is looked at.
 
 use std::fmt;
 
@@ -34,6 +35,18 @@ pub enum Rel {
     Global(Box<Rel>, &'static str),
     Distinct(Box<Rel>),
     Set(Box<Rel>, Box<Rel>, &'static str),
+    /// As many copies of a row as both sides have, or as the left one has more.
+    Copies(Box<Rel>, Box<Rel>, &'static str),
+    /// The first rows of an order, or functions of the rows around each.
+    Ordered(Box<Rel>, &'static str),
+}
+
+/// Who is asked.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Asked {
+    Engine,
+    /// It takes rows that are alike for one in `INTERSECT ALL` and `EXCEPT ALL`, so they are numbered for it.
+    Oracle,
 }
 
 const BASES: [&str; 5] = [
@@ -82,6 +95,30 @@ const GLOBALS: [&str; 3] = [
     "count(x.k) AS k, count(DISTINCT x.v) AS v, NULL AS s",
 ];
 const SETS: [&str; 4] = ["UNION", "UNION ALL", "INTERSECT", "EXCEPT"];
+const COPIES: [&str; 2] = ["INTERSECT ALL", "EXCEPT ALL"];
+const ORDERED: [&str; 21] = [
+    "x.k, x.v, x.s FROM ({x}) AS x ORDER BY x.k, x.v, x.s LIMIT 3",
+    "x.k, x.v, x.s FROM ({x}) AS x ORDER BY x.v DESC NULLS LAST, x.k, x.s DESC LIMIT 2 OFFSET 1",
+    "x.k, x.v, x.s FROM ({x}) AS x QUALIFY row_number() OVER (PARTITION BY x.k ORDER BY x.v DESC, x.s) <= 2",
+    "x.k, x.v, x.s FROM ({x}) AS x QUALIFY rank() OVER (PARTITION BY x.s ORDER BY x.v) < 2",
+    "x.k, x.v, x.s FROM ({x}) AS x QUALIFY dense_rank() OVER (ORDER BY x.k DESC) BETWEEN 1 AND 2",
+    "x.k, CAST(x.n AS BIGINT) AS v, x.s FROM (SELECT x.*, row_number() OVER (PARTITION BY x.k ORDER BY x.v, x.s) AS n FROM ({x}) AS x) AS x WHERE x.n <= 2",
+    "x.k, CAST(x.n AS BIGINT) AS v, x.s FROM (SELECT x.*, rank() OVER (PARTITION BY x.v ORDER BY x.k) AS n FROM ({x}) AS x) AS x WHERE x.n = 2 AND x.k < 3",
+    "x.k, x.v, x.s FROM (SELECT x.*, row_number() OVER (PARTITION BY x.k, x.v ORDER BY x.s) AS n FROM ({x}) AS x) AS x WHERE x.n = 1",
+    "DISTINCT ON (x.k) x.k, x.v, x.s FROM ({x}) AS x ORDER BY x.k, x.v DESC, x.s",
+    "x.k, sum(x.v) OVER (PARTITION BY x.k) AS v, x.s FROM ({x}) AS x",
+    "x.k, count(*) OVER (PARTITION BY x.s ORDER BY x.v) AS v, x.s FROM ({x}) AS x",
+    "x.k, CAST(rank() OVER (PARTITION BY x.k ORDER BY x.v DESC) AS BIGINT) AS v, x.s FROM ({x}) AS x",
+    "x.k, CAST(row_number() OVER (ORDER BY x.k, x.v, x.s) AS BIGINT) AS v, x.s FROM ({x}) AS x",
+    "x.k, lag(x.v) OVER (PARTITION BY x.s ORDER BY x.k, x.v) AS v, x.s FROM ({x}) AS x",
+    "lead(x.k, 2, 9) OVER (PARTITION BY x.s ORDER BY x.k, x.v) AS k, x.v, x.s FROM ({x}) AS x",
+    "x.k, sum(x.v) OVER (ORDER BY x.k, x.v, x.s ROWS BETWEEN 1 PRECEDING AND 1 FOLLOWING) AS v, x.s FROM ({x}) AS x",
+    "x.k, min(x.v) OVER (PARTITION BY x.k ORDER BY x.v, x.s ROWS BETWEEN CURRENT ROW AND UNBOUNDED FOLLOWING) AS v, first_value(x.s) OVER (PARTITION BY x.k ORDER BY x.v, x.s) AS s FROM ({x}) AS x",
+    "x.k, count(x.s) OVER (PARTITION BY x.k ORDER BY x.v RANGE BETWEEN 1 PRECEDING AND CURRENT ROW) AS v, x.s FROM ({x}) AS x",
+    "x.k, max(x.v) OVER (ORDER BY x.k GROUPS BETWEEN 1 PRECEDING AND 1 FOLLOWING) AS v, x.s FROM ({x}) AS x",
+    "CAST(ntile(2) OVER (ORDER BY x.k, x.v, x.s) AS BIGINT) AS k, CAST(100 * percent_rank() OVER (PARTITION BY x.k ORDER BY x.v) AS BIGINT) AS v, x.s FROM ({x}) AS x",
+    "nth_value(x.k, 2) OVER (PARTITION BY x.s ORDER BY x.k, x.v) AS k, CAST(100 * cume_dist() OVER (PARTITION BY x.s ORDER BY x.v) AS BIGINT) AS v, x.s FROM ({x}) AS x",
+];
 
 /// At most `depth` operations on top of one another.
 pub fn relation(depth: u32) -> impl Strategy<Value = Rel> {
@@ -101,52 +138,61 @@ pub fn relation(depth: u32) -> impl Strategy<Value = Rel> {
             1 => (one(), select(GLOBALS.to_vec())).prop_map(|(x, what)| Rel::Global(x, what)),
             1 => one().prop_map(Rel::Distinct),
             2 => (two(), select(SETS.to_vec())).prop_map(|((x, y), how)| Rel::Set(x, y, how)),
+            1 => (two(), select(COPIES.to_vec())).prop_map(|((x, y), how)| Rel::Copies(x, y, how)),
+            4 => (one(), select(ORDERED.to_vec())).prop_map(|(x, how)| Rel::Ordered(x, how)),
         ]
     })
 }
 
 impl Rel {
-    pub fn sql(&self) -> String {
+    pub fn sql(&self, asked: Asked) -> String {
         match self {
             Rel::Base(text) => (*text).into(),
-            Rel::Filter(x, on) => format!("SELECT x.k, x.v, x.s FROM ({}) AS x WHERE {on}", x.sql()),
-            Rel::Project(x, what) => format!("SELECT {what} FROM ({}) AS x", x.sql()),
+            Rel::Filter(x, on) => format!("SELECT x.k, x.v, x.s FROM ({}) AS x WHERE {on}", x.sql(asked)),
+            Rel::Project(x, what) => format!("SELECT {what} FROM ({}) AS x", x.sql(asked)),
             Rel::Join(x, y, how, on) => format!(
                 "SELECT coalesce(x.k, y.k) AS k, coalesce(x.v, 0) + coalesce(y.v, 1) AS v, y.s FROM ({}) AS x {how} ({}) AS y ON {on}",
-                x.sql(),
-                y.sql()
+                x.sql(asked),
+                y.sql(asked)
             ),
             Rel::Exists(x, y, not, on) => {
                 let not = if *not { "NOT " } else { "" };
                 format!(
                     "SELECT x.k, x.v, x.s FROM ({}) AS x WHERE {not}EXISTS (SELECT 1 FROM ({}) AS y WHERE {on})",
-                    x.sql(),
-                    y.sql()
+                    x.sql(asked),
+                    y.sql(asked)
                 )
             }
             Rel::In(x, y, not, what) => {
                 let not = if *not { "NOT " } else { "" };
                 format!(
                     "SELECT x.k, x.v, x.s FROM ({}) AS x WHERE x.v {not}IN (SELECT y.{what} FROM ({}) AS y)",
-                    x.sql(),
-                    y.sql()
+                    x.sql(asked),
+                    y.sql(asked)
                 )
             }
             Rel::Compared(x, y, how) => format!(
                 "SELECT x.k, x.v, x.s FROM ({}) AS x WHERE x.v {how} (SELECT y.v FROM ({}) AS y)",
-                x.sql(),
-                y.sql()
+                x.sql(asked),
+                y.sql(asked)
             ),
             Rel::Scalar(x, y, what) => {
-                format!("SELECT x.k, {} AS v, x.s FROM ({}) AS x", what.replace("{y}", &y.sql()), x.sql())
+                format!("SELECT x.k, {} AS v, x.s FROM ({}) AS x", what.replace("{y}", &y.sql(asked)), x.sql(asked))
             }
-            Rel::Group(x, how) => format!("SELECT {}", how.replace("{x}", &x.sql())),
-            Rel::Global(x, what) => format!("SELECT {what} FROM ({}) AS x", x.sql()),
-            Rel::Distinct(x) => format!("SELECT DISTINCT x.k, x.v, x.s FROM ({}) AS x", x.sql()),
-            Rel::Set(x, y, how) => format!(
+            Rel::Group(x, how) | Rel::Ordered(x, how) => format!("SELECT {}", how.replace("{x}", &x.sql(asked))),
+            Rel::Global(x, what) => format!("SELECT {what} FROM ({}) AS x", x.sql(asked)),
+            Rel::Distinct(x) => format!("SELECT DISTINCT x.k, x.v, x.s FROM ({}) AS x", x.sql(asked)),
+            Rel::Copies(x, y, how) if asked == Asked::Oracle => {
+                let numbered = |rel: &Rel| {
+                    let number = "row_number() OVER (PARTITION BY x.k, x.v, x.s) AS n";
+                    format!("SELECT x.k, x.v, x.s, {number} FROM ({}) AS x", rel.sql(asked))
+                };
+                format!("SELECT z.k, z.v, z.s FROM ({} {how} {}) AS z", numbered(x), numbered(y))
+            }
+            Rel::Set(x, y, how) | Rel::Copies(x, y, how) => format!(
                 "SELECT x.k, x.v, x.s FROM ({}) AS x {how} SELECT y.k, y.v, y.s FROM ({}) AS y",
-                x.sql(),
-                y.sql()
+                x.sql(asked),
+                y.sql(asked)
             ),
         }
     }
@@ -304,7 +350,7 @@ impl Case {
 impl fmt::Display for Case {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.setup().iter().try_for_each(|statement| writeln!(f, "{statement};"))?;
-        writeln!(f, "DECLARE c CURSOR FOR {};", self.query.sql())?;
+        writeln!(f, "DECLARE c CURSOR FOR {};", self.query.sql(Asked::Engine))?;
         for (change, after) in &self.changes {
             writeln!(f, "{} -- then {after:?}", change.statement())?;
         }

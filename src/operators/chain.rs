@@ -41,7 +41,9 @@ impl Step {
             | Node::Collect(_)
             | Node::Logic(_)
             | Node::Sort(_)
-            | Node::Limit(_) => None,
+            | Node::Limit(_)
+            | Node::TopN(_)
+            | Node::Over(_) => None,
         }
     }
 }

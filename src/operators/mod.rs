@@ -13,12 +13,16 @@ pub mod join;
 pub mod keyed_join;
 pub mod limit;
 pub mod logic;
+pub mod over;
 pub mod project;
 pub mod sort;
+pub mod top_n;
 pub mod union;
 pub mod unnest;
 pub mod upsert;
 
+mod difference;
+mod ordered;
 mod rows;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -147,6 +151,8 @@ pub fn build(node: &Node, snapshots: &[Snapshot]) -> Result<Box<dyn Operator>> {
         Node::Logic(node) => logic::build(node, snapshots),
         Node::Sort(node) => sort::build(node, snapshots),
         Node::Limit(node) => limit::build(node, snapshots),
+        Node::TopN(node) => top_n::build(node, snapshots),
+        Node::Over(node) => over::build(node, snapshots),
     }
 }
 

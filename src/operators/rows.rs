@@ -1,12 +1,16 @@
 //! Small helpers over the rows of a batch that several operators share.
 
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, RecordBatchOptions, UInt32Array};
-use arrow::compute::take;
+use std::ops::Range;
+
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, RecordBatchOptions, UInt32Array, make_comparator};
+use arrow::buffer::BooleanBuffer;
+use arrow::compute::kernels::cmp::distinct;
+use arrow::compute::{SortOptions, take};
 use arrow::datatypes::{DataType, SchemaRef};
 
 use crate::error::{InternalError, Result};
 use crate::operators::Output;
-use crate::types::Batch;
+use crate::types::{Batch, RowKind};
 
 /// About how many rows a batch has that an operator makes up itself.
 pub(crate) const BATCH_ROWS: usize = 8_192;
@@ -47,4 +51,28 @@ pub(crate) fn append_only<'a>(batch: &'a Batch, operator: &str) -> Result<&'a Re
         None => Ok(batch.rows()),
         Some(_) => Err(InternalError::new(format!("a changelog has reached {operator}")).into()),
     }
+}
+
+/// Cuts changes into batches of a usual size; an update is never cut in two.
+pub(crate) fn whole_updates(kinds: &[RowKind]) -> Vec<Range<usize>> {
+    let mut parts = vec![];
+    let mut start = 0;
+    while start < kinds.len() {
+        let mut end = (start + BATCH_ROWS).min(kinds.len());
+        if end < kinds.len() && kinds[end - 1] == RowKind::UpdateBefore {
+            end -= 1;
+        }
+        parts.push(start..end);
+        start = end;
+    }
+    parts
+}
+
+/// Where two columns differ. Two NULLs do not, and neither do two NaN.
+pub(crate) fn differs(before: &ArrayRef, after: &ArrayRef) -> Result<BooleanBuffer> {
+    if !before.data_type().is_nested() {
+        return Ok(distinct(before, after)?.values().clone());
+    }
+    let compare = make_comparator(before, after, SortOptions::default())?;
+    Ok(BooleanBuffer::collect_bool(before.len(), |row| compare(row, row).is_ne()))
 }

@@ -3,9 +3,9 @@
 use std::fmt;
 
 use crate::error::{Code, StatementError};
-use crate::expr::AggregateCall;
+use crate::expr::{AggregateCall, RunningCall, WindowCall};
 use crate::plan::changelog::mode;
-use crate::plan::node::{Bounded, ChangelogMode, JoinEmit, JoinKeep, Node, Sort};
+use crate::plan::node::{Bounded, ChangelogMode, JoinEmit, JoinKeep, Node, OrderedEmit, Over, Rank, Sort, TopN};
 
 /// What bounds a node's state.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,6 +16,8 @@ pub enum Bound {
     Keys(String),
     /// It keeps the first so many rows.
     Rows(usize),
+    /// It keeps so many rows for each of these keys.
+    RowsOfKeys(String, usize),
     /// It keeps rows until their window closes by size or time.
     Window,
     /// It keeps all its rows until its input, which ends by itself, has ended.
@@ -30,6 +32,8 @@ impl fmt::Display for Bound {
             Bound::None => f.write_str("no state"),
             Bound::Keys(keys) => write!(f, "state bounded by keys ({keys})"),
             Bound::Rows(rows) => write!(f, "state bounded by LIMIT ({rows} rows)"),
+            Bound::RowsOfKeys(keys, 1) => write!(f, "state bounded by keys ({keys}), 1 row each"),
+            Bound::RowsOfKeys(keys, rows) => write!(f, "state bounded by keys ({keys}), {rows} rows each"),
             Bound::Window => f.write_str("state bounded by open windows"),
             Bound::Input => f.write_str("state bounded by the input, which ends"),
             Bound::Unbounded(hint) => write!(f, "state not bounded: {hint}"),
@@ -66,9 +70,48 @@ pub fn bound(node: &Node) -> Bound {
         Node::Sort(Sort { fetch: Some(rows), input, .. }) if mode(input) == ChangelogMode::AppendOnly => {
             Bound::Rows(*rows)
         }
+        Node::TopN(node) => first_rows(node),
+        Node::Over(node) => looked_at(node),
         Node::Sort(node) => {
             rows_kept(&node.input, "ORDER BY keeps every row; a LIMIT over rows that are only added bounds it")
         }
+    }
+}
+
+fn first_rows(node: &TopN) -> Bound {
+    let rows = node.skip.saturating_add(node.fetch);
+    match node.rank {
+        _ if node.by_arrival() => keys(&node.partition, "one number"),
+        _ if node.input_mode == ChangelogMode::Changelog => rows_kept(
+            &node.input,
+            "of rows that may be taken back all are kept: one of the first may go, and let a later one in",
+        ),
+        Rank::RowNumber if rows == usize::MAX => rows_kept(&node.input, "OFFSET keeps every row; a LIMIT bounds it"),
+        Rank::RowNumber if node.partition.is_empty() => Bound::Rows(rows),
+        Rank::RowNumber => Bound::RowsOfKeys(names(&node.partition), rows),
+        Rank::Rank | Rank::DenseRank => rows_kept(
+            &node.input,
+            "rank() keeps all rows that are equal to the last one; row_number() bounds it by keys",
+        ),
+    }
+}
+
+fn looked_at(node: &Over) -> Bound {
+    let reach = |call: &WindowCall| match &call.running {
+        Some(RunningCall::Total(total)) if grows(total) => None,
+        Some(RunningCall::Total(_)) => Some(0),
+        Some(RunningCall::Recent(usize::MAX, _)) | None => None,
+        Some(RunningCall::Recent(rows, _)) => Some(*rows),
+    };
+    let reaches = node.calls.iter().map(reach).collect::<Option<Vec<_>>>();
+    match reaches.and_then(|reaches| reaches.into_iter().max()).filter(|_| node.emit == OrderedEmit::Running) {
+        Some(0) => keys(&node.partition, "one row"),
+        Some(rows) if node.partition.is_empty() => Bound::RowsOfKeys("one partition".into(), rows),
+        Some(rows) => Bound::RowsOfKeys(names(&node.partition), rows),
+        None => rows_kept(
+            &node.input,
+            "OVER keeps every row; without ORDER BY and with ROWS BETWEEN n PRECEDING AND CURRENT ROW it keeps n for each key",
+        ),
     }
 }
 
@@ -90,8 +133,12 @@ pub(super) fn grows(call: &AggregateCall) -> bool {
 fn keys<T: fmt::Display>(keys: &[T], none: &str) -> Bound {
     match keys {
         [] => Bound::Keys(none.into()),
-        keys => Bound::Keys(keys.iter().map(T::to_string).collect::<Vec<_>>().join(", ")),
+        keys => Bound::Keys(names(keys)),
     }
+}
+
+fn names<T: fmt::Display>(keys: &[T]) -> String {
+    keys.iter().map(T::to_string).collect::<Vec<_>>().join(", ")
 }
 
 /// Whether everything below ends by itself.

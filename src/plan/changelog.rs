@@ -1,6 +1,6 @@
 //! Append-only or changelog, for every node.
 
-use crate::plan::node::{AggregateEmit, ChangelogMode, Node};
+use crate::plan::node::{AggregateEmit, ChangelogMode, Node, OrderedEmit};
 
 /// Whether the rows that `node` gives are only added, or also updated and deleted.
 pub fn mode(node: &Node) -> ChangelogMode {
@@ -13,6 +13,11 @@ pub fn mode(node: &Node) -> ChangelogMode {
             AggregateEmit::Changes | AggregateEmit::Every(_) => ChangelogMode::Changelog,
         },
         Node::Join(node) => node.mode(),
+        Node::TopN(node) => node.mode(),
+        Node::Over(node) => match node.emit {
+            OrderedEmit::Final | OrderedEmit::Running => ChangelogMode::AppendOnly,
+            OrderedEmit::Changes => ChangelogMode::Changelog,
+        },
         Node::Values(_) | Node::KeyedJoin(_) | Node::Collect(_) | Node::Logic(_) | Node::Sort(_) => {
             ChangelogMode::AppendOnly
         }

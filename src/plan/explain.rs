@@ -2,11 +2,13 @@
 
 use std::fmt::Write;
 
+use crate::expr::SortKey;
 use crate::operators::aggregate::keeps_values;
 use crate::plan::bounds::bound;
 use crate::plan::changelog::mode;
 use crate::plan::node::{
     AggregateEmit, Bounded, ChangelogMode, GroupingSet, Join, JoinEmit, JoinKeep, JoinKind, Node, NullKeys,
+    OrderedEmit, Rank, TopN,
 };
 use crate::plan::{DEAD_LETTERS_PREFIX, NodeMetrics, Plan};
 
@@ -135,12 +137,8 @@ pub(super) fn title(node: &Node) -> String {
         }
         Node::Logic(node) => format!("Logic: {}, keys ({})", node.name, list(&node.keys)),
         Node::Sort(node) => {
-            let keys = node.keys.iter().map(|key| {
-                let direction = if key.options.descending { "DESC" } else { "ASC" };
-                format!("{} {direction}", key.expr)
-            });
             let fetch = node.fetch.map(|rows| format!(", first {rows}")).unwrap_or_default();
-            format!("Sort: {}{fetch}, EMIT FINAL", keys.collect::<Vec<_>>().join(", "))
+            format!("Sort: {}{fetch}, EMIT FINAL", sort_keys(&node.keys))
         }
         Node::Limit(node) => {
             let wanted = node.fetch.map_or_else(|| "all rows".into(), rows);
@@ -149,6 +147,41 @@ pub(super) fn title(node: &Node) -> String {
                 skip => format!("Limit: {wanted} after {skip}"),
             }
         }
+        Node::TopN(node) => top_n_title(node),
+        Node::Over(node) => format!("Over: {}, {}", list(&node.calls), ordered_emit_name(node.emit)),
+    }
+}
+
+fn top_n_title(node: &TopN) -> String {
+    let wanted = match (node.fetch, node.skip) {
+        (usize::MAX, skip) => format!("all rows after {skip}"),
+        (fetch, 0) => format!("first {fetch}"),
+        (fetch, skip) => format!("first {fetch} after {skip}"),
+    };
+    let rank = match node.rank {
+        Rank::RowNumber => "row_number",
+        Rank::Rank => "rank",
+        Rank::DenseRank => "dense_rank",
+    };
+    let order = if node.order.is_empty() { "arrival".into() } else { sort_keys(&node.order) };
+    let emit = if node.by_arrival() { OrderedEmit::Running } else { node.emit };
+    let keys = list(&node.partition);
+    format!("TopN: {wanted} by {rank}, keys ({keys}), order ({order}), {}", ordered_emit_name(emit))
+}
+
+fn sort_keys(keys: &[SortKey]) -> String {
+    let key = |key: &SortKey| {
+        let direction = if key.options.descending { "DESC" } else { "ASC" };
+        format!("{} {direction}", key.expr)
+    };
+    keys.iter().map(key).collect::<Vec<_>>().join(", ")
+}
+
+fn ordered_emit_name(emit: OrderedEmit) -> &'static str {
+    match emit {
+        OrderedEmit::Final => "EMIT FINAL",
+        OrderedEmit::Running => "EMIT RUNNING",
+        OrderedEmit::Changes => "EMIT CHANGES",
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 
-use crate::expr::{AggregateCall, Expr, SortKey};
+use crate::expr::{AggregateCall, Expr, SortKey, WindowCall};
 use crate::types::Interval;
 
 /// A node of a streaming plan. Inputs are owned by the node that reads them.
@@ -39,6 +39,10 @@ pub enum Node {
     Sort(Sort),
     /// `LIMIT` and `OFFSET` in order of arrival.
     Limit(Limit),
+    /// The first rows of each partition in an order.
+    TopN(TopN),
+    /// Functions of the rows around a row.
+    Over(Over),
 }
 
 /// Rows of a stream, table or file.
@@ -409,6 +413,93 @@ pub struct Limit {
     pub fetch: Option<usize>,
 }
 
+/// The first rows of each partition in an order: `ROW_NUMBER() OVER (…) <= n` and its kin, `DISTINCT ON`, and
+/// `ORDER BY … LIMIT` over what changes.
+///
+/// The result's columns are those of the input, then the rank if it is said.
+#[derive(Debug, Clone)]
+pub struct TopN {
+    /// Where the rows come from.
+    pub input: Box<Node>,
+    /// What they are partitioned by; none for one partition of all rows.
+    pub partition: Vec<Expr>,
+    /// In which order, most significant first. Rows that are equal in it are in order of arrival or, if rows may also
+    /// be taken back, of their values.
+    pub order: Vec<SortKey>,
+    /// How rows are counted.
+    pub rank: Rank,
+    /// How many of the first rows are passed over.
+    pub skip: usize,
+    /// How many follow.
+    pub fetch: usize,
+    /// Whether the rank is the last column of the result.
+    pub says_rank: bool,
+    /// When results come out.
+    pub emit: OrderedEmit,
+    /// Whether the input retracts.
+    pub input_mode: ChangelogMode,
+    /// The columns of the result.
+    pub schema: SchemaRef,
+}
+
+impl TopN {
+    /// Whether the first rows are those that come first and stay, so that nothing is ever taken back.
+    pub fn by_arrival(&self) -> bool {
+        self.order.is_empty() && self.rank == Rank::RowNumber && self.input_mode == ChangelogMode::AppendOnly
+    }
+
+    /// Whether rows of the result are only added.
+    pub fn mode(&self) -> ChangelogMode {
+        match self.emit {
+            OrderedEmit::Changes | OrderedEmit::Running if !self.by_arrival() => ChangelogMode::Changelog,
+            OrderedEmit::Changes | OrderedEmit::Running | OrderedEmit::Final => ChangelogMode::AppendOnly,
+        }
+    }
+}
+
+/// How a [`TopN`] counts rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rank {
+    /// Each row has a number of its own.
+    RowNumber,
+    /// Equal rows have the number of the first of them.
+    Rank,
+    /// Equal rows have one number, and no number is left out.
+    DenseRank,
+}
+
+/// When a [`TopN`] or [`Over`] speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OrderedEmit {
+    /// Once, at the end.
+    Final,
+    /// One row out for every row in, as it comes.
+    Running,
+    /// Every change.
+    Changes,
+}
+
+/// Functions of the rows around a row.
+///
+/// The result's columns are those of the input, then the functions.
+#[derive(Debug, Clone)]
+pub struct Over {
+    /// Where the rows come from.
+    pub input: Box<Node>,
+    /// What they are partitioned by; none for one partition of all rows.
+    pub partition: Vec<Expr>,
+    /// In which order, most significant first; see [`TopN::order`].
+    pub order: Vec<SortKey>,
+    /// What is computed for each row.
+    pub calls: Vec<WindowCall>,
+    /// When results come out.
+    pub emit: OrderedEmit,
+    /// Whether the input retracts.
+    pub input_mode: ChangelogMode,
+    /// The columns of the result.
+    pub schema: SchemaRef,
+}
+
 impl Node {
     /// The columns of the result, without `op`.
     pub fn schema(&self) -> SchemaRef {
@@ -427,6 +518,8 @@ impl Node {
             Node::Logic(node) => node.schema.clone(),
             Node::Sort(node) => node.input.schema(),
             Node::Limit(node) => node.input.schema(),
+            Node::TopN(node) => node.schema.clone(),
+            Node::Over(node) => node.schema.clone(),
         }
     }
 
@@ -446,6 +539,8 @@ impl Node {
             Node::Logic(node) => vec![&node.input],
             Node::Sort(node) => vec![&node.input],
             Node::Limit(node) => vec![&node.input],
+            Node::TopN(node) => vec![&node.input],
+            Node::Over(node) => vec![&node.input],
         }
     }
 
@@ -465,14 +560,17 @@ impl Node {
             Node::Logic(node) => vec![&mut node.input],
             Node::Sort(node) => vec![&mut node.input],
             Node::Limit(node) => vec![&mut node.input],
+            Node::TopN(node) => vec![&mut node.input],
+            Node::Over(node) => vec![&mut node.input],
         }
     }
 
-    /// The expressions that it evaluates over the rows of its only input, to be rewritten.
+    /// The expressions that it evaluates over the rows of its only input, to be rewritten; of a node that gives out
+    /// all it reads none.
     pub(crate) fn exprs_mut(&mut self) -> Vec<&mut Expr> {
         match self {
             Node::Source(_) | Node::Values(_) | Node::Unnest(_) | Node::Expand(_) | Node::Union(_) => vec![],
-            Node::Join(_) | Node::KeyedJoin(_) | Node::Limit(_) => vec![],
+            Node::Join(_) | Node::KeyedJoin(_) | Node::Limit(_) | Node::TopN(_) | Node::Over(_) => vec![],
             Node::Filter(node) => vec![&mut node.predicate],
             Node::Project(node) => node.exprs.iter_mut().collect(),
             Node::Aggregate(node) => with_calls(&mut node.keys, &mut node.aggregates),

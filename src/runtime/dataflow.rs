@@ -293,7 +293,9 @@ fn stop_after(node: &Node) -> Option<u64> {
         | Node::KeyedJoin(_)
         | Node::Collect(_)
         | Node::Logic(_)
-        | Node::Sort(_) => None,
+        | Node::Sort(_)
+        | Node::TopN(_)
+        | Node::Over(_) => None,
     }
 }
 
@@ -322,6 +324,8 @@ fn node_name(node: &Node) -> &'static str {
         Node::Logic(_) => "Logic",
         Node::Sort(_) => "Sort",
         Node::Limit(_) => "Limit",
+        Node::TopN(_) => "TopN",
+        Node::Over(_) => "Over",
     }
 }
 

@@ -499,7 +499,6 @@ mod refusals {
             ("SELECT * FROM t FORMAT JSON", "1:17 \"FORMAT\" FORMAT is not supported"),
             ("SELECT * FROM t FOR XML AUTO", "1:17 \"FOR\" FOR XML, JSON or BROWSE is not supported"),
             ("SELECT AS STRUCT 1 AS a", "1:8"),
-            ("SELECT DISTINCT ON (a) b FROM t", "1:8 \"DISTINCT ON\" DISTINCT ON is not supported"),
             (
                 "SELECT * FROM t MATCH_RECOGNIZE (PATTERN (a) DEFINE a AS b)",
                 "1:17 \"MATCH_RECOGNIZE\" MATCH_RECOGNIZE is not supported",

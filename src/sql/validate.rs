@@ -6,8 +6,8 @@
 use std::ops::ControlFlow;
 
 use sqlparser::ast::{
-    Distinct, Expr, GroupByExpr, JoinOperator, LimitClause, ObjectName, OrderBy, Query, Select, SelectFlavor,
-    SelectItem, SetExpr, SetOperator, Spanned, TableFactor, Visit, Visitor,
+    Expr, GroupByExpr, JoinOperator, LimitClause, ObjectName, OrderBy, Query, Select, SelectFlavor, SelectItem,
+    SetExpr, SetOperator, Spanned, TableFactor, Visit, Visitor,
 };
 use sqlparser::keywords::Keyword;
 use sqlparser::tokenizer::{Span, Token, TokenWithSpan};
@@ -178,8 +178,6 @@ impl Validator<'_> {
     }
 
     fn select(&self, select: &Select) -> Result<()> {
-        let on = matches!(select.distinct, Some(Distinct::On(_)));
-        self.refuse(on, &["DISTINCT", "ON"], "DISTINCT ON", TOP_N)?;
         self.refuse(select.top.is_some(), &["TOP"], "TOP", "")?;
         let materialize = "Use INSERT INTO … SELECT, or CREATE MATERIALIZED VIEW … AS SELECT.";
         self.refuse(select.into.is_some(), &["INTO"], "SELECT INTO", materialize)?;

@@ -4,6 +4,7 @@ mod chains;
 mod changes;
 mod columns;
 mod group_index;
+mod ordered_rows;
 mod row_store;
 mod snapshot;
 
@@ -12,5 +13,6 @@ pub use changes::{Changes, GONE};
 pub use columns::grow_to;
 pub use group_index::GroupIndex;
 pub(crate) use group_index::{canonical, row_converter};
+pub use ordered_rows::{Encoded, Equals, KeyType, OrderedRows};
 pub use row_store::{RowId, RowStore};
 pub use snapshot::{Snapshot, StateTable, table};

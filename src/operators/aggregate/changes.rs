@@ -4,18 +4,18 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array, UInt32Array, make_comparator};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array, UInt32Array};
 use arrow::buffer::BooleanBuffer;
-use arrow::compute::kernels::cmp::distinct;
-use arrow::compute::{SortOptions, concat, filter, interleave, take};
+use arrow::compute::{concat, filter, interleave, take};
 use arrow::datatypes::Int64Type;
 
 use crate::error::{InternalError, Result};
+use crate::operators::rows::{differs, whole_updates};
 use crate::operators::{Operator, Output, Port, StateSize};
 use crate::state::{Snapshot, grow_to, table};
 use crate::types::{Batch, Epoch, Interval, RowKind, RowKinds, Timestamp};
 
-use super::{BATCH_ROWS, Groups};
+use super::Groups;
 
 /// Keys, then the values as they were last said, then whether they were said at all.
 const PENDING: &str = "pending";
@@ -104,7 +104,7 @@ impl Changes {
         let after = self.groups.accumulators.read(&pending.groups)?;
         let before = pending.columns(&after)?;
         let steps = self.steps(&pending, &before, &after)?;
-        for part in steps.parts() {
+        for part in whole_updates(&steps.kinds) {
             let groups = &steps.groups[part.clone()];
             let mut columns = self.groups.index.keys(groups)?;
             for (before, after) in before.iter().zip(&after) {
@@ -217,21 +217,6 @@ impl Steps {
         self.groups.push(group);
         self.places.push(place);
     }
-
-    /// Cuts changes into batches; an update is never cut in two.
-    fn parts(&self) -> Vec<std::ops::Range<usize>> {
-        let mut parts = vec![];
-        let mut start = 0;
-        while start < self.kinds.len() {
-            let mut end = (start + BATCH_ROWS).min(self.kinds.len());
-            if end < self.kinds.len() && self.kinds[end - 1] == RowKind::UpdateBefore {
-                end -= 1;
-            }
-            parts.push(start..end);
-            start = end;
-        }
-        parts
-    }
 }
 
 impl Pending {
@@ -259,15 +244,6 @@ fn changed(pending: &Pending, before: &[ArrayRef], after: &[ArrayRef]) -> Result
         changed = &changed | &differs(before, &after)?;
     }
     Ok(changed)
-}
-
-/// Where two columns differ. Two NULLs do not, and neither do two NaN.
-fn differs(before: &ArrayRef, after: &ArrayRef) -> Result<BooleanBuffer> {
-    if !before.data_type().is_nested() {
-        return Ok(distinct(before, after)?.values().clone());
-    }
-    let compare = make_comparator(before, after, SortOptions::default())?;
-    Ok(BooleanBuffer::collect_bool(before.len(), |row| compare(row, row).is_ne()))
 }
 
 impl Operator for Changes {

@@ -14,11 +14,13 @@ mod accumulators;
 mod changes;
 mod saved;
 
+use std::sync::Arc;
+
 use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{Schema, SchemaRef};
 
 use crate::error::Result;
-use crate::expr::Expr;
+use crate::expr::{AggregateCall, Expr};
 use crate::operators::{Operator, Output, Port, StateSize};
 use crate::plan::node::{Aggregate, AggregateEmit, ChangelogMode};
 use crate::state::{GroupIndex, Snapshot};
@@ -34,18 +36,8 @@ const BATCH_ROWS: usize = 8_192;
 
 /// Builds the operator of an aggregate.
 pub fn build(node: &Aggregate, snapshots: &[Snapshot]) -> Result<Box<dyn Operator>> {
-    let types: Vec<_> = node.keys.iter().map(|key| key.data_type().clone()).collect();
-    let mut groups = Groups {
-        keys: node.keys.clone(),
-        schema: node.schema.clone(),
-        index: GroupIndex::new(&types)?,
-        accumulators: accumulators(&node.aggregates, node.input_mode)?,
-        dirty: saved::Dirty::default(),
-        totals: node.totals.clone(),
-        always: vec![],
-        appends: node.aggregates.is_empty() && node.input_mode == ChangelogMode::AppendOnly,
-        retracts: node.input_mode == ChangelogMode::Changelog,
-    };
+    let mut groups = Groups::new(&node.keys, &node.aggregates, node.input_mode, &node.schema)?;
+    groups.totals = node.totals.clone();
     groups.restore(snapshots)?;
     if !groups.index.is_empty() {
         groups.note_totals()?;
@@ -74,7 +66,54 @@ struct Groups {
     retracts: bool,
 }
 
+/// Aggregates of the rows of each group so far, for an operator that says them beside other things.
+pub(super) struct RunningTotals {
+    groups: Groups,
+}
+
+impl RunningTotals {
+    /// The aggregates by those keys, as snapshots have left them.
+    pub fn new(keys: &[Expr], calls: &[AggregateCall], snapshots: &[Snapshot]) -> Result<RunningTotals> {
+        let mut groups = Groups::new(keys, calls, ChangelogMode::AppendOnly, &Arc::new(Schema::empty()))?;
+        groups.restore(snapshots)?;
+        Ok(RunningTotals { groups })
+    }
+
+    /// Takes rows in, and gives for each call its value after each of them.
+    pub fn update(&mut self, batch: &Batch) -> Result<Vec<ArrayRef>> {
+        let (_, numbers) = self.groups.number(batch)?;
+        let values = self.groups.accumulators.update_running(batch.rows(), &numbers)?;
+        self.groups.dirty.mark(&numbers);
+        Ok(values)
+    }
+
+    /// What has changed since `since`.
+    pub fn save(&mut self, since: Epoch) -> Result<Snapshot> {
+        self.groups.save(since)
+    }
+
+    /// How much is kept.
+    pub fn size(&self) -> StateSize {
+        self.groups.size()
+    }
+}
+
 impl Groups {
+    fn new(keys: &[Expr], calls: &[AggregateCall], mode: ChangelogMode, schema: &SchemaRef) -> Result<Groups> {
+        let types: Vec<_> = keys.iter().map(|key| key.data_type().clone()).collect();
+        Ok(Groups {
+            keys: keys.to_vec(),
+            schema: schema.clone(),
+            index: GroupIndex::new(&types)?,
+            accumulators: accumulators(calls, mode)?,
+            dirty: saved::Dirty::default(),
+            totals: RecordBatch::new_empty(Arc::new(Schema::empty())),
+            always: vec![],
+            appends: calls.is_empty() && mode == ChangelogMode::AppendOnly,
+            retracts: mode == ChangelogMode::Changelog,
+        })
+    }
+
     /// The group of each row, all of them grown to.
     fn number(&mut self, batch: &Batch) -> Result<(Vec<ArrayRef>, Vec<u32>)> {
         let keys = self.keys.iter().map(|key| key.evaluate(batch.rows())).collect::<Result<Vec<_>>>()?;

@@ -76,7 +76,7 @@ fn input_of(lowerer: &Lowerer<'_>, plan: &LogicalPlan, demand: Demand<'_>) -> Lo
     Ok((emit, input))
 }
 
-fn asked_emit(clause: Option<&Clause>) -> Lowering<Option<AggregateEmit>> {
+pub(super) fn asked_emit(clause: Option<&Clause>) -> Lowering<Option<AggregateEmit>> {
     let Some(Clause { emit: Some(emit), .. }) = clause else { return Ok(None) };
     let refuse = |message: &str, hint: &str| {
         let error = at_clause(StatementError::new(Code::EmitMode, message), clause);
@@ -151,7 +151,7 @@ impl Lowerer<'_> {
         Ok(calls)
     }
 
-    fn call(&self, expr: &Expr, input: &DFSchema, output: &Field) -> Lowering<AggregateCall> {
+    pub fn call(&self, expr: &Expr, input: &DFSchema, output: &Field) -> Lowering<AggregateCall> {
         let Expr::AggregateFunction(function) = unaliased(expr) else { return Err(self.unsupported("this aggregate")) };
         let (props, planning) = (ExecutionProps::new(), PhysicalPlanningContext::default());
         let lowered = LoweredAggregateBuilder::new(expr, input, input.as_arrow(), &props, &planning).build()?;
@@ -165,7 +165,7 @@ impl Lowerer<'_> {
     }
 }
 
-fn unaliased(expr: &Expr) -> &Expr {
+pub(super) fn unaliased(expr: &Expr) -> &Expr {
     match expr {
         Expr::Alias(alias) => unaliased(&alias.expr),
         other => other,

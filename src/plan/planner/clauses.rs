@@ -2,13 +2,14 @@
 //!
 //! A query with a clause becomes `SELECT * FROM (query) AS __clause_n`, a join chain with one a nested join of
 //! that alias; the relation planner takes the alias off and puts a [`super::extension::Marked`] node there.
+//! `INTERSECT ALL` and `EXCEPT ALL` become such a query too, whose alias has the relation planner count the copies of rows.
 //! `COLLECT(…)` among the grouping keys becomes a call of the marker function with its bounds as numbers.
 
 use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
 
 use sqlparser::ast::{self, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, GroupByExpr, Ident, SetExpr};
-use sqlparser::ast::{Spanned, TableFactor, TableWithJoins, VisitMut, VisitorMut};
+use sqlparser::ast::{SetOperator, SetQuantifier, Spanned, TableFactor, TableWithJoins, VisitMut, VisitorMut};
 
 use super::columns::{self, Naming};
 use super::functions::COLLECT_MARKER;
@@ -19,6 +20,7 @@ use crate::types::Interval;
 
 const ALIAS: &str = "__clause_";
 const COMPARED: &str = "__compared_";
+const COPIES: &str = "__copies";
 
 /// The query as DataFusion can plan it, and the index of the clause at its very end.
 pub(super) fn ready(query: &sql::Query, naming: Naming) -> Result<(ast::Query, Option<usize>)> {
@@ -36,6 +38,18 @@ pub(super) fn ready(query: &sql::Query, naming: Naming) -> Result<(ast::Query, O
 pub(super) fn clause_index(relation: &TableFactor) -> Option<usize> {
     let (TableFactor::Derived { alias, .. } | TableFactor::NestedJoin { alias, .. }) = relation else { return None };
     alias.as_ref()?.name.value.strip_prefix(ALIAS)?.parse().ok()
+}
+
+/// The sides of an `INTERSECT ALL` or `EXCEPT ALL` that was marked by [`ready`], as relations.
+pub(super) fn sides_of_copies(relation: &TableFactor) -> Option<(SetOperator, [TableFactor; 2])> {
+    let TableFactor::Derived { subquery, alias: Some(alias), .. } = relation else { return None };
+    let SetExpr::SetOperation { op, left, right, .. } = subquery.body.as_ref() else { return None };
+    let side = |body: &SetExpr| {
+        let mut query = subquery.clone();
+        query.body = Box::new(body.clone());
+        TableFactor::Derived { lateral: false, subquery: query, alias: None, sample: None }
+    };
+    (alias.name.value == COPIES).then(|| (*op, [side(left), side(right)]))
 }
 
 /// The relation without the alias that marks it.
@@ -57,8 +71,12 @@ impl VisitorMut for Rewrite<'_> {
     type Break = Error;
 
     fn post_visit_query(&mut self, query: &mut ast::Query) -> ControlFlow<Error> {
-        let Some(index) = take_carrier(query) else { return ControlFlow::Continue(()) };
-        stop(wrap(query, alias(index)))
+        let index = take_carrier(query);
+        stop(mark_copies(&mut query.body))?;
+        match index {
+            Some(index) => stop(wrap(query, alias(index))),
+            None => ControlFlow::Continue(()),
+        }
     }
 
     fn pre_visit_select(&mut self, select: &mut ast::Select) -> ControlFlow<Error> {
@@ -123,6 +141,25 @@ fn wrap(query: &mut ast::Query, alias: ast::TableAlias) -> Result<()> {
     };
     *relation = TableFactor::Derived { lateral: false, subquery: Box::new(inner), alias: Some(alias), sample: None };
     Ok(())
+}
+
+/// Every `INTERSECT ALL` and `EXCEPT ALL` of a body becomes `SELECT * FROM (…) AS __copies`: DataFusion would plan it as
+/// if a row were there once.
+fn mark_copies(body: &mut SetExpr) -> Result<()> {
+    let SetExpr::SetOperation { op, left, right, set_quantifier } = body else { return Ok(()) };
+    mark_copies(left)?;
+    mark_copies(right)?;
+    match (*op, *set_quantifier) {
+        (SetOperator::Intersect | SetOperator::Except | SetOperator::Minus, SetQuantifier::All) => {
+            let mut query = template()?;
+            std::mem::swap(query.body.as_mut(), body);
+            wrap(&mut query, named(COPIES.into()))?;
+            *body = *query.body;
+            Ok(())
+        }
+        // The parser's operators are not ours to enumerate; the others count no copies.
+        _ => Ok(()),
+    }
 }
 
 fn template() -> Result<ast::Query> {

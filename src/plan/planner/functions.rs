@@ -15,7 +15,7 @@ use datafusion_expr::function::{AccumulatorArgs, StateFieldsArgs};
 use datafusion_expr::planner::ExprPlanner;
 use datafusion_expr::registry::FunctionRegistry;
 use datafusion_expr::{
-    Accumulator, AggregateUDF, AggregateUDFImpl, ColumnarValue, HigherOrderUDF, ScalarFunctionArgs, ScalarUDF,
+    Accumulator, AggregateUDF, AggregateUDFImpl, ColumnarValue, Expr, HigherOrderUDF, ScalarFunctionArgs, ScalarUDF,
     ScalarUDFImpl, Signature, Volatility, WindowUDF,
 };
 
@@ -204,6 +204,17 @@ impl EngineTime {
     fn new(name: &'static str, kind: TimeFunction, now: Arc<AtomicI64>) -> Self {
         // Volatile, or the planner would fold it to a constant.
         EngineTime { name, kind, now, signature: Signature::nullary(Volatility::Volatile) }
+    }
+}
+
+/// Whether an expression is the engine's clock, which goes on with each batch.
+pub(super) fn is_now(expr: &Expr) -> bool {
+    match expr {
+        Expr::ScalarFunction(call) => {
+            let time = call.func.inner().downcast_ref::<EngineTime>();
+            time.is_some_and(|time| time.kind == TimeFunction::Now)
+        }
+        _ => false,
     }
 }
 

@@ -17,12 +17,12 @@ use super::extension::{Keyed, Machine, Marked, downcast};
 use super::names::{Names, relation_name};
 use super::places::Places;
 use super::provider::RelationSource;
-use super::{aggregate, collect, join};
+use super::{aggregate, collect, join, over};
 use crate::error::{Code, Error, InternalError, Place, StatementError};
 use crate::expr::{self, SortKey};
 use crate::plan::node::{
     Aggregate, Bounded, ChangelogMode, Collect, Expand, Filter, Join, JoinEmit, JoinSide, KeyedJoin, Limit, Logic,
-    Node, Project, Sort, Source, Union, Unnest, UnnestColumn, Values,
+    Node, Over, Project, Sort, Source, TopN, Union, Unnest, UnnestColumn, Values,
 };
 use crate::plan::{Context, Plan, bounds, changelog, explain, rules};
 use crate::sql::{self, Clause, EmitMode};
@@ -43,6 +43,16 @@ impl<E: Into<Error>> From<E> for Failure {
 impl From<DataFusionError> for Failure {
     fn from(error: DataFusionError) -> Self {
         Failure::Plan(error)
+    }
+}
+
+impl Failure {
+    /// The failure with a place, if it is an error of ours that has none.
+    pub fn placed(self, place: impl FnOnce() -> Place) -> Failure {
+        match self {
+            Failure::Ours(error) if error.place().is_none() => Failure::Ours(placed(error, place)),
+            Failure::Ours(_) | Failure::Plan(_) => self,
+        }
     }
 }
 
@@ -97,7 +107,7 @@ impl Lowerer<'_> {
             LogicalPlan::SubqueryAlias(node) => self.node(&node.input, demand),
             LogicalPlan::Aggregate(node) => self.aggregate(node, demand),
             LogicalPlan::Distinct(Distinct::All(input)) => self.distinct(input, demand),
-            LogicalPlan::Distinct(Distinct::On(_)) => Err(self.unsupported("DISTINCT ON")),
+            LogicalPlan::Distinct(Distinct::On(node)) => over::lower_distinct_on(self, node, demand),
             LogicalPlan::Sort(node) => self.sort(node, demand),
             LogicalPlan::Limit(node) => self.limit(node, demand),
             LogicalPlan::Union(node) => self.union(node, demand),
@@ -107,7 +117,7 @@ impl Lowerer<'_> {
             LogicalPlan::TableScan(node) => leaf(self.scan(node)?, demand),
             LogicalPlan::Extension(node) => self.extension(node, demand),
             LogicalPlan::Join(node) => join::lower(self, node, demand),
-            LogicalPlan::Window(_) => Err(self.unsupported("OVER")),
+            LogicalPlan::Window(node) => over::lower(self, node, demand),
             LogicalPlan::Subquery(_) => Err(self.unsupported("a subquery here")),
             LogicalPlan::Repartition(_)
             | LogicalPlan::Statement(_)
@@ -123,6 +133,10 @@ impl Lowerer<'_> {
 
     fn projection(&self, node: &logical::Projection, demand: Demand<'_>) -> Lowering<Lowered> {
         let input = self.node(&node.input, demand)?;
+        self.projected(node, input)
+    }
+
+    fn projected(&self, node: &logical::Projection, input: Lowered) -> Lowering<Lowered> {
         let exprs = self.compile_all(&node.expr, node.input.schema())?;
         let schema = self.columns(&node.schema);
         Ok(input.map(|input| match says_nothing(&exprs, &schema, &input) {
@@ -132,6 +146,9 @@ impl Lowerer<'_> {
     }
 
     fn filter(&self, node: &logical::Filter, demand: Demand<'_>) -> Lowering<Lowered> {
+        if let Some(first) = over::lower_filter(self, node, demand)? {
+            return Ok(first);
+        }
         let input = self.node(&node.input, demand)?;
         let predicate = self.compile(&node.predicate, node.input.schema())?;
         Ok(input.map(|input| Node::Filter(Filter { input: Box::new(input), predicate })))
@@ -142,7 +159,7 @@ impl Lowerer<'_> {
         if !ends {
             let error = StatementError::new(Code::EmitMode, "ORDER BY needs a result that ends");
             let error = error.at(self.places.order_by(&node.expr));
-            return Err(error.hint("Add EMIT FINAL at the end of the query.").into());
+            return Err(error.hint("Add EMIT FINAL at the end of the query, or a LIMIT.").into());
         }
         let keys = self.sort_keys(&node.expr, node.input.schema())?;
         Ok(sorted(input, keys, node.fetch))
@@ -157,24 +174,50 @@ impl Lowerer<'_> {
     }
 
     fn limit(&self, node: &logical::Limit, demand: Demand<'_>) -> Lowering<Lowered> {
-        let (mut input, ends) = self.at_its_end(&node.input, demand)?;
-        if input.mode() == ChangelogMode::Changelog {
-            if !ends {
-                let error = StatementError::new(Code::EmitMode, "LIMIT needs an append-only result or one that ends");
-                let error = error.at(self.places.limit(node));
-                return Err(error.hint("Add EMIT FINAL at the end of the query.").into());
-            }
-            // Rows that come and go have no order of arrival: the first ones are those of the least values.
-            let schema = input.node.schema();
-            let key = |index| SortKey { expr: column(&schema, index), options: SortOptions::default() };
-            let keys = (0..schema.fields().len()).map(key).collect();
-            input = sorted(input, keys, None);
-        }
         let (SkipType::Literal(skip), FetchType::Literal(fetch)) = (node.get_skip_type()?, node.get_fetch_type()?)
         else {
             let error = StatementError::new(Code::Unsupported, "LIMIT and OFFSET take numbers");
             return Err(error.at(self.places.limit(node)).hint("Write the number, or give it as a parameter.").into());
         };
+        self.first_rows(&node.input, (skip, fetch), demand)
+            .map_err(|failure| failure.placed(|| self.places.limit(node)))
+    }
+
+    /// Some of the first rows. What does not end and is in an order, or changes, has other first rows as it changes.
+    fn first_rows(
+        &self,
+        plan: &LogicalPlan,
+        (skip, fetch): (usize, Option<usize>),
+        demand: Demand<'_>,
+    ) -> Lowering<Lowered> {
+        match plan {
+            // The columns of the first rows are the first rows of the columns, and the order is known below.
+            LogicalPlan::Projection(node) if in_order(&node.input) => {
+                let input = self.first_rows(&node.input, (skip, fetch), demand)?;
+                return self.projected(node, input);
+            }
+            LogicalPlan::Sort(node) => {
+                let (input, ends) = self.at_its_end(&node.input, demand)?;
+                let keys = self.sort_keys(&node.expr, node.input.schema())?;
+                return match ends {
+                    true => Ok(sorted(input, keys, node.fetch).map(|input| limited(input, skip, fetch))),
+                    false => over::limit(input, keys, skip, fetch),
+                };
+            }
+            // DataFusion's plans are not ours to enumerate.
+            _ => {}
+        }
+        let (mut input, ends) = self.at_its_end(plan, demand)?;
+        if input.mode() == ChangelogMode::Changelog {
+            // Rows that come and go have no order of arrival: the first ones are those of the least values.
+            let schema = input.node.schema();
+            let key = |index| SortKey { expr: column(&schema, index), options: SortOptions::default() };
+            let keys = (0..schema.fields().len()).map(key).collect();
+            match ends {
+                true => input = sorted(input, keys, None),
+                false => return over::limit(input, keys, skip, fetch),
+            }
+        }
         Ok(input.map(|input| limited(input, skip, fetch)))
     }
 
@@ -319,6 +362,7 @@ impl Lowerer<'_> {
 
     /// Compiles an expression over the columns of `schema`.
     pub fn compile(&self, expr: &Expr, schema: &DFSchema) -> PlanResult<expr::Expr> {
+        over::refuse_in(expr, self.places)?;
         compile(expr, schema, &self.names)
     }
 
@@ -420,6 +464,16 @@ pub(super) fn longest(a: Bounded, b: Bounded) -> Bounded {
     }
 }
 
+/// Whether a plan gives its rows in an order.
+fn in_order(plan: &LogicalPlan) -> bool {
+    match plan {
+        LogicalPlan::Sort(_) => true,
+        LogicalPlan::Projection(node) => in_order(&node.input),
+        // DataFusion's plans are not ours to enumerate.
+        _ => false,
+    }
+}
+
 /// Whether a projection gives all columns of its input in order, under the names that they have anyway.
 fn says_nothing(exprs: &[expr::Expr], schema: &Schema, input: &Node) -> bool {
     let same = |(index, (expr, field)): (usize, (&expr::Expr, &FieldRef))| {
@@ -441,6 +495,8 @@ fn named(node: Node, schema: SchemaRef) -> Node {
         Node::Join(node) => Node::Join(Join { schema, ..node }),
         Node::KeyedJoin(node) => Node::KeyedJoin(KeyedJoin { schema, ..node }),
         Node::Collect(node) => Node::Collect(Collect { schema, ..node }),
+        Node::TopN(node) => Node::TopN(TopN { schema, ..node }),
+        Node::Over(node) => Node::Over(Over { schema, ..node }),
         Node::Logic(node) => Node::Logic(Logic { schema, ..node }),
         Node::Filter(node) => Node::Filter(Filter { input: below(node.input, schema), ..node }),
         Node::Sort(node) => Node::Sort(Sort { input: below(node.input, schema), ..node }),
@@ -516,7 +572,7 @@ fn unnest_columns(node: &logical::Unnest) -> Vec<UnnestColumn> {
     columns
 }
 
-fn physical(expr: &Expr, schema: &DFSchema) -> PlanResult<Arc<dyn datafusion_physical_expr::PhysicalExpr>> {
+pub(super) fn physical(expr: &Expr, schema: &DFSchema) -> PlanResult<Arc<dyn datafusion_physical_expr::PhysicalExpr>> {
     create_physical_expr(expr, schema, &ExecutionProps::new(), &PhysicalPlanningContext::default())
 }
 

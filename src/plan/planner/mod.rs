@@ -16,6 +16,7 @@ mod casts;
 mod clauses;
 mod collect;
 mod columns;
+mod copies;
 mod diagnose;
 mod extension;
 mod functions;
@@ -24,6 +25,7 @@ mod join;
 mod keyed;
 mod lower;
 mod names;
+mod over;
 mod parameters;
 mod places;
 mod provider;
@@ -32,6 +34,7 @@ mod size;
 mod subqueries;
 mod unnest;
 mod update;
+mod window;
 
 use std::sync::{Arc, LazyLock};
 

@@ -4,9 +4,12 @@ use std::collections::HashMap;
 
 use datafusion_common::tree_node::{Transformed, TreeNode};
 use datafusion_common::{Column, ScalarValue};
-use datafusion_expr::expr::{AggregateFunction, AggregateFunctionParams, Alias, InList, NullTreatment, Sort};
+use datafusion_expr::expr::{
+    AggregateFunction, AggregateFunctionParams, Alias, InList, NullTreatment, Sort, WindowFunction,
+    WindowFunctionParams,
+};
 use datafusion_expr::logical_plan::{LogicalPlan, Projection};
-use datafusion_expr::{BinaryExpr, Expr};
+use datafusion_expr::{BinaryExpr, Expr, WindowFrame};
 
 use super::functions::SAME;
 use crate::types::type_name;
@@ -21,6 +24,9 @@ pub(super) const UNNESTED: &str = "__unnest_";
 /// How DataFusion calls the column that tells grouping sets apart.
 const GROUPING_ID: &str = "__grouping_id";
 
+/// How the planner calls the number of a copy of a row.
+pub(super) const COPY: &str = "__copy";
+
 /// The name for the `nth` repetition of `name` among the columns of a query.
 pub(super) fn repeated(name: &str, nth: usize) -> String {
     format!("{name}{REPEATED}{nth}")
@@ -33,7 +39,11 @@ pub(super) fn visible(text: &str) -> String {
     for part in parts {
         visible.push_str(part.trim_start_matches(|letter: char| letter.is_ascii_digit()));
     }
-    if visible == GROUPING_ID { "grouping_id".into() } else { unplaced(&visible).unwrap_or(visible) }
+    match visible.as_str() {
+        GROUPING_ID => "grouping_id".into(),
+        COPY => "copy".into(),
+        _ => unplaced(&visible).unwrap_or(visible),
+    }
 }
 
 /// `__unnest_placeholder(a.st).x` is `x`, and `__unnest_placeholder(a.tags,depth=1)` is `a.tags`.
@@ -80,7 +90,7 @@ impl Names {
                 }
             }
             LogicalPlan::Projection(_) => plan.expressions().iter().for_each(|expr| self.note(expr)),
-            LogicalPlan::Aggregate(_) | LogicalPlan::Extension(_) => {
+            LogicalPlan::Aggregate(_) | LogicalPlan::Extension(_) | LogicalPlan::Window(_) => {
                 plan.expressions().iter().for_each(|expr| self.note_kept(expr));
             }
             // No other of DataFusion's nodes names a column after an expression.
@@ -104,6 +114,7 @@ impl Names {
     /// As [`Names::note`], where an alias is no name that a user gave: DataFusion keeps the name of what it has rewritten.
     fn note_kept(&mut self, expr: &Expr) {
         match expr {
+            Expr::Alias(Alias { name, .. }) if name == COPY => {}
             Expr::Alias(Alias { expr, name, .. }) => {
                 self.0.insert(name.clone(), self.text(expr));
             }
@@ -142,6 +153,7 @@ impl Names {
             Expr::ScalarFunction(call) if call.name() == SAME => self.list(call.args.get(..1).unwrap_or_default()),
             Expr::ScalarFunction(call) => format!("{}({})", call.name(), self.list(&call.args)),
             Expr::AggregateFunction(call) => self.aggregate(call),
+            Expr::WindowFunction(call) => self.window(call),
             Expr::BinaryExpr(binary) => self.binary(binary),
             Expr::InList(InList { expr, list, negated }) => {
                 let not = if *negated { "NOT " } else { "" };
@@ -205,6 +217,34 @@ impl Names {
         let filter = filter.as_ref().map(|filter| format!(" FILTER (WHERE {})", self.text(filter)));
         let filter = filter.unwrap_or_default();
         format!("{}({distinct}{args}{order}){nulls}{filter}", call.func.name())
+    }
+
+    fn window(&self, call: &WindowFunction) -> String {
+        let WindowFunctionParams { args, partition_by, order_by, window_frame, filter, null_treatment, distinct } =
+            &call.params;
+        let distinct = if *distinct { "DISTINCT " } else { "" };
+        let args = match args.as_slice() {
+            [Expr::Literal(value, _)] if call.fun.name() == "count" && !value.is_null() => "*".into(),
+            args => self.list(args),
+        };
+        let nulls = match null_treatment {
+            Some(NullTreatment::IgnoreNulls) => " IGNORE NULLS",
+            Some(NullTreatment::RespectNulls) | None => "",
+        };
+        let filter = filter.as_ref().map(|filter| format!(" FILTER (WHERE {})", self.text(filter)));
+        let order: Vec<String> = order_by.iter().map(|key| self.sort_key(key)).collect();
+        let mut parts = vec![];
+        if !partition_by.is_empty() {
+            parts.push(format!("PARTITION BY {}", self.list(partition_by)));
+        }
+        if !order.is_empty() {
+            parts.push(format!("ORDER BY {}", order.join(", ")));
+        }
+        if window_frame.to_string() != WindowFrame::new((!order.is_empty()).then_some(false)).to_string() {
+            parts.push(window_frame.to_string());
+        }
+        let (name, filter) = (call.fun.name(), filter.unwrap_or_default());
+        format!("{name}({distinct}{args}){nulls}{filter} OVER ({})", parts.join(" "))
     }
 
     fn sort_key(&self, key: &Sort) -> String {

@@ -141,7 +141,9 @@ impl Places<'_> {
             | Node::Join(_)
             | Node::Collect(_)
             | Node::Logic(_)
-            | Node::Limit(_) => self.query(),
+            | Node::Limit(_)
+            | Node::TopN(_)
+            | Node::Over(_) => self.query(),
         }
     }
 

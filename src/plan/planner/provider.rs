@@ -14,8 +14,9 @@ use datafusion_expr::planner::{
 use datafusion_expr::{AggregateUDF, HigherOrderUDF, ScalarUDF, TableSource, WindowUDF};
 use sqlparser::ast::{self, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, TableFactor};
 
-use super::clauses::{clause_index, without_alias};
+use super::clauses::{clause_index, sides_of_copies, without_alias};
 use super::columns::Naming;
+use super::copies;
 use super::diagnose::smuggle;
 use super::extension::{Machine, Marked, extension};
 use super::functions::{self, CLOSE_REASON, COLLECT_MARKER, SAME};
@@ -248,6 +249,10 @@ impl RelationPlanner for Relations {
             let input = context.plan(without_alias(relation))?;
             let plan = extension(Marked { input, clause: clause.clone() });
             return Ok(planned(plan, None));
+        }
+        if let Some((operator, [left, right])) = sides_of_copies(&relation) {
+            let (left, right) = (context.plan(left)?, context.plan(right)?);
+            return Ok(planned(copies::plan(operator, left, right)?, None));
         }
         let Some((name, args, alias)) = called_relation(&relation) else {
             return Ok(RelationPlanning::Original(Box::new(relation)));

@@ -4,22 +4,19 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use sqlparser::ast::{
-    self, BinaryOperator, Expr, FunctionArguments, GroupByExpr, JoinConstraint, JoinOperator, SetExpr, SetOperator,
-    SetQuantifier, Spanned,
+    self, BinaryOperator, Expr, FunctionArguments, GroupByExpr, JoinConstraint, JoinOperator, Spanned,
 };
 use sqlparser::ast::{TableFactor, UnaryOperator, Visit, Visitor};
 
 use super::functions::{CLOSE_REASON, COLLECT_MARKER, SAME};
-use super::places::{back_over, first_line, join_place, over_closing, word_before};
+use super::places::{back_over, first_line, join_place, over_closing};
 use crate::error::{Code, Error, Place, Result, StatementError};
 use crate::sql::{self, TABLE_ARGUMENT};
 
 const WINDOWS: [&str; 4] = ["tumble", "hop", "cumulate", "session"];
 const IN_HINT: &str = "[NOT] EXISTS (SELECT … WHERE …) may stand anywhere in a condition.";
-const SET_HINT: &str = "Without ALL each row is there once.";
 const VALUE_HINT: &str = "Compute it in a query of its own, and give its value as a parameter.";
 pub(super) const UNNEST_HINT: &str = "Write FROM t CROSS JOIN UNNEST(t.list) AS u (element).";
-const OVER_HINT: &str = "GROUP BY … EMIT RUNNING gives the aggregates of a key after every row.";
 
 /// An error for the first part of `tree` that is not built yet.
 pub(super) fn check<T: Visit>(tree: &T, text: &Arc<str>) -> Result<()> {
@@ -63,10 +60,6 @@ struct Refusals<'a> {
 impl Visitor for Refusals<'_> {
     type Break = Error;
 
-    fn pre_visit_query(&mut self, query: &ast::Query) -> ControlFlow<Error> {
-        self.set_operation(&query.body)
-    }
-
     fn pre_visit_table_factor(&mut self, relation: &TableFactor) -> ControlFlow<Error> {
         match relation {
             TableFactor::Table { name, args: Some(_), .. } if is_window(name) => self.window(name),
@@ -108,10 +101,6 @@ impl Visitor for Refusals<'_> {
                 let message = format!("function \"{}\" not found", call.name);
                 let error = StatementError::new(Code::UnknownFunction, message);
                 ControlFlow::Break(error.at(sql::place_of(self.text, call.name.span())).into())
-            }
-            Expr::Function(call) if call.over.is_some() => {
-                let place = first_line(self.text, sql::place_of(self.text, call.span()).bytes());
-                self.refuse("OVER", self.with_over(place), Some(OVER_HINT))
             }
             Expr::Function(ast::Function { args: FunctionArguments::Subquery(query), .. }) => {
                 self.refuse("an array of a subquery", self.subquery(query, &["ARRAY"]), Some(VALUE_HINT))
@@ -182,37 +171,12 @@ impl Refusals<'_> {
         ControlFlow::Break(error.hint("COLLECT(…) windows by count and by silence.").into())
     }
 
-    /// DataFusion plans `INTERSECT ALL` and `EXCEPT ALL` as if a row were there once.
-    fn set_operation(&self, body: &SetExpr) -> ControlFlow<Error> {
-        let SetExpr::SetOperation { op, left, right, set_quantifier } = body else {
-            return ControlFlow::Continue(());
-        };
-        self.set_operation(left)?;
-        self.set_operation(right)?;
-        let word = match (op, set_quantifier) {
-            (SetOperator::Intersect, SetQuantifier::All) => "INTERSECT ALL",
-            (SetOperator::Except | SetOperator::Minus, SetQuantifier::All) => "EXCEPT ALL",
-            _ => return ControlFlow::Continue(()),
-        };
-        let right = sql::place_of(self.text, right.span()).bytes();
-        let found = word_before(self.text, right.start, &word.to_lowercase()).unwrap_or(right);
-        self.refuse(word, Place::new(self.text.clone(), found), Some(SET_HINT))
-    }
-
     /// From the words before a subquery to the end of its first line.
     fn subquery(&self, query: &ast::Query, words: &[&str]) -> Place {
         let bytes = sql::place_of(self.text, query.span()).bytes();
         let start = back_over(self.text, bytes.start, words);
         let end = over_closing(self.text, bytes.clone(), &(start..bytes.start));
         first_line(self.text, start..end)
-    }
-
-    /// The parser keeps no place of `OVER (…)`; the word follows the call.
-    fn with_over(&self, call: Place) -> Place {
-        let bytes = call.bytes();
-        let rest = self.text.get(bytes.end..).unwrap_or_default().to_ascii_lowercase();
-        let end = rest.lines().next().and_then(|line| line.find("over")).map_or(0, |at| at + "over".len());
-        Place::new(self.text.clone(), bytes.start..bytes.end + end)
     }
 
     /// `close_reason()` in a `SELECT` without `COLLECT`, or of only some rows.

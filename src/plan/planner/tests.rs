@@ -210,7 +210,7 @@ fn an_emit_that_cannot_be_honoured_is_refused() {
     check(&[
         (
             "SELECT k, count(*) FROM a GROUP BY k ORDER BY k",
-            "emit-mode: ORDER BY needs a result that ends at line 1, column 38 (Add EMIT FINAL at the end of the query.)",
+            "emit-mode: ORDER BY needs a result that ends at line 1, column 38 (Add EMIT FINAL at the end of the query, or a LIMIT.)",
         ),
         (
             "SELECT * FROM a WHERE v > 3 EMIT RUNNING",

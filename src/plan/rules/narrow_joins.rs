@@ -14,8 +14,8 @@ use crate::expr::Expr;
 use crate::plan::node::{Join, JoinKind, JoinSide, KeyedJoin, Node};
 
 /// Below so much stack a deep plan is rewritten on a new piece of it.
-const STACK_RED_ZONE_BYTES: usize = 128 * 1024;
-const STACK_GROWTH_BYTES: usize = 4 * 1024 * 1024;
+pub(super) const STACK_RED_ZONE_BYTES: usize = 128 * 1024;
+pub(super) const STACK_GROWTH_BYTES: usize = 4 * 1024 * 1024;
 
 /// Narrows every join in the plan.
 pub(super) fn rewrite(node: &mut Node) {
@@ -29,7 +29,8 @@ pub(super) fn rewrite(node: &mut Node) {
 /// decides what is looked at.
 fn narrow_below(node: &mut Node) {
     let Some(mut looks) = looks_at(node) else { return };
-    let Some(join) = join_below(node, &mut looks) else { return };
+    let is_join = |node: &Node| matches!(node, Node::KeyedJoin(_) | Node::Join(_));
+    let Some(join) = found_below(node, &is_join, &mut looks) else { return };
     let width = join.schema().fields().len();
     if let Node::Join(Join { kind: JoinKind::Mark, .. }) = join {
         looks.insert(width - 1);
@@ -51,7 +52,7 @@ fn narrow_below(node: &mut Node) {
 }
 
 /// The columns of its input that a node looks at; `None` if it gives them all out.
-fn looks_at(node: &mut Node) -> Option<BTreeSet<usize>> {
+pub(super) fn looks_at(node: &mut Node) -> Option<BTreeSet<usize>> {
     match node {
         Node::Project(_) | Node::Aggregate(_) | Node::Collect(_) => Some(columns(&node.exprs_mut())),
         Node::Source(_)
@@ -64,7 +65,9 @@ fn looks_at(node: &mut Node) -> Option<BTreeSet<usize>> {
         | Node::KeyedJoin(_)
         | Node::Logic(_)
         | Node::Sort(_)
-        | Node::Limit(_) => None,
+        | Node::Limit(_)
+        | Node::TopN(_)
+        | Node::Over(_) => None,
     }
 }
 
@@ -72,14 +75,20 @@ fn columns(exprs: &[&mut Expr]) -> BTreeSet<usize> {
     exprs.iter().flat_map(|expr| expr.columns()).collect()
 }
 
-/// The join below a node, with what the filters on the way look at.
-fn join_below<'a>(node: &'a mut Node, looks: &mut BTreeSet<usize>) -> Option<&'a mut Node> {
+/// The node that is looked for right below a node or below filters, with what the filters on the way look at.
+pub(super) fn found_below<'a>(
+    node: &'a mut Node,
+    wanted: &dyn Fn(&Node) -> bool,
+    looks: &mut BTreeSet<usize>,
+) -> Option<&'a mut Node> {
     let [input] = <[&mut Node; 1]>::try_from(node.inputs_mut()).ok()?;
+    if wanted(input) {
+        return Some(input);
+    }
     match input {
-        Node::KeyedJoin(_) | Node::Join(_) => Some(input),
         Node::Filter(filter) => {
             looks.extend(filter.predicate.columns());
-            join_below(input, looks)
+            found_below(input, wanted, looks)
         }
         Node::Source(_)
         | Node::Values(_)
@@ -88,10 +97,14 @@ fn join_below<'a>(node: &'a mut Node, looks: &mut BTreeSet<usize>) -> Option<&'a
         | Node::Expand(_)
         | Node::Union(_)
         | Node::Aggregate(_)
+        | Node::Join(_)
+        | Node::KeyedJoin(_)
         | Node::Collect(_)
         | Node::Logic(_)
         | Node::Sort(_)
-        | Node::Limit(_) => None,
+        | Node::Limit(_)
+        | Node::TopN(_)
+        | Node::Over(_) => None,
     }
 }
 

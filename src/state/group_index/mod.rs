@@ -95,11 +95,8 @@ impl GroupIndex {
             Keys::Text(index) => vec![cast(&index.array(groups), &self.types[0])?],
             Keys::Packed(index) => index.arrays(&self.types, groups)?,
             Keys::Rows(converter, index) => {
-                let parser = converter.parser();
-                let rows = groups.iter().map(|group| parser.parse(index.get(*group).unwrap_or_default()));
-                let columns = converter.convert_rows(rows)?;
-                let typed = columns.iter().zip(&self.types).map(|(column, to)| Ok(zeroed(&cast(column, to)?)));
-                typed.collect::<Result<_>>()?
+                let rows = groups.iter().map(|group| index.get(*group).unwrap_or_default());
+                decoded(converter, &self.types, rows)?
             }
         })
     }
@@ -215,6 +212,17 @@ pub(crate) fn row_converter(types: &[DataType]) -> Result<RowConverter> {
         return Err(error.hint("Take a part of the value, or cast it to VARCHAR.").into());
     }
     Ok(RowConverter::new(fields)?)
+}
+
+/// The columns of rows that were turned into bytes.
+pub(crate) fn decoded<'a>(
+    converter: &RowConverter,
+    types: &[DataType],
+    rows: impl Iterator<Item = &'a [u8]>,
+) -> Result<Vec<ArrayRef>> {
+    let parser = converter.parser();
+    let columns = converter.convert_rows(rows.map(|row| parser.parse(row)))?;
+    columns.iter().zip(types).map(|(column, to)| Ok(zeroed(&cast(column, to)?))).collect()
 }
 
 fn is_text(key: &DataType) -> bool {

@@ -13,8 +13,8 @@ use arrow::datatypes::{
 use super::argument_type;
 use super::floats::{Floats, Measure};
 use super::fold::{Fold, Folded};
-use crate::error::{Code, DataError, Result};
-use crate::expr::AggregateCall;
+use crate::error::Result;
+use crate::expr::{AggregateCall, sum_too_large};
 use crate::operators::aggregate::accumulator::GroupAccumulator;
 use crate::plan::node::ChangelogMode;
 
@@ -55,12 +55,6 @@ fn exact<T: ArrowPrimitiveType>(output: DataType) -> Option<Box<dyn GroupAccumul
 /// The sum of exact numbers. One that leaves the range of its type is an error.
 struct Sum<T>(PhantomData<fn() -> T>);
 
-#[cold]
-fn too_large() -> DataError {
-    DataError::new(Code::Value, "a sum is too large for its type")
-        .hint("Cast the argument to DECIMAL or DOUBLE inside the sum.")
-}
-
 impl<T: ArrowPrimitiveType> Fold for Sum<T> {
     type Number = T;
 
@@ -74,7 +68,7 @@ impl<T: ArrowPrimitiveType> Fold for Sum<T> {
     #[inline]
     fn step(&self, state: &mut T::Native, value: T::Native, weight: i64) -> Result<()> {
         let sum = if weight > 0 { state.add_checked(value) } else { state.sub_checked(value) };
-        *state = sum.map_err(|_| too_large())?;
+        *state = sum.map_err(|_| sum_too_large())?;
         Ok(())
     }
 }

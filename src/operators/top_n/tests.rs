@@ -1,0 +1,155 @@
+//! The first rows of partitions, drawn.
+
+use arrow::compute::SortOptions;
+
+use super::*;
+use crate::operators::testing::{Cut, check, check_cut, columns, no_input, planned};
+use crate::plan::Node;
+
+/// A Top-N over `k v` by `v`, in partitions by `k`.
+fn top(rank: Rank, fetch: usize, says_rank: bool, emit: OrderedEmit, mode: ChangelogMode) -> (SchemaRef, node::TopN) {
+    let input = columns("k:text v:int");
+    let options = SortOptions { descending: false, nulls_first: false };
+    let schema = if says_rank { columns("k:text v:int rank:int") } else { input.clone() };
+    let schema = ranked(&schema);
+    let node = node::TopN {
+        input: no_input(&input),
+        partition: vec![Expr::column(&input, 0)],
+        order: vec![SortKey { expr: Expr::column(&input, 1), options }],
+        rank,
+        skip: 0,
+        fetch,
+        says_rank,
+        emit,
+        input_mode: mode,
+        schema,
+    };
+    (input, node)
+}
+
+/// Ranks are not signed.
+fn ranked(schema: &SchemaRef) -> SchemaRef {
+    use arrow::datatypes::{DataType, Field, Schema};
+    let field = |field: &Arc<Field>| match field.name().as_str() {
+        "rank" => Arc::new(field.as_ref().clone().with_data_type(DataType::UInt64)),
+        _ => field.clone(),
+    };
+    Arc::new(Schema::new(schema.fields().iter().map(field).collect::<Vec<_>>()))
+}
+
+fn draws((input, node): (SchemaRef, node::TopN), script: &str) {
+    check(&[input], script, |snapshots| build(&node, snapshots));
+}
+
+#[test]
+fn a_better_row_takes_the_place_of_the_last() {
+    draws(
+        top(Rank::RowNumber, 2, false, OrderedEmit::Changes, ChangelogMode::AppendOnly),
+        "
+        0: a 5 -> +I a 5
+        0: a 7 -> +I a 7
+        0: b 9 -> +I b 9
+        0: a 6 -> -U a 7 | +U a 6
+        0: a 6 ->
+        0: a 8 ->
+        0: a NULL ->
+        0: a 1 -> -U a 6 | +U a 1
+    ",
+    );
+}
+
+#[test]
+fn a_rank_that_is_said_is_a_place_that_is_taken() {
+    draws(
+        top(Rank::RowNumber, 2, true, OrderedEmit::Changes, ChangelogMode::AppendOnly),
+        "
+        0: a 5 -> +I a 5 1
+        0: a 7 -> +I a 7 2
+        0: a 1 -> -U a 5 1 | +U a 1 1 | -U a 7 2 | +U a 5 2
+    ",
+    );
+}
+
+#[test]
+fn equals_have_one_rank_and_all_of_them_are_kept() {
+    draws(
+        top(Rank::Rank, 2, true, OrderedEmit::Changes, ChangelogMode::AppendOnly),
+        "
+        0: a 5 -> +I a 5 1
+        0: a 7 -> +I a 7 2
+        0: a 7 -> +I a 7 2
+        0: a 9 ->
+        0: a 5 -> -U a 7 2 | +U a 5 1 | -D a 7 2
+    ",
+    );
+    draws(
+        top(Rank::DenseRank, 2, true, OrderedEmit::Changes, ChangelogMode::AppendOnly),
+        "
+        0: a 5 -> +I a 5 1
+        0: a 7 -> +I a 7 2
+        0: a 7 -> +I a 7 2
+        0: a 9 ->
+        0: a 6 -> -U a 7 2 | +U a 6 2 | -D a 7 2
+    ",
+    );
+}
+
+#[test]
+fn a_row_that_goes_lets_a_later_one_in() {
+    draws(
+        top(Rank::RowNumber, 2, false, OrderedEmit::Changes, ChangelogMode::Changelog),
+        "
+        0: +I a 5 -> +I a 5
+        0: +I a 7 -> +I a 7
+        0: +I a 9 ->
+        0: +I a 7 -> 
+        0: -D a 5 -> -U a 5 | +U a 7
+        0: -U a 7 | +U a 1 -> -U a 7 | +U a 1
+        0: -D a 1 -> -U a 1 | +U a 9
+        0: -D a 7 -> -D a 7
+        0: -D a 9 -> -D a 9
+        0: +I a 3 -> +I a 3
+    ",
+    );
+}
+
+#[test]
+fn changes_of_a_batch_are_folded() {
+    let (input, node) = top(Rank::RowNumber, 1, false, OrderedEmit::Changes, ChangelogMode::AppendOnly);
+    let script = "0: a 5 | b 2 | a 3 -> +I a 3 | +I b 2\n 0: a 2 | a 1 | b 3 -> -U a 3 | +U a 1";
+    check_cut(&[input], script, Cut::Whole, |snapshots| build(&node, snapshots));
+}
+
+#[test]
+fn at_the_end_each_partition_says_its_first_rows() {
+    draws(
+        top(Rank::RowNumber, 2, true, OrderedEmit::Final, ChangelogMode::AppendOnly),
+        "0: b 5 | a 7 | b 9 ->\n 0: b 6 | b 1 | a 8 ->\n end -> b 1 1 | b 5 2 | a 7 1 | a 8 2",
+    );
+    draws(
+        top(Rank::RowNumber, 1, true, OrderedEmit::Final, ChangelogMode::Changelog),
+        "0: +I b 5 | +I a 7 | +I b 9 ->\n 0: -D b 5 ->\n end -> b 9 1 | a 7 1",
+    );
+}
+
+#[test]
+fn what_comes_first_stays_first() {
+    let (input, mut node) = top(Rank::RowNumber, 2, true, OrderedEmit::Changes, ChangelogMode::AppendOnly);
+    node.order.clear();
+    draws((input, node), "0: a 5 | b 9 | a 7 -> a 5 1 | b 9 1 | a 7 2\n 0: a 1 | b 3 | b 4 -> b 3 2\n end ->");
+}
+
+#[test]
+fn only_the_first_rows_are_kept() -> Result<()> {
+    let input = columns("v:int");
+    let node = planned(&input, "SELECT v FROM s ORDER BY v LIMIT 3");
+    let Node::TopN(node) = node else { panic!("{node:?}") };
+    let mut top = build(&node, &[])?;
+    let numbers: ArrayRef = Arc::new(arrow::array::Int64Array::from_iter_values((0..20_000).rev()));
+    let rows = arrow::array::RecordBatch::try_new(input, vec![numbers])?;
+    for from in (0..20_000).step_by(1_000) {
+        top.on_batch(Port(0), Batch::append_only(rows.slice(from, 1_000)), &mut Output::default())?;
+        assert_eq!(top.state_size().rows, 3);
+    }
+    Ok(())
+}

@@ -1,0 +1,138 @@
+//! Rows in order, in chunks, so that a long list is not moved for each row that comes or goes.
+
+use std::cmp::Ordering;
+
+/// A chunk of more rows is cut in two.
+const CHUNK_ROWS_MAX: usize = 512;
+
+/// Row numbers in order. What the order is, the caller's comparisons say; no two rows are equal in it.
+#[derive(Default)]
+pub struct Sorted {
+    /// None is empty.
+    chunks: Vec<Vec<u32>>,
+    len: usize,
+}
+
+impl Sorted {
+    /// Puts a row in its place; `compare` says how another row stands to it.
+    pub fn insert(&mut self, row: u32, compare: impl Fn(u32) -> Ordering) {
+        self.len += 1;
+        if self.chunks.is_empty() {
+            self.chunks.push(vec![row]);
+            return;
+        }
+        let at = self.chunk_of(&compare).min(self.chunks.len() - 1);
+        let chunk = &mut self.chunks[at];
+        let place = chunk.partition_point(|other| compare(*other) == Ordering::Less);
+        chunk.insert(place, row);
+        if chunk.len() > CHUNK_ROWS_MAX {
+            let half = chunk.split_off(CHUNK_ROWS_MAX / 2);
+            self.chunks.insert(at + 1, half);
+        }
+    }
+
+    /// Takes a row out; whether it was there. `compare` says how another row stands to it.
+    pub fn remove(&mut self, row: u32, compare: impl Fn(u32) -> Ordering) -> bool {
+        let at = self.chunk_of(&compare);
+        let Some(chunk) = self.chunks.get_mut(at) else { return false };
+        let place = chunk.partition_point(|other| compare(*other) == Ordering::Less);
+        if chunk.get(place) != Some(&row) {
+            return false;
+        }
+        chunk.remove(place);
+        if chunk.is_empty() {
+            self.chunks.remove(at);
+        }
+        self.len -= 1;
+        true
+    }
+
+    /// The first chunk whose last row does not stand before what is compared with.
+    fn chunk_of(&self, compare: impl Fn(u32) -> Ordering) -> usize {
+        let before = |chunk: &Vec<u32>| chunk.last().is_some_and(|row| compare(*row) == Ordering::Less);
+        self.chunks.partition_point(before)
+    }
+
+    /// The last row that does not stand behind what `compare` compares rows with.
+    pub fn last_until(&self, compare: impl Fn(u32) -> Ordering) -> Option<u32> {
+        let until = |row: u32| compare(row) != Ordering::Greater;
+        let after = self.chunks.partition_point(|chunk| chunk.first().is_some_and(|row| until(*row)));
+        let chunk = &self.chunks[after.checked_sub(1)?];
+        let place = chunk.partition_point(|row| until(*row));
+        chunk.get(place.checked_sub(1)?).copied()
+    }
+
+    /// Takes the last row out.
+    pub fn pop(&mut self) -> Option<u32> {
+        let chunk = self.chunks.last_mut()?;
+        let row = chunk.pop();
+        if chunk.is_empty() {
+            self.chunks.pop();
+        }
+        self.len -= usize::from(row.is_some());
+        row
+    }
+
+    /// Takes the first row out.
+    pub fn pop_first(&mut self) -> Option<u32> {
+        let chunk = self.chunks.first_mut()?;
+        let row = (!chunk.is_empty()).then(|| chunk.remove(0));
+        if chunk.is_empty() {
+            self.chunks.remove(0);
+        }
+        self.len -= usize::from(row.is_some());
+        row
+    }
+
+    /// The last row.
+    pub fn last(&self) -> Option<u32> {
+        self.chunks.last()?.last().copied()
+    }
+
+    /// All rows, in order.
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = u32> + '_ {
+        self.chunks.iter().flatten().copied()
+    }
+
+    /// How many rows.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Bytes held.
+    pub fn bytes(&self) -> usize {
+        let chunks: usize = self.chunks.iter().map(|chunk| chunk.capacity() * size_of::<u32>()).sum();
+        chunks + self.chunks.capacity() * size_of::<Vec<u32>>()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_list_stays_in_order() {
+        let mut sorted = Sorted::default();
+        for row in (0..5_000u32).map(|row| row * 7_919 % 5_000) {
+            sorted.insert(row, |other| other.cmp(&row));
+        }
+        assert!(sorted.iter().eq(0..5_000));
+        for row in (0..5_000).filter(|row| row % 3 > 0) {
+            assert!(sorted.remove(row, |other| other.cmp(&row)));
+            assert!(!sorted.remove(row, |other| other.cmp(&row)));
+        }
+        assert!(sorted.iter().eq((0..5_000).filter(|row| row % 3 == 0)));
+        assert_eq!((sorted.len(), sorted.last()), (1_667, Some(4_998)));
+        assert_eq!(sorted.last_until(|row| row.cmp(&100)), Some(99));
+        assert_eq!(sorted.last_until(|row| row.cmp(&99)), Some(99));
+        assert_eq!(Sorted::default().last_until(|_| Ordering::Less), None);
+        assert_eq!((sorted.pop_first(), sorted.pop_first()), (Some(0), Some(3)));
+        while sorted.pop().is_some() {}
+        assert!(sorted.is_empty() && sorted.iter().next().is_none());
+    }
+}
