@@ -66,6 +66,8 @@ pub struct Derived {
     pub mode: ChangelogMode,
     /// Whether it ends by itself.
     pub bounded: Bounded,
+    /// The columns in which no two of its rows agree, if that is known.
+    pub key: Option<Vec<usize>>,
 }
 
 impl Relation {

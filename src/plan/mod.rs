@@ -3,6 +3,7 @@
 mod bounds;
 mod changelog;
 mod explain;
+mod keys;
 pub mod node;
 mod planner;
 mod rules;
@@ -22,6 +23,7 @@ use crate::operators::StateSize;
 use crate::sql;
 use crate::types::{OP_COLUMN, Value};
 
+pub use keys::upsert_key;
 pub use node::{Bounded, ChangelogMode, Node};
 
 /// What a statement is planned against.

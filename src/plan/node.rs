@@ -58,6 +58,8 @@ pub struct Source {
     pub bounded: Bounded,
     /// Whether rows are only added.
     pub mode: ChangelogMode,
+    /// The columns read in which no two of its rows agree, if that is known and all of them are read.
+    pub key: Option<Vec<usize>>,
 }
 
 /// Whether a relation ends by itself.

@@ -162,6 +162,7 @@ mod tests {
             schema: Arc::new(Schema::empty()),
             bounded: Bounded::UntilClosed,
             mode: ChangelogMode::AppendOnly,
+            key: None,
         })
     }
 

@@ -87,8 +87,9 @@ impl Core {
         } else {
             let shared: Arc<str> = name.as_str().into();
             planned.label = format!("stream \"{name}\"");
+            let key = plan::upsert_key(&planned.plan.root);
             self.start(planned, Destination::Relation(shared))?;
-            self.catalog.relations.insert(name, Relation::Derived(Derived { schema, mode, bounded }));
+            self.catalog.relations.insert(name, Relation::Derived(Derived { schema, mode, bounded, key }));
         }
         Ok(created(&create.name, ObjectKind::Stream))
     }

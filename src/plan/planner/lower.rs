@@ -331,7 +331,9 @@ impl Lowerer<'_> {
         let projection = node.projection.clone().unwrap_or_else(all);
         let schema = self.columns(&node.projected_schema);
         let (mode, bounded) = (source.mode, source.bounded);
-        let node = Node::Source(Source { relation: source.relation.clone(), projection, schema, bounded, mode });
+        let place = |column: &usize| projection.iter().position(|read| read == column);
+        let key = source.key.as_ref().and_then(|key| key.iter().map(place).collect());
+        let node = Node::Source(Source { relation: source.relation.clone(), projection, schema, bounded, mode, key });
         Ok(Lowered { node, bounded, at_end: false })
     }
 

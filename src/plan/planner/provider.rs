@@ -37,6 +37,8 @@ pub(super) struct RelationSource {
     pub mode: ChangelogMode,
     /// What it is called in [`crate::plan::node::Source`].
     pub relation: Arc<str>,
+    /// The columns in which no two of its rows agree, if that is known.
+    pub key: Option<Vec<usize>>,
 }
 
 impl TableSource for RelationSource {
@@ -102,21 +104,23 @@ impl<'a> Provider<'a> {
 
     fn relation(&self, name: &str) -> PlanResult<Arc<dyn TableSource>> {
         if let Some(schema) = self.context.files.get(name) {
-            return Ok(source(name, schema, Bounded::Yes, ChangelogMode::AppendOnly));
+            return Ok(source(name, schema, Bounded::Yes, ChangelogMode::AppendOnly, None));
         }
         if let Some(stream) = name.strip_prefix(DEAD_LETTERS_PREFIX) {
             return self.dead_letters(name, stream);
         }
         match self.context.catalog.relations.get(name) {
             Some(Relation::Stream(stream)) => {
-                Ok(source(name, &stream.schema, self.bounded(name, stream.bounded), ChangelogMode::AppendOnly))
+                Ok(source(name, &stream.schema, self.bounded(name, stream.bounded), ChangelogMode::AppendOnly, None))
             }
             Some(Relation::Table(table)) => {
                 let bounded = self.bounded(name, Bounded::UntilClosed);
-                Ok(source(name, &table.schema, bounded, ChangelogMode::Changelog))
+                let key = Some(table.primary_key.clone());
+                Ok(source(name, &table.schema, bounded, ChangelogMode::Changelog, key))
             }
             Some(Relation::Derived(derived)) => {
-                Ok(source(name, &derived.schema, self.bounded(name, derived.bounded), derived.mode))
+                let (bounded, key) = (self.bounded(name, derived.bounded), derived.key.clone());
+                Ok(source(name, &derived.schema, bounded, derived.mode, key))
             }
             Some(Relation::View(view)) => {
                 let plan = super::bind(&view.query, self.context, self.naming).map_err(smuggle)?;
@@ -134,7 +138,7 @@ impl<'a> Provider<'a> {
     fn dead_letters(&self, name: &str, stream: &str) -> PlanResult<Arc<dyn TableSource>> {
         match self.context.catalog.relations.get(stream) {
             Some(Relation::Stream(_)) => {
-                Ok(source(name, &crate::types::dead_letter_schema(), Bounded::Yes, ChangelogMode::AppendOnly))
+                Ok(source(name, &crate::types::dead_letter_schema(), Bounded::Yes, ChangelogMode::AppendOnly, None))
             }
             Some(_) | None => Err(self.not_found(stream)),
         }
@@ -153,8 +157,14 @@ impl<'a> Provider<'a> {
     }
 }
 
-fn source(name: &str, schema: &SchemaRef, bounded: Bounded, mode: ChangelogMode) -> Arc<dyn TableSource> {
-    Arc::new(RelationSource { schema: schema.clone(), bounded, mode, relation: name.into() })
+fn source(
+    name: &str,
+    schema: &SchemaRef,
+    bounded: Bounded,
+    mode: ChangelogMode,
+    key: Option<Vec<usize>>,
+) -> Arc<dyn TableSource> {
+    Arc::new(RelationSource { schema: schema.clone(), bounded, mode, relation: name.into(), key })
 }
 
 impl ContextProvider for Provider<'_> {
