@@ -29,6 +29,8 @@ mod relational;
 mod retractions;
 #[path = "laws/tables.rs"]
 mod tables;
+#[path = "laws/views.rs"]
+mod views;
 
 use std::cell::Cell;
 use std::collections::HashMap;
@@ -385,6 +387,35 @@ fn relational_queries_fold_to_the_batch_answer_after_every_step() {
     });
     let (asked, answered) = (asked.get(), answered.get());
     assert!(answered * 10 > asked * 9, "only {answered} of {asked} queries were answered");
+}
+
+#[test]
+fn materialized_views_hold_the_batch_answer_after_every_step() {
+    holds(relational::case(), |case| {
+        let text = case.query.sql();
+        let mut known: HashMap<usize, Option<[Answer; 2]>> = HashMap::new();
+        let [as_drawn, _, _, restarted] = ways();
+        for (how, cut) in [as_drawn, restarted] {
+            let (steps, made): (Vec<Step>, Vec<usize>) = case.steps(cut).into_iter().unzip();
+            let seen = match views::watch(&case.setup(), &text, &steps) {
+                Err(error) if error.starts_with("unsupported") => return Ok(()),
+                seen => seen.map_err(|error| format!("{how}: {text}\n{error}"))?,
+            };
+            for (seen, made) in seen.iter().zip(made) {
+                let asked = |text: &str| oracle::answer_over(text, &case.tables(made));
+                let expected = known.entry(made).or_insert_with(|| Some([asked(&text)?, asked(&views::over(&text))?]));
+                let Some([whole, over]) = expected else { return Ok(()) };
+                let after = format!("{how}, after {made} changes");
+                expect_multiset(&format!("{after}, the view"), whole, &seen.whole)?;
+                expect_multiset(&format!("{after}, the view over it"), over, &seen.over)?;
+                expect_multiset(&format!("{after}, both at once"), &vec![], &seen.apart)?;
+                if let Some(followed) = &seen.followed {
+                    expect_multiset(&format!("{after}, followed"), whole, followed)?;
+                }
+            }
+        }
+        Ok(())
+    });
 }
 
 #[test]

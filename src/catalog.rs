@@ -22,6 +22,8 @@ pub enum Relation {
     View(View),
     /// A stream defined by a query and shared by its readers.
     Derived(Derived),
+    /// A query's result that is kept.
+    Materialized(Materialized),
 }
 
 /// A stream.
@@ -70,6 +72,19 @@ pub struct Derived {
     pub key: Option<Vec<usize>>,
 }
 
+/// A materialized view: the result of a query, kept up to date.
+#[derive(Debug, Clone)]
+pub struct Materialized {
+    /// The columns of its result, without `op`.
+    pub schema: SchemaRef,
+    /// Whether its rows are only added.
+    pub mode: ChangelogMode,
+    /// Whether it ends by itself.
+    pub bounded: Bounded,
+    /// The columns in which no two of its rows agree, if that is known.
+    pub key: Option<Vec<usize>>,
+}
+
 impl Relation {
     /// Its columns, without `op`.
     pub fn schema(&self) -> &SchemaRef {
@@ -78,6 +93,7 @@ impl Relation {
             Relation::Table(table) => &table.schema,
             Relation::View(view) => &view.schema,
             Relation::Derived(derived) => &derived.schema,
+            Relation::Materialized(view) => &view.schema,
         }
     }
 }

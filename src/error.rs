@@ -393,6 +393,14 @@ impl Error {
         }
     }
 
+    /// An error of data that says of no relation or file that it is there is one of `relation`.
+    pub(crate) fn in_relation(self, relation: &str) -> Error {
+        match self {
+            Error::Data(error) if error.origin.is_none() => error.origin(relation).into(),
+            Error::Statement(_) | Error::Data(_) | Error::Outside(_) | Error::Limit(_) | Error::Internal(_) => self,
+        }
+    }
+
     /// What to do about it, if there is something to say.
     pub fn hint(&self) -> Option<String> {
         match self {

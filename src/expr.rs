@@ -11,11 +11,11 @@ use arrow::compute::{CastOptions, SortOptions, cast_with_options};
 use arrow::datatypes::{DataType, FieldRef, Schema};
 use datafusion_common::DataFusionError;
 use datafusion_common::tree_node::{Transformed, TreeNode};
-use datafusion_expr::Accumulator;
+use datafusion_expr::{Accumulator, Operator};
 use datafusion_physical_expr::PhysicalExpr;
 use datafusion_physical_expr::aggregate::AggregateFunctionExpr;
-use datafusion_physical_expr::expressions::{Column, Literal};
-use datafusion_physical_expr::utils::collect_columns;
+use datafusion_physical_expr::expressions::{BinaryExpr, Column, Literal};
+use datafusion_physical_expr::utils::{collect_columns, split_conjunction};
 use datafusion_physical_expr::window::WindowExpr;
 
 use crate::error::{Code, DataError, Error, InternalError, Result};
@@ -77,6 +77,21 @@ impl Expr {
             Some(column) => vec![column],
             None => collect_columns(&self.physical).iter().map(Column::index).collect(),
         }
+    }
+
+    /// The columns that it, as a condition, asks to be equal to a value, and that value as one row. NULL is no such value.
+    pub(crate) fn asked_values(&self) -> Vec<(usize, ArrayRef)> {
+        let equality = |part: &Arc<dyn PhysicalExpr>| {
+            let equal = part.downcast_ref::<BinaryExpr>().filter(|equal| *equal.op() == Operator::Eq)?;
+            let (left, right) = (equal.left(), equal.right());
+            let (column, value) = match left.downcast_ref::<Column>() {
+                Some(column) => (column, right.downcast_ref::<Literal>()?),
+                None => (right.downcast_ref::<Column>()?, left.downcast_ref::<Literal>()?),
+            };
+            let value = Some(value.value()).filter(|value| !value.is_null())?;
+            Some((column.index(), value.to_array().ok()?))
+        };
+        split_conjunction(&self.physical).into_iter().filter_map(equality).collect()
     }
 
     /// Makes it look at column `place(n)` where it looked at column `n`.

@@ -50,7 +50,7 @@ fn attempt(engine: &Engine, setup: &[String], query: &str, steps: &[Step]) -> ri
 }
 
 /// Polls until nothing is left: what a query reads by itself comes piece by piece.
-fn all(query: &mut Query) -> riverrun::Result<Vec<RecordBatch>> {
+pub fn all(query: &mut Query) -> riverrun::Result<Vec<RecordBatch>> {
     let mut said = vec![];
     loop {
         match query.poll()? {
@@ -60,7 +60,8 @@ fn all(query: &mut Query) -> riverrun::Result<Vec<RecordBatch>> {
     }
 }
 
-fn take(engine: &Engine, step: &Step) -> riverrun::Result<()> {
+/// Does what a step says.
+pub fn take(engine: &Engine, step: &Step) -> riverrun::Result<()> {
     match step {
         Step::Push(stream, batch) => engine.appender(stream)?.append(batch.clone())?,
         Step::Close(stream) => engine.appender(stream)?.close()?,

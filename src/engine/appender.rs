@@ -109,6 +109,7 @@ impl Core {
             }
             Some(Relation::View(_)) => refused("a view"),
             Some(Relation::Derived(_)) => refused("defined by a query"),
+            Some(Relation::Materialized(_)) => refused("a materialized view"),
             Some(relation @ (Relation::Stream(_) | Relation::Table(_))) => Ok(relation),
             None if self.catalog.sinks.contains_key(name) => refused("a sink"),
             None => {
@@ -126,7 +127,9 @@ impl Core {
                 let kinds = RowKinds::all(kind, rows.num_rows());
                 Batch::changelog(rows, kinds)
             }
-            Relation::Stream(_) | Relation::View(_) | Relation::Derived(_) => Batch::append_only(rows),
+            Relation::Stream(_) | Relation::View(_) | Relation::Derived(_) | Relation::Materialized(_) => {
+                Batch::append_only(rows)
+            }
         };
         self.change(name, &batch)
     }
@@ -162,7 +165,7 @@ impl Core {
     fn fed_table(&self, name: &str) -> Result<&Table> {
         match self.fed_relation(name)? {
             Relation::Table(table) => Ok(table),
-            Relation::Stream(_) | Relation::View(_) | Relation::Derived(_) => {
+            Relation::Stream(_) | Relation::View(_) | Relation::Derived(_) | Relation::Materialized(_) => {
                 let message = format!("\"{name}\" is a stream: rows stay in it");
                 let error = StatementError::new(Code::InvalidArgument, message);
                 Err(error.hint("Only rows of a table can be deleted.").into())

@@ -4,14 +4,14 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use arrow::array::RecordBatch;
+use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::SchemaRef;
 
 use crate::catalog::{Catalog, Relation};
 use crate::error::{Error, InternalError, Result};
 use crate::io::{self, Access, FileOptions};
 use crate::plan::node::{Node, Source};
-use crate::plan::{self, Bounded, ChangelogMode, Context, DEAD_LETTERS_PREFIX, Parameters, Plan};
+use crate::plan::{self, Bounded, ChangelogMode, Context, DEAD_LETTERS_PREFIX, Parameters, Plan, Reads};
 use crate::recovery::{MemoryStore, PipelineId, PipelineSnapshot};
 use crate::runtime::Dataflow;
 use crate::runtime::clock::Clock;
@@ -119,10 +119,15 @@ impl Core {
         self.graph.advance(now)
     }
 
-    /// Plans a query, and finds out which files and relations it reads.
+    /// Plans a query that goes on, and finds out which files and relations it reads.
     pub(super) fn plan(&self, query: &sql::Query, parameters: &Parameters) -> Result<Planned> {
+        self.plan_reading(query, parameters, Reads::Changes)
+    }
+
+    /// Plans a query that reads so much of tables and materialized views.
+    pub(super) fn plan_reading(&self, query: &sql::Query, parameters: &Parameters, reads: Reads) -> Result<Planned> {
         let files = self.files_of(query)?;
-        let plan = plan::plan_query(query, &self.context(&files, parameters))?;
+        let plan = plan::plan_query(query, &Context { reads, ..self.context(&files, parameters) })?;
         Ok(self.planned(plan, files, query))
     }
 
@@ -139,9 +144,10 @@ impl Core {
         insert: &sql::Insert,
         target: &SchemaRef,
         parameters: &Parameters,
+        reads: Reads,
     ) -> Result<Planned> {
         let files = self.files_of(&insert.query)?;
-        let plan = plan::plan_insert(insert, target, &self.context(&files, parameters))?;
+        let plan = plan::plan_insert(insert, target, &Context { reads, ..self.context(&files, parameters) })?;
         Ok(self.planned(plan, files, &insert.query))
     }
 
@@ -162,6 +168,7 @@ impl Core {
             closed: &self.graph.closed,
             parameters,
             require_bounded_state: self.settings.require_bounded_state,
+            reads: Reads::Changes,
         }
     }
 
@@ -179,7 +186,7 @@ impl Core {
     /// Starts a query whose answer waits to be polled.
     pub(super) fn start_query(&mut self, query: &sql::Query, parameters: &Parameters) -> Result<PipelineId> {
         self.tick()?;
-        let planned = self.plan(query, parameters)?;
+        let planned = self.plan_asked(query, parameters)?;
         self.start(planned, Destination::Pending(Pending::default()))
     }
 
@@ -200,7 +207,7 @@ impl Core {
 
     /// Builds a pipeline that leads nowhere yet, from a snapshot if there is one.
     pub(super) fn build(
-        &self,
+        &mut self,
         plan: Plan,
         files: &HashMap<String, SchemaRef>,
         snapshot: Option<&PipelineSnapshot>,
@@ -217,7 +224,7 @@ impl Core {
     }
 
     /// For each leaf of a plan where its rows come from. A relation that is named twice is read once.
-    fn connect(&self, root: &Node, files: &HashMap<String, SchemaRef>) -> Result<(Vec<Feed>, LiveTargets)> {
+    fn connect(&mut self, root: &Node, files: &HashMap<String, SchemaRef>) -> Result<(Vec<Feed>, LiveTargets)> {
         let leaves = leaves(root);
         let mut feeds: Vec<Feed> = vec![];
         let mut live = LiveTargets::new();
@@ -231,7 +238,7 @@ impl Core {
                 }
                 other => return Err(InternalError::new(format!("a leaf of the plan reads nothing: {other:?}")).into()),
             };
-            if self.is_live(&source.relation) {
+            if self.is_live(source) {
                 let width = self.relation_width(&source.relation);
                 live.entry(source.relation.clone()).or_default().push(leaf_target(input, source, width));
             }
@@ -244,10 +251,11 @@ impl Core {
     }
 
     /// Whether rows of a relation come from elsewhere than its own reading.
-    fn is_live(&self, relation: &str) -> bool {
-        match self.catalog.relations.get(relation) {
+    fn is_live(&self, source: &Source) -> bool {
+        match self.catalog.relations.get(&*source.relation) {
             Some(Relation::Stream(stream)) => stream.bounded != Bounded::Yes,
-            Some(Relation::Table(_) | Relation::Derived(_)) => true,
+            Some(Relation::Table(_) | Relation::Materialized(_)) => source.reads == Reads::Changes,
+            Some(Relation::Derived(_)) => true,
             Some(Relation::View(_)) | None => false,
         }
     }
@@ -257,7 +265,7 @@ impl Core {
     }
 
     /// What a pipeline reads of a relation by itself, for all the leaves that name it.
-    fn feed(&self, source: &Source, leaves: &[&Node], files: &HashMap<String, SchemaRef>) -> Result<Option<Feed>> {
+    fn feed(&mut self, source: &Source, leaves: &[&Node], files: &HashMap<String, SchemaRef>) -> Result<Option<Feed>> {
         let relation = &source.relation;
         let readers: Vec<(usize, &Source)> = (leaves.iter().enumerate())
             .filter_map(|(input, leaf)| match leaf {
@@ -272,13 +280,18 @@ impl Core {
             let width = crate::types::dead_letter_schema().fields().len();
             return Ok(feed(letters, whole(width), ChangelogMode::AppendOnly, true));
         }
-        if let Some(Relation::Table(_)) = self.catalog.relations.get(&**relation) {
-            let rows = self.table_rows(relation)?;
-            let width = rows.num_columns();
-            let rows = FeedRows::Ready { rows: all_inserted(rows), read: false };
-            return Ok(feed(rows, whole(width), ChangelogMode::Changelog, false));
+        if let Some(Relation::Table(_) | Relation::Materialized(_)) = self.catalog.relations.get(&**relation) {
+            let only = source.only.as_deref().filter(|_| readers.len() == 1);
+            let rows = self.kept_rows(relation, only)?;
+            let targets = whole(rows.num_columns());
+            let rows = match source.mode {
+                ChangelogMode::Changelog => all_inserted(rows),
+                ChangelogMode::AppendOnly => Batch::append_only(rows),
+            };
+            let rows = FeedRows::Ready { rows, read: false };
+            return Ok(feed(rows, targets, source.mode, !self.is_live(source)));
         }
-        if self.is_live(relation) {
+        if self.is_live(source) {
             return Ok(None);
         }
         let wanted: BTreeSet<usize> =
@@ -312,6 +325,16 @@ impl Core {
         }
     }
 
+    /// The rows of a table or materialized view as they are now, or only the one of a key.
+    fn kept_rows(&mut self, name: &str, only: Option<&[ArrayRef]>) -> Result<RecordBatch> {
+        match (self.graph.tables.get_mut(name), only) {
+            (Some(table), None) => table.current_rows(),
+            (Some(table), Some(key)) => table.find(key),
+            (None, None) => self.graph.view(name)?.current_rows(),
+            (None, Some(key)) => self.graph.view(name)?.find(key),
+        }
+    }
+
     /// Whether nothing a pipeline reads is open, so that reading it to its end gives its whole answer.
     pub(super) fn ends_by_itself(&self, id: PipelineId) -> bool {
         let pipeline = self.graph.pipelines.get(&id);
@@ -338,7 +361,7 @@ impl Core {
         }
         Ok(match &mut pipeline.destination {
             Destination::Pending(pending) => pending.take(rows),
-            Destination::Relation(_) | Destination::Sink(_) | Destination::Discard => vec![],
+            Destination::Relation(_) | Destination::View(..) | Destination::Sink(_) | Destination::Discard => vec![],
         })
     }
 
@@ -346,7 +369,8 @@ impl Core {
     pub(super) fn waiting(&self, id: PipelineId) -> usize {
         match self.graph.pipelines.get(&id).map(|pipeline| &pipeline.destination) {
             Some(Destination::Pending(pending)) => pending.rows,
-            Some(Destination::Relation(_) | Destination::Sink(_) | Destination::Discard) | None => 0,
+            Some(Destination::Relation(_) | Destination::View(..) | Destination::Sink(_) | Destination::Discard)
+            | None => 0,
         }
     }
 

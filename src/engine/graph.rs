@@ -1,7 +1,8 @@
 //! The running pipelines and who feeds whom.
 //!
-//! Rows of a relation go to its readers in the order in which they were created; what a derived stream answers goes on
-//! to its own readers, first in, first out, until nothing is left. All of it happens on the caller's thread.
+//! Rows of a relation go to its readers in the order in which they were created; what a derived stream or a
+//! materialized view answers goes on to its own readers, first in, first out, until nothing is left. All of it happens
+//! on the caller's thread.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -11,6 +12,7 @@ use std::task::Waker;
 
 use crate::error::{Code, Error, InternalError, LimitError, Result, StatementError};
 use crate::io;
+use crate::operators::kept_rows::KeptRows;
 use crate::operators::upsert::Upsert;
 use crate::operators::{Event, Output, Port, deliver};
 use crate::plan::ChangelogMode;
@@ -19,7 +21,7 @@ use crate::runtime::clock::Clock;
 use crate::runtime::{Inline, bases, diamonds, settled, single_rows};
 use crate::types::{Batch, Timestamp};
 
-use super::pipeline::{Destination, Pipeline, Reading, cut};
+use super::pipeline::{Destination, Pipeline, Reading, cut, keep};
 use super::progress::ProgressHandle;
 use super::settings::Settings;
 use super::sinks::Sinks;
@@ -83,7 +85,7 @@ impl Graph {
             readers.push(id);
             readers.sort_unstable();
         }
-        if let Destination::Relation(name) = &pipeline.destination {
+        if let Some(name) = pipeline.destination.relation() {
             self.derived.insert(name.clone(), id);
             self.ancestry.insert(name.clone(), bases(&pipeline.plan.root, &self.ancestry));
         }
@@ -114,7 +116,7 @@ impl Graph {
                 readers.retain(|reader| *reader != id);
             }
         }
-        if let Destination::Relation(name) = &pipeline.destination {
+        if let Some(name) = pipeline.destination.relation() {
             self.derived.remove(name);
             self.ancestry.remove(name);
         }
@@ -343,6 +345,10 @@ impl Graph {
                     self.wakers.extend(pending.waker.take());
                 }
                 Destination::Relation(name) => signals.push_back((name.clone(), Signal::Rows(batch))),
+                Destination::View(name, rows) => {
+                    let kept = keep(rows, batch, self.now)?;
+                    signals.extend(kept.into_iter().map(|batch| (name.clone(), Signal::Rows(batch))));
+                }
                 Destination::Sink(name) => self.sinks.write(name, &batch)?,
                 Destination::Discard => {}
             }
@@ -355,7 +361,7 @@ impl Graph {
         let Some(pipeline) = self.pipelines.get_mut(&id) else { return Ok(()) };
         match &mut pipeline.destination {
             Destination::Pending(pending) => self.wakers.extend(pending.waker.take()),
-            Destination::Relation(name) => {
+            Destination::Relation(name) | Destination::View(name, _) => {
                 self.closed.insert(name.clone());
                 signals.push_back((name.clone(), Signal::End));
             }
@@ -384,10 +390,30 @@ impl Graph {
                 if readers.is_empty() {
                     self.unreported.push(error.clone());
                 }
-                for reader in readers {
-                    self.poison(reader, error.clone());
-                }
+                self.poison_all(readers, &error);
             }
+            // A view says it when it is read.
+            Destination::View(name, _) => {
+                let readers = self.readers.get(name).cloned().unwrap_or_default();
+                self.poison_all(readers, &error);
+            }
+        }
+    }
+
+    fn poison_all(&mut self, ids: Vec<PipelineId>, error: &Error) {
+        ids.into_iter().for_each(|id| self.poison(id, error.clone()));
+    }
+
+    /// The rows of a materialized view.
+    ///
+    /// # Errors
+    /// What has stopped it.
+    pub(super) fn view(&mut self, name: &str) -> Result<&mut KeptRows> {
+        let pipeline = self.derived.get(name).and_then(|id| self.pipelines.get_mut(id));
+        match pipeline.map(|pipeline| (&pipeline.error, &mut pipeline.destination)) {
+            Some((Some(error), _)) => Err(error.clone().in_relation(name)),
+            Some((None, Destination::View(_, rows))) => Ok(rows),
+            Some((None, _)) | None => Err(InternalError::new(format!("view \"{name}\" keeps no rows")).into()),
         }
     }
 
@@ -411,7 +437,7 @@ impl Graph {
         for (id, pipeline) in &mut self.pipelines {
             let waiting = match &pipeline.destination {
                 Destination::Pending(pending) => pending.rows,
-                Destination::Relation(_) | Destination::Sink(_) | Destination::Discard => 0,
+                Destination::Relation(_) | Destination::View(..) | Destination::Sink(_) | Destination::Discard => 0,
             };
             if settings.max_output_rows != 0 && waiting > settings.max_output_rows {
                 let message =

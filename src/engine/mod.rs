@@ -16,6 +16,7 @@ mod sinks;
 mod statements;
 #[cfg(test)]
 mod tests;
+mod view;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -39,6 +40,7 @@ pub use appender::Appender;
 pub use progress::{Progress, ProgressHandle};
 pub use query::{CancelQuery, Query, QueryStream, Rows};
 pub use settings::{LimitsChange, Settings};
+pub use view::View;
 
 use self::core::{Core, Done};
 
@@ -165,7 +167,8 @@ impl Engine {
         })
     }
 
-    /// Starts a query. A query over open streams goes on until it is dropped.
+    /// Starts a query. A query over open streams goes on until it is dropped; one over materialized views gives the rows
+    /// that are there now, unless `EMIT CHANGES` asks for what follows.
     ///
     /// ```
     /// # use riverrun::Engine;
@@ -194,6 +197,11 @@ impl Engine {
     /// Feeds the stream or table `name`.
     pub fn appender(&self, name: &str) -> Result<Appender> {
         Appender::new(self.clone(), name)
+    }
+
+    /// Reads the materialized view `name`, whole or by key, without SQL.
+    pub fn view(&self, name: &str) -> Result<View> {
+        View::new(self.clone(), name)
     }
 
     /// Reads the clock, and runs every notification that has become due.

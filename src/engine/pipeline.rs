@@ -8,6 +8,8 @@ use arrow::datatypes::SchemaRef;
 
 use crate::error::{Error, LimitError, Result};
 use crate::io;
+use crate::operators::kept_rows::KeptRows;
+use crate::operators::{Event, Operator, Output, Port, StateSize, deliver};
 use crate::plan::{ChangelogMode, NodeMetrics, Plan};
 use crate::recovery::{FeedPosition, PipelineSnapshot};
 use crate::runtime::{Dataflow, Inline, single_rows};
@@ -51,6 +53,8 @@ pub(super) enum Destination {
     Pending(Pending),
     /// It feeds the readers of a derived stream.
     Relation(Arc<str>),
+    /// It is kept as the rows of a materialized view, and feeds its readers.
+    View(Arc<str>, Box<KeptRows>),
     /// It is written.
     Sink(Arc<str>),
     /// It is counted and thrown away (`EXPLAIN ANALYZE`).
@@ -239,7 +243,7 @@ impl Pipeline {
             return Ok(());
         }
         self.measured = self.activations;
-        let (size, operator) = self.dataflow.state_size();
+        let (size, operator) = self.state_size();
         if size.bytes <= settings.max_state_bytes {
             return Ok(());
         }
@@ -250,6 +254,15 @@ impl Pipeline {
         Err(LimitError::new("max_state_bytes", message).into())
     }
 
+    /// How much it keeps in all, and the name of the operator that keeps most.
+    pub(super) fn state_size(&self) -> (StateSize, &'static str) {
+        let (size, operator) = self.dataflow.state_size();
+        let Destination::View(_, rows) = &self.destination else { return (size, operator) };
+        let kept = rows.state_size();
+        let total = StateSize { rows: size.rows + kept.rows, bytes: size.bytes + kept.bytes };
+        (total, if kept.bytes >= total.bytes / 2 { "the rows of the view" } else { operator })
+    }
+
     /// Writes into `snapshot` what is needed to go on from here.
     pub(super) fn snapshot(&mut self, since: Epoch, snapshot: &mut PipelineSnapshot) -> Result<()> {
         self.dataflow.snapshot(since, &mut snapshot.dataflow)?;
@@ -258,8 +271,14 @@ impl Pipeline {
         snapshot.error.clone_from(&self.error);
         snapshot.pending = match &self.destination {
             Destination::Pending(pending) => pending.batches.iter().cloned().collect(),
-            Destination::Relation(_) | Destination::Sink(_) | Destination::Discard => vec![],
+            Destination::Relation(_) | Destination::View(..) | Destination::Sink(_) | Destination::Discard => vec![],
         };
+        if let Destination::View(_, rows) = &mut self.destination {
+            if since == Epoch::ZERO {
+                snapshot.kept.clear();
+            }
+            snapshot.kept.extend(rows.snapshot(since)?);
+        }
         Ok(())
     }
 
@@ -272,6 +291,24 @@ impl Pipeline {
         self.error.clone_from(&snapshot.error);
         Ok(())
     }
+}
+
+impl Destination {
+    /// The name of the relation whose readers it feeds.
+    pub(super) fn relation(&self) -> Option<&Arc<str>> {
+        match self {
+            Destination::Relation(name) | Destination::View(name, _) => Some(name),
+            Destination::Pending(_) | Destination::Sink(_) | Destination::Discard => None,
+        }
+    }
+}
+
+/// Keeps a batch as rows of a view, and gives it as its readers see it.
+pub(super) fn keep(rows: &mut KeptRows, batch: Batch, now: Timestamp) -> Result<Vec<Batch>> {
+    let mut out = Output::default();
+    out.set_now(now);
+    deliver(rows, Event::Batch(Port(0), batch), &mut out)?;
+    Ok(out.drain().collect())
 }
 
 impl Pending {

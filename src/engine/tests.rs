@@ -1,6 +1,7 @@
 //! The engine as its users see it: statements in, rows out.
 
 mod restart;
+mod views;
 
 use std::path::Path;
 use std::pin::Pin;

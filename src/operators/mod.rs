@@ -10,6 +10,7 @@ pub mod collect;
 pub mod expand;
 pub mod filter;
 pub mod join;
+pub mod kept_rows;
 pub mod keyed_join;
 pub mod limit;
 pub mod logic;

@@ -256,6 +256,7 @@ pub(crate) fn planned(stream: &SchemaRef, text: &str) -> Node {
         closed: &closed,
         parameters: &parameters,
         require_bounded_state: false,
+        reads: plan::Reads::Changes,
     };
     let statements = sql::parse(text, &sql::Limits::default()).unwrap();
     let sql::Body::Query(query) = &statements[0].body else { panic!("not a query: {text}") };

@@ -89,6 +89,17 @@ impl Upsert {
         Ok(told)
     }
 
+    /// The row of a key, one value a column; none if there is no such row.
+    pub fn find(&mut self, key: &[ArrayRef]) -> Result<RecordBatch> {
+        let group = self.number(key, 1)?.first().copied().unwrap_or_default();
+        let row = self.rows[group as usize];
+        if row.is_none() {
+            // Asking for a key leaves no trace of it.
+            self.index.remove(&[group]);
+        }
+        self.batch(&Vec::from_iter(row.map(Some)))
+    }
+
     fn batch(&self, ids: &[Option<RowId>]) -> Result<RecordBatch> {
         record_batch(self.store.schema(), self.store.gather(ids)?, ids.len())
     }

@@ -8,7 +8,7 @@ use crate::plan::bounds::bound;
 use crate::plan::changelog::mode;
 use crate::plan::node::{
     AggregateEmit, Bounded, ChangelogMode, GroupingSet, Join, JoinEmit, JoinKeep, JoinKind, Node, NullKeys,
-    OrderedEmit, Rank, TopN,
+    OrderedEmit, Rank, Reads, Source, TopN,
 };
 use crate::plan::{DEAD_LETTERS_PREFIX, NodeMetrics, Plan};
 
@@ -91,7 +91,7 @@ fn metrics_note(metrics: NodeMetrics) -> String {
 /// What a node is, in one line.
 pub(super) fn title(node: &Node) -> String {
     match node {
-        Node::Source(node) => format!("Source: {} ({})", relation_name(&node.relation), bounded_name(node.bounded)),
+        Node::Source(node) => format!("Source: {} ({})", relation_name(&node.relation), source_note(node)),
         Node::Values(node) => format!("Values: {}", rows(node.rows.num_rows())),
         Node::Filter(node) => format!("Filter: {}", node.predicate),
         Node::Project(node) => {
@@ -252,6 +252,15 @@ fn list<T: std::fmt::Display>(items: &[T]) -> String {
 
 fn field_names(schema: &arrow::datatypes::Schema) -> String {
     schema.fields().iter().map(|field| field.name().as_str()).collect::<Vec<_>>().join(", ")
+}
+
+/// What is read of a relation, and whether more may come.
+fn source_note(node: &Source) -> &'static str {
+    match (node.reads, &node.only) {
+        (Reads::Changes, _) => bounded_name(node.bounded),
+        (Reads::Present, None) => "present rows",
+        (Reads::Present, Some(_)) => "present row of a key",
+    }
 }
 
 fn bounded_name(bounded: Bounded) -> &'static str {

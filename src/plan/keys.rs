@@ -8,7 +8,7 @@
 //! What is found holds for the rows that are there at one moment: one of them may take the place of another with its key.
 
 use crate::expr::Expr;
-use crate::plan::node::{Aggregate, AggregateEmit, Join, JoinKind, Node};
+use crate::plan::node::{Aggregate, AggregateEmit, Join, JoinKind, Node, OrderedEmit, Rank, TopN};
 
 /// Below so much stack a deep plan is looked at on a new piece of it.
 const STACK_RED_ZONE_BYTES: usize = 128 * 1024;
@@ -27,6 +27,8 @@ pub fn upsert_key(node: &Node) -> Option<Vec<usize>> {
         Node::Join(node) => joined(node),
         Node::Sort(node) => upsert_key(&node.input),
         Node::Limit(node) => upsert_key(&node.input),
+        Node::TopN(node) => first_rows(node),
+        Node::Over(node) => upsert_key(&node.input),
         // These give several rows for one, or the same row from several inputs.
         Node::Unnest(_) | Node::Expand(_) | Node::Union(_) => None,
         // These say what was so at one moment, and later the same again.
@@ -37,6 +39,19 @@ pub fn upsert_key(node: &Node) -> Option<Vec<usize>> {
 /// Where the columns of a key stand among `exprs`, if each of them is there as it is.
 fn projected(key: &[usize], exprs: &[Expr]) -> Option<Vec<usize>> {
     key.iter().map(|column| exprs.iter().position(|expr| expr.column_index() == Some(*column))).collect()
+}
+
+/// The only first row of each partition is told by the partition, others by what tells the rows of the input apart.
+fn first_rows(node: &TopN) -> Option<Vec<usize>> {
+    match (node.emit, node.rank, node.fetch) {
+        // It says a row again and again.
+        (OrderedEmit::Running, _, _) => None,
+        (OrderedEmit::Changes | OrderedEmit::Final, Rank::RowNumber, 1) => {
+            let partition = node.partition.iter().map(Expr::column_index).collect::<Option<_>>();
+            partition.or_else(|| upsert_key(&node.input))
+        }
+        (OrderedEmit::Changes | OrderedEmit::Final, _, _) => upsert_key(&node.input),
+    }
 }
 
 fn grouped(node: &Aggregate) -> Option<Vec<usize>> {
@@ -109,7 +124,7 @@ mod tests {
 
     use super::*;
     use crate::catalog::{Catalog, Relation, Stream, Table};
-    use crate::plan::{self, Bounded, Context, Parameters};
+    use crate::plan::{self, Bounded, Context, Parameters, Reads};
     use crate::sql::{self, Body};
 
     /// Tables `people` and `cities` by `id`, `stock` by `shop` and `item`, and a stream `visits`.
@@ -126,7 +141,7 @@ mod tests {
             ("stock", &["pieces", "item", "shop"], vec![2, 1]),
         ];
         for (name, names, primary_key) in tables {
-            let table = Table { schema: columns(names), primary_key };
+            let table = Table { schema: columns(names), primary_key, options: vec![] };
             catalog.relations.insert(name.into(), Relation::Table(table));
         }
         let visits = Stream { schema: columns(&["person", "city"]), options: vec![], bounded: Bounded::UntilClosed };
@@ -136,14 +151,14 @@ mod tests {
 
     /// The names of the columns that are the key of a query's result.
     fn key_of(text: &str) -> Option<String> {
-        let (catalog, files, closed, parameters) =
-            (catalog(), HashMap::new(), BTreeSet::new(), Parameters::default());
+        let (catalog, files, closed, parameters) = (catalog(), HashMap::new(), BTreeSet::new(), Parameters::default());
         let context = Context {
             catalog: &catalog,
             files: &files,
             closed: &closed,
             parameters: &parameters,
             require_bounded_state: false,
+            reads: Reads::Changes,
         };
         let statements = sql::parse(text, &sql::Limits::default()).unwrap();
         let Body::Query(query) = &statements[0].body else { panic!("not a query") };

@@ -24,7 +24,7 @@ use crate::sql;
 use crate::types::{OP_COLUMN, Value};
 
 pub use keys::upsert_key;
-pub use node::{Bounded, ChangelogMode, Node};
+pub use node::{Bounded, ChangelogMode, Node, Reads};
 
 /// What a statement is planned against.
 pub struct Context<'a> {
@@ -38,6 +38,8 @@ pub struct Context<'a> {
     pub parameters: &'a Parameters,
     /// Whether a query whose state has no bound is refused.
     pub require_bounded_state: bool,
+    /// What is read of tables and materialized views.
+    pub reads: Reads,
 }
 
 /// Values for the parameters of a statement: `$1` is the first of `positional`.

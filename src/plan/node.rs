@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
+use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::SchemaRef;
 
 use crate::expr::{AggregateCall, Expr, SortKey, WindowCall};
@@ -60,6 +60,19 @@ pub struct Source {
     pub mode: ChangelogMode,
     /// The columns read in which no two of its rows agree, if that is known and all of them are read.
     pub key: Option<Vec<usize>>,
+    /// What is read of a relation that keeps its rows.
+    pub reads: Reads,
+    /// The values of the key, one a column, if no row of another key is looked at.
+    pub only: Option<Vec<ArrayRef>>,
+}
+
+/// What a query reads of a relation that keeps its rows: a table or a materialized view.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reads {
+    /// The rows that are there when it starts, and what changes from then on.
+    Changes,
+    /// The rows that are there when it starts, and nothing else.
+    Present,
 }
 
 /// Whether a relation ends by itself.

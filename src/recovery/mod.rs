@@ -30,6 +30,8 @@ pub struct PipelineSnapshot {
     pub next_feed: usize,
     /// What was emitted and not yet asked for.
     pub pending: Vec<Batch>,
+    /// The rows that it keeps, if it is a materialized view, as a chain of snapshots.
+    pub kept: Vec<Snapshot>,
     /// What had stopped it.
     pub error: Option<Error>,
 }

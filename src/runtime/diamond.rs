@@ -19,7 +19,7 @@ use arrow::compute::take_record_batch;
 use arrow::row::RowConverter;
 
 use crate::error::Result;
-use crate::plan::node::Node;
+use crate::plan::node::{Node, Reads};
 use crate::state::row_converter;
 use crate::types::{Batch, RowKind, RowKinds};
 
@@ -43,6 +43,10 @@ pub(crate) fn diamonds(node: &Node, ancestry: &Ancestry) -> BTreeSet<Arc<str>> {
 /// Adds the bases of `node` to `bases`, and those that meet themselves in it to `diamonds`.
 fn visit(node: &Node, ancestry: &Ancestry, bases: &mut BTreeSet<Arc<str>>, diamonds: &mut BTreeSet<Arc<str>>) {
     if let Node::Source(source) = node {
+        if source.reads == Reads::Present {
+            // They come once, all together, and however they came to be there.
+            return;
+        }
         match ancestry.get(&source.relation) {
             Some(ancestors) => bases.extend(ancestors.iter().cloned()),
             None => drop(bases.insert(source.relation.clone())),
@@ -163,6 +167,8 @@ mod tests {
             bounded: Bounded::UntilClosed,
             mode: ChangelogMode::AppendOnly,
             key: None,
+            reads: Reads::Changes,
+            only: None,
         })
     }
 

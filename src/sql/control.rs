@@ -9,7 +9,7 @@ use sqlparser::tokenizer::{Span, Token};
 use super::parser::StatementParser;
 use super::statement::{
     AdvanceClock, AdvanceWatermark, Assignment, Body, Copy, Declare, Delete, Explain, Fetch, Insert, Name, ObjectKind,
-    Query, SqlOption, Update,
+    Purpose, Query, SqlOption, Update,
 };
 use super::words::is_one_of;
 use crate::error::{Code, Result};
@@ -98,18 +98,18 @@ impl StatementParser<'_> {
     pub(super) fn explain(&mut self) -> Result<Explain> {
         let analyze = self.word("ANALYZE");
         if self.at_query() {
-            return Ok(Explain { analyze, query: self.query()? });
+            return Ok(Explain { analyze, query: self.query()?, purpose: Purpose::Asked });
         }
         let from = self.span();
         let query = match () {
-            () if self.word("DECLARE") => Some(self.declare()?.query),
-            () if self.word("INSERT") => Some(self.insert()?.query),
-            () if self.word("COPY") => Some(self.copy()?.query),
+            () if self.word("DECLARE") => Some((self.declare()?.query, Purpose::GoesOn)),
+            () if self.word("INSERT") => Some((self.insert()?.query, Purpose::Asked)),
+            () if self.word("COPY") => Some((self.copy()?.query, Purpose::Asked)),
             () if self.word("CREATE") => self.created_query()?,
             () => return Err(self.expected("a query")),
         };
         match query {
-            Some(query) => Ok(Explain { analyze, query }),
+            Some((query, purpose)) => Ok(Explain { analyze, query, purpose }),
             None => {
                 let error = self.error(Code::Unsupported, from, "there is no query in this statement to explain");
                 Err(error.hint("EXPLAIN takes a query, or a statement that holds one.").into())
@@ -117,11 +117,13 @@ impl StatementParser<'_> {
         }
     }
 
-    fn created_query(&mut self) -> Result<Option<Query>> {
+    fn created_query(&mut self) -> Result<Option<(Query, Purpose)>> {
         Ok(match self.create()? {
-            Body::CreateStream(create) => create.query,
-            Body::CreateView(create) => Some(create.query),
-            Body::CreateSink(create) => create.query,
+            Body::CreateStream(create) => create.query.map(|query| (query, Purpose::GoesOn)),
+            Body::CreateView(create) => {
+                Some((create.query, if create.materialized { Purpose::GoesOn } else { Purpose::Asked }))
+            }
+            Body::CreateSink(create) => create.query.map(|query| (query, Purpose::GoesOn)),
             Body::CreateTable(_)
             | Body::Query(_)
             | Body::Insert(_)

@@ -329,6 +329,17 @@ pub struct Explain {
     pub analyze: bool,
     /// What is explained.
     pub query: Query,
+    /// What the statement does with it.
+    pub purpose: Purpose,
+}
+
+/// What a statement does with its query.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// It is asked once.
+    Asked,
+    /// It goes on with what it reads.
+    GoesOn,
 }
 
 /// `DECLARE … CURSOR FOR`

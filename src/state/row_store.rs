@@ -102,6 +102,11 @@ impl RowStore {
         self.append(&rows)
     }
 
+    /// All rows that are held, in the order of their numbers.
+    pub fn rows(&self) -> Result<RecordBatch> {
+        Ok(concat_batches(&self.schema, self.chunks.iter().map(|chunk| &chunk.rows))?)
+    }
+
     /// All columns of rows, in the order asked for; a missing row is NULL in every column.
     pub fn gather(&self, ids: &[Option<RowId>]) -> Result<Vec<ArrayRef>> {
         self.gather_columns(ids, &(0..self.schema.fields().len()).collect::<Vec<_>>())

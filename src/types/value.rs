@@ -293,7 +293,7 @@ impl<'a> Row<'a> {
     }
 }
 
-/// What can be written as a row: tuples of up to twelve values, and vectors.
+/// What can be written as a row: tuples of up to twelve values, vectors and slices.
 pub trait IntoRow {
     /// The values, one a column.
     fn into_row(self) -> Vec<Value>;
@@ -302,6 +302,18 @@ pub trait IntoRow {
 impl<T: Into<Value>> IntoRow for Vec<T> {
     fn into_row(self) -> Vec<Value> {
         self.into_iter().map(Into::into).collect()
+    }
+}
+
+impl<T: Into<Value> + Clone> IntoRow for &[T] {
+    fn into_row(self) -> Vec<Value> {
+        self.iter().cloned().map(Into::into).collect()
+    }
+}
+
+impl<T: Into<Value> + Clone, const N: usize> IntoRow for &[T; N] {
+    fn into_row(self) -> Vec<Value> {
+        self.as_slice().into_row()
     }
 }
 

@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 
 use crate::catalog::Relation;
-use crate::error::Result;
+use crate::error::{InternalError, Result};
 use crate::io::{self, FileOptions};
 use crate::operators::Operator;
+use crate::operators::kept_rows::KeptRows;
 use crate::operators::upsert::Upsert;
 use crate::recovery::{Checkpoint, PipelineId, PipelineSnapshot};
+use crate::state::Snapshot;
 use crate::types::Epoch;
 
 use super::super::core::{Core, Done};
@@ -79,8 +81,26 @@ impl Core {
         }
         let rewound = self.rewind_sinks(&running, &last);
         let restarted = self.restart_pipelines(running, &last.pipelines);
-        rewound.and(restarted)?;
+        rewound.and(restarted).and_then(|()| self.refill_views())?;
         Ok(Done::Message(format!("resumed from checkpoint {}", last.epoch)))
+    }
+
+    /// Views that are younger than the checkpoint read their files anew.
+    fn refill_views(&mut self) -> Result<()> {
+        let pipelines = self.graph.pipelines.iter();
+        let views = pipelines.filter(|(_, pipeline)| matches!(pipeline.destination, Destination::View(..)));
+        let views: Vec<PipelineId> = views.map(|(id, _)| *id).collect();
+        views.into_iter().try_for_each(|id| self.graph.read_to_end(id, &self.settings))
+    }
+
+    /// The rows of a materialized view, as `chain` has left them.
+    fn view_rows(&self, name: &str, chain: &[Snapshot]) -> Result<KeptRows> {
+        match self.catalog.relations.get(name) {
+            Some(Relation::Materialized(view)) => {
+                KeptRows::new(view.schema.clone(), view.mode, view.key.as_deref(), chain)
+            }
+            Some(_) | None => Err(InternalError::new(format!("nothing is known of view \"{name}\"")).into()),
+        }
     }
 
     /// Takes back what was written to the sinks since the last checkpoint, before anything is written again.
@@ -110,6 +130,11 @@ impl Core {
             let Pipeline { plan, destination, files, depends_on, label, .. } = pipeline;
             let destination = match destination {
                 Destination::Pending(old) => Destination::Pending(Pending { waker: old.waker, ..Pending::default() }),
+                Destination::View(name, _) => {
+                    let chain = snapshots.get(&id).map_or(&[][..], |snapshot| snapshot.kept.as_slice());
+                    let rows = self.view_rows(&name, chain)?;
+                    Destination::View(name, Box::new(rows))
+                }
                 Destination::Relation(_) | Destination::Sink(_) | Destination::Discard => destination,
             };
             let rebuilt = self.build(plan.clone(), &files, snapshots.get(&id));

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::error::{Code, Result, StatementError};
 use crate::io::{self, FileOptions};
-use crate::plan::Parameters;
+use crate::plan::{self, Parameters};
 use crate::sql::Copy;
 
 use super::super::core::{Core, Done};
@@ -15,7 +15,8 @@ use super::rows;
 impl Core {
     pub(super) fn copy(&mut self, copy: &Copy, parameters: &Parameters) -> Result<Done> {
         self.tick()?;
-        let planned = self.plan_written(&copy.query, parameters)?;
+        let planned = self.plan_asked(&copy.query, parameters)?;
+        plan::check_written(&planned.plan, &copy.query)?;
         FileOptions::check_written(&copy.options)?;
         let options = FileOptions::parse(&copy.options)?;
         let form = written_form(&planned, &options)?;

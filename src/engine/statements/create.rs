@@ -1,15 +1,16 @@
-//! `CREATE STREAM`, `TABLE`, `VIEW` and `SINK`.
+//! `CREATE STREAM`, `TABLE`, `VIEW`, `MATERIALIZED VIEW` and `SINK`.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Schema, SchemaRef};
 
-use crate::catalog::{Derived, Relation, SinkDef, Stream, Table, View};
+use crate::catalog::{Derived, Materialized, Relation, SinkDef, Stream, Table, View};
 use crate::error::{Code, Result, StatementError, did_you_mean};
 use crate::io::{self, FileOptions, Form, OnError, SourceCounts, Takes};
+use crate::operators::kept_rows::KeptRows;
 use crate::operators::upsert::Upsert;
-use crate::plan::{self, Bounded, ChangelogMode, Parameters};
+use crate::plan::{self, Bounded, ChangelogMode, Parameters, Reads};
 use crate::sql::{CreateSink, CreateStream, CreateTable, CreateView, IfExists, Name, ObjectKind, Query, Watermark};
 use crate::types::{OP_COLUMN, type_name};
 
@@ -77,7 +78,8 @@ impl Core {
                 return Err(at(&create.name, Code::Unsupported, message).into());
             }
         }
-        let mut planned = self.plan_definition(&create.name, query, parameters)?;
+        let mut planned = self.plan(query, parameters)?;
+        self.refuse_circle(&planned, &create.name)?;
         let (schema, mode, bounded) = (planned.plan.root.schema(), planned.plan.mode, planned.plan.bounded);
         plan::check_relation(&planned.plan, query)?;
         self.drop_replaced(&create.name, create.if_exists)?;
@@ -123,18 +125,13 @@ impl Core {
     }
 
     pub(super) fn create_view(&mut self, create: &CreateView, parameters: &Parameters) -> Result<Done> {
-        if create.materialized {
-            return Err(at(&create.name, Code::Unsupported, "materialized views are not built yet")
-                .hint("CREATE VIEW names a query, and CREATE STREAM … AS computes it once for all its readers.")
-                .into());
-        }
         let Claim::Free = self.claim(&create.name, create.if_exists)? else { return Ok(kept(&create.name)) };
-        let planned = self.plan_definition(&create.name, &create.query, parameters)?;
-        let schema = planned.plan.root.schema();
-        let schema = match create.columns.is_empty() {
-            true => plan::check_relation(&planned.plan, &create.query).map(|()| schema)?,
-            false => renamed(&schema, &create.columns)?,
-        };
+        if create.materialized {
+            return self.create_materialized(create, parameters);
+        }
+        let planned = self.plan_asked(&create.query, parameters)?;
+        self.refuse_circle(&planned, &create.name)?;
+        let schema = columns_of(create, &planned)?;
         // Later readers of a view see what it is then, so one that is read can be replaced by another.
         if self.kind_of(&create.name.value) == Some(ObjectKind::View) {
             self.forget(&create.name.value)?;
@@ -144,6 +141,42 @@ impl Core {
         let view = View { columns: create.columns.clone(), query: create.query.clone(), schema };
         self.add_view(create.name.value.clone(), view, planned, ObjectKind::View);
         Ok(created(&create.name, ObjectKind::View))
+    }
+
+    /// A view that keeps its rows. What it reads by itself, it reads at once, so that it can be asked from then on.
+    fn create_materialized(&mut self, create: &CreateView, parameters: &Parameters) -> Result<Done> {
+        self.tick()?;
+        let mut planned = self.plan(&create.query, parameters)?;
+        self.refuse_circle(&planned, &create.name)?;
+        let schema = columns_of(create, &planned)?;
+        let key = plan::upsert_key(&planned.plan.root);
+        let (mode, bounded) = (planned.plan.mode, planned.plan.bounded);
+        if self.settings.require_bounded_state && key.is_none() && bounded != Bounded::Yes {
+            return Err(at(&create.name, Code::UnboundedState, "the rows that the view keeps are not bounded")
+                .hint("SET require_bounded_state = false allows it; a GROUP BY bounds them by its keys.")
+                .into());
+        }
+        let rows = KeptRows::new(schema.clone(), mode, key.as_deref(), &[]);
+        let rows = Box::new(rows.map_err(|error| placed(error, &create.name))?);
+        self.drop_replaced(&create.name, create.if_exists)?;
+        let name = create.name.value.clone();
+        planned.label = format!("materialized view \"{name}\"");
+        let view = Materialized { schema, mode, bounded, key };
+        self.catalog.relations.insert(name.clone(), Relation::Materialized(view));
+        match self.start_view(planned, Destination::View(name.as_str().into(), rows)) {
+            Ok(()) => Ok(created(&create.name, ObjectKind::MaterializedView)),
+            Err(error) => {
+                self.forget(&name)?;
+                Err(error)
+            }
+        }
+    }
+
+    fn start_view(&mut self, planned: Planned, destination: Destination) -> Result<()> {
+        let id = self.start(planned, destination)?;
+        self.graph.read_to_end(id, &self.settings)?;
+        let stopped = self.graph.pipelines.get(&id).and_then(|pipeline| pipeline.error.clone());
+        stopped.map_or(Ok(()), Err)
     }
 
     fn add_view(&mut self, name: String, view: View, planned: Planned, kind: ObjectKind) {
@@ -165,7 +198,7 @@ impl Core {
             (Some(query), None) => Some(self.plan_written(query, parameters)?),
             (Some(query), Some(schema)) => {
                 let insert = crate::sql::Insert { target: create.name.clone(), columns: vec![], query: query.clone() };
-                Some(self.plan_insert(&insert, schema, parameters)?)
+                Some(self.plan_insert(&insert, schema, parameters, Reads::Changes)?)
             }
         };
         if let Some(planned) = &planned {
@@ -221,14 +254,13 @@ impl Core {
         read.map(|()| Written::Whole)
     }
 
-    /// Plans a query that will have a name. It cannot refer to that name.
-    fn plan_definition(&self, name: &Name, query: &Query, parameters: &Parameters) -> Result<Planned> {
-        let planned = self.plan(query, parameters)?;
+    /// A query that will have a name cannot refer to that name.
+    fn refuse_circle(&self, planned: &Planned, name: &Name) -> Result<()> {
         if self.reads(&planned.depends_on, &name.value) {
             let message = format!("\"{}\" cannot be defined by itself", name.value);
             return Err(at(name, Code::InvalidArgument, message).into());
         }
-        Ok(planned)
+        Ok(())
     }
 
     /// Whether one of `relations` is `name` or a view that reads it, through however many views.
@@ -341,6 +373,15 @@ fn column(schema: &SchemaRef, name: &Name) -> Result<usize> {
         let known = schema.fields().iter().map(|field| field.name().as_str());
         did_you_mean(&name.value, known).into_iter().fold(error, StatementError::hint).into()
     })
+}
+
+/// The columns of a view: those of its query, under the names that it gives them if it does.
+fn columns_of(create: &CreateView, planned: &Planned) -> Result<SchemaRef> {
+    let schema = planned.plan.root.schema();
+    match create.columns.is_empty() {
+        true => plan::check_relation(&planned.plan, &create.query).map(|()| schema),
+        false => renamed(&schema, &create.columns),
+    }
 }
 
 /// The columns of a view with the names that it gives them.

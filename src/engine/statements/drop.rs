@@ -47,7 +47,7 @@ impl Core {
     /// Forgets what `name` names. A sink is finished; what writes to it is stopped.
     pub(super) fn forget(&mut self, name: &str) -> Result<()> {
         let feeds = |destination: &Destination| match destination {
-            Destination::Relation(fed) | Destination::Sink(fed) => **fed == *name,
+            Destination::Relation(fed) | Destination::View(fed, _) | Destination::Sink(fed) => **fed == *name,
             Destination::Pending(_) | Destination::Discard => false,
         };
         let writers: Vec<PipelineId> = (self.graph.pipelines.iter())

@@ -7,14 +7,17 @@ use crate::error::Result;
 use crate::plan::{self, Parameters, Plan};
 use crate::recovery::PipelineId;
 use crate::runtime::clock::{Clock, ManualClock};
-use crate::sql::Explain;
+use crate::sql::{Explain, Purpose};
 
 use super::super::core::{ClockMode, Core, Done, Planned};
 use super::super::pipeline::{Destination, Pipeline};
 
 impl Core {
     pub(super) fn explain(&mut self, explain: &Explain, parameters: &Parameters) -> Result<Done> {
-        let planned = self.plan(&explain.query, parameters)?;
+        let planned = match explain.purpose {
+            Purpose::Asked => self.plan_asked(&explain.query, parameters)?,
+            Purpose::GoesOn => self.plan(&explain.query, parameters)?,
+        };
         if !explain.analyze {
             return Ok(Done::Text(plan::explain(&planned.plan, None)));
         }

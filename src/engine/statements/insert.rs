@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow::datatypes::SchemaRef;
 
 use crate::error::{Code, Result};
-use crate::plan::Parameters;
+use crate::plan::{Parameters, Reads};
 use crate::sql::{Insert, Name};
 use crate::types::{Batch, RowKind};
 
@@ -21,7 +21,8 @@ impl Core {
         }
         let schema = self.fed(&insert.target)?;
         self.tick()?;
-        let planned = self.plan_insert(insert, &schema, parameters)?;
+        let plan = |reads| self.plan_insert(insert, &schema, parameters, reads);
+        let planned = self.present_or(&insert.query, || plan(Reads::Present), || plan(Reads::Changes))?;
         check_append_only(&planned, &insert.target)?;
         let batches = self.collect_inserted(planned, &insert.target)?;
         let name: Arc<str> = insert.target.value.as_str().into();
@@ -54,7 +55,7 @@ impl Core {
         let declared = self.catalog.sinks.get(name).and_then(|sink| sink.schema.clone());
         let planned = match declared {
             Some(schema) => {
-                let planned = self.plan_insert(insert, &schema, parameters)?;
+                let planned = self.plan_insert(insert, &schema, parameters, Reads::Changes)?;
                 check_append_only(&planned, &insert.target)?;
                 planned
             }

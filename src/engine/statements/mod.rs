@@ -58,6 +58,7 @@ impl Core {
         Some(match self.catalog.relations.get(name)? {
             Relation::Stream(_) | Relation::Derived(_) => ObjectKind::Stream,
             Relation::Table(_) => ObjectKind::Table,
+            Relation::Materialized(_) => ObjectKind::MaterializedView,
             Relation::View(_) => self.views.get(name).map_or(ObjectKind::View, |view| view.kind),
         })
     }

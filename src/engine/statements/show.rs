@@ -12,6 +12,7 @@ use crate::sql::{Name, ObjectKind};
 use crate::types::type_name;
 
 use super::super::core::{ClockMode, Core, Done};
+use super::super::pipeline::{Destination, Pipeline};
 use super::super::settings::NAMES;
 use super::super::sinks::SinkState;
 use super::kind_name;
@@ -30,14 +31,14 @@ impl Core {
             ObjectKind::View => self.show_views(),
             ObjectKind::Sink => self.show_sinks(),
             ObjectKind::Function => self.show_functions(),
-            ObjectKind::MaterializedView | ObjectKind::All => self.show_names(kind),
+            ObjectKind::MaterializedView => self.show_materialized_views(),
+            ObjectKind::All => self.show_names(),
         }
     }
 
-    fn show_names(&self, kind: ObjectKind) -> Result<Done> {
+    fn show_names(&self) -> Result<Done> {
         let mut names: Vec<&String> = self.catalog.relations.keys().chain(self.catalog.sinks.keys()).collect();
         names.sort_unstable();
-        names.retain(|name| self.is_kind(name, kind));
         let kinds = names.iter().filter_map(|name| self.kind_of(name)).map(|kind| text(kind_name(kind))).collect();
         answer(vec![("name", texts(names)), ("kind", Column::Text(kinds))])
     }
@@ -66,7 +67,7 @@ impl Core {
             Some(Relation::Stream(stream)) if !stream.options.is_empty() => "file",
             Some(_) if self.graph.closed.contains(name) => "closed",
             Some(Relation::Derived(_)) => "query",
-            Some(Relation::Stream(_) | Relation::Table(_)) | None => "open",
+            Some(Relation::Stream(_) | Relation::Table(_) | Relation::Materialized(_)) | None => "open",
         }
     }
 
@@ -74,8 +75,7 @@ impl Core {
         let (mut names, mut keys, mut rows) = (vec![], vec![], vec![]);
         for (name, relation) in &self.catalog.relations {
             if let Relation::Table(table) = relation {
-                let columns = table.primary_key.iter().map(|index| table.schema.field(*index).name().as_str());
-                keys.push(Some(columns.collect::<Vec<_>>().join(", ")));
+                keys.push(Some(names_of(&table.schema, &table.primary_key)));
                 rows.push(Some(self.table_rows(name)?.num_rows() as i64));
                 names.push(name);
             }
@@ -86,15 +86,36 @@ impl Core {
     fn show_views(&self) -> Result<Done> {
         let (mut names, mut columns) = (vec![], vec![]);
         for (name, relation) in &self.catalog.relations {
-            if let Relation::View(view) = relation
-                && self.is_kind(name, ObjectKind::View)
-            {
-                let fields = view.schema.fields().iter().map(|field| field.name().as_str());
-                columns.push(Some(fields.collect::<Vec<_>>().join(", ")));
+            if self.is_kind(name, ObjectKind::View) || self.is_kind(name, ObjectKind::MaterializedView) {
+                let all: Vec<usize> = (0..relation.schema().fields().len()).collect();
+                columns.push(Some(names_of(relation.schema(), &all)));
                 names.push(name);
             }
         }
         answer(vec![("name", texts(names)), ("columns", Column::Text(columns))])
+    }
+
+    fn show_materialized_views(&self) -> Result<Done> {
+        let (mut names, mut keys, mut rows, mut states) = (vec![], vec![], vec![], vec![]);
+        for (name, relation) in &self.catalog.relations {
+            let Relation::Materialized(view) = relation else { continue };
+            let running = self.graph.derived.get(name.as_str()).and_then(|id| self.graph.pipelines.get(id));
+            let Some(Pipeline { destination: Destination::View(_, kept), error, .. }) = running else { continue };
+            keys.push(view.key.as_ref().map(|key| names_of(&view.schema, key)));
+            rows.push(Some(kept.count() as i64));
+            states.push(Some(match error {
+                Some(error) => format!("failed: {error}"),
+                None if self.graph.closed.contains(name.as_str()) => "ended".into(),
+                None => "open".into(),
+            }));
+            names.push(name);
+        }
+        answer(vec![
+            ("name", texts(names)),
+            ("key", Column::Text(keys)),
+            ("rows", Column::Number(rows)),
+            ("state", Column::Text(states)),
+        ])
     }
 
     fn show_sinks(&self) -> Result<Done> {
@@ -163,9 +184,10 @@ impl Core {
             },
             (None, None) => return Err(self.not_found("relation", name)),
         };
-        let keys: &[usize] = match relation {
-            Some(Relation::Table(table)) => &table.primary_key,
-            Some(Relation::Stream(_) | Relation::View(_) | Relation::Derived(_)) | None => &[],
+        let (keys, note): (&[usize], &str) = match relation {
+            Some(Relation::Table(table)) => (&table.primary_key, "primary"),
+            Some(Relation::Materialized(view)) => (view.key.as_deref().unwrap_or_default(), "unique"),
+            Some(Relation::Stream(_) | Relation::View(_) | Relation::Derived(_)) | None => (&[], ""),
         };
         let fields = schema.fields();
         let types = fields.iter().map(|field| Some(type_name(field.data_type()))).collect();
@@ -176,7 +198,7 @@ impl Core {
             ("nullable", Column::Text(nullable)),
         ];
         if !keys.is_empty() {
-            let key = (0..fields.len()).map(|index| text(if keys.contains(&index) { "primary" } else { "" })).collect();
+            let key = (0..fields.len()).map(|index| text(if keys.contains(&index) { note } else { "" })).collect();
             columns.push(("key", Column::Text(key)));
         }
         answer(columns)
@@ -187,6 +209,12 @@ fn no_columns(name: &Name) -> Error {
     super::at(name, Code::InvalidArgument, format!("sink \"{}\" has no columns yet", name.value))
         .hint("The first query that is written into it gives it its columns.")
         .into()
+}
+
+/// The names of those columns, with commas between them.
+fn names_of(schema: &SchemaRef, columns: &[usize]) -> String {
+    let names = columns.iter().map(|column| schema.field(*column).name().as_str());
+    names.collect::<Vec<_>>().join(", ")
 }
 
 fn text(value: &str) -> Option<String> {

@@ -66,7 +66,7 @@ impl Core {
         self.fed(target)?;
         match self.catalog.relations.get(&target.value) {
             Some(Relation::Table(table)) => Ok(table.clone()),
-            Some(Relation::Stream(_) | Relation::View(_) | Relation::Derived(_)) | None => {
+            Some(Relation::Stream(_) | Relation::View(_) | Relation::Derived(_) | Relation::Materialized(_)) | None => {
                 let message = format!("\"{}\" is a stream: its rows stay in it", target.value);
                 let error = at(target, Code::InvalidArgument, message);
                 Err(error.hint(format!("Only rows of a table can be {done}.")).into())

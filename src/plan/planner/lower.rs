@@ -330,10 +330,11 @@ impl Lowerer<'_> {
         let all = || (0..source.schema.fields().len()).collect();
         let projection = node.projection.clone().unwrap_or_else(all);
         let schema = self.columns(&node.projected_schema);
-        let (mode, bounded) = (source.mode, source.bounded);
+        let (mode, bounded, reads) = (source.mode, source.bounded, source.reads);
         let place = |column: &usize| projection.iter().position(|read| read == column);
         let key = source.key.as_ref().and_then(|key| key.iter().map(place).collect());
-        let node = Node::Source(Source { relation: source.relation.clone(), projection, schema, bounded, mode, key });
+        let relation = source.relation.clone();
+        let node = Node::Source(Source { relation, projection, schema, bounded, mode, key, reads, only: None });
         Ok(Lowered { node, bounded, at_end: false })
     }
 

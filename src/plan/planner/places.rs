@@ -167,7 +167,7 @@ impl Places<'_> {
     fn view(&self, name: &str) -> Option<&sql::Query> {
         match self.catalog.relations.get(name)? {
             Relation::View(view) => Some(&view.query),
-            Relation::Stream(_) | Relation::Table(_) | Relation::Derived(_) => None,
+            Relation::Stream(_) | Relation::Table(_) | Relation::Derived(_) | Relation::Materialized(_) => None,
         }
     }
 

@@ -23,7 +23,7 @@ use super::functions::{self, CLOSE_REASON, COLLECT_MARKER, SAME};
 use crate::catalog::Relation;
 use crate::error::{Code, Place, StatementError, did_you_mean};
 use crate::operators::logic::LogicRef;
-use crate::plan::node::{Bounded, ChangelogMode};
+use crate::plan::node::{Bounded, ChangelogMode, Reads};
 use crate::plan::{Context, DEAD_LETTERS_PREFIX};
 use crate::sql::{self, Clause, Name, TABLE_ARGUMENT};
 
@@ -39,6 +39,8 @@ pub(super) struct RelationSource {
     pub relation: Arc<str>,
     /// The columns in which no two of its rows agree, if that is known.
     pub key: Option<Vec<usize>>,
+    /// What is read of it, if it keeps its rows.
+    pub reads: Reads,
 }
 
 impl TableSource for RelationSource {
@@ -115,12 +117,15 @@ impl<'a> Provider<'a> {
             }
             Some(Relation::Table(table)) => {
                 let bounded = self.bounded(name, Bounded::UntilClosed);
-                let key = Some(table.primary_key.clone());
-                Ok(source(name, &table.schema, bounded, ChangelogMode::Changelog, key))
+                Ok(self.kept(name, &table.schema, bounded, ChangelogMode::Changelog, Some(&table.primary_key)))
             }
             Some(Relation::Derived(derived)) => {
                 let (bounded, key) = (self.bounded(name, derived.bounded), derived.key.clone());
                 Ok(source(name, &derived.schema, bounded, derived.mode, key))
+            }
+            Some(Relation::Materialized(view)) => {
+                let bounded = self.bounded(name, view.bounded);
+                Ok(self.kept(name, &view.schema, bounded, view.mode, view.key.as_ref()))
             }
             Some(Relation::View(view)) => {
                 let plan = super::bind(&view.query, self.context, self.naming).map_err(smuggle)?;
@@ -128,6 +133,23 @@ impl<'a> Provider<'a> {
             }
             None => Err(self.not_found(name)),
         }
+    }
+
+    /// A relation that keeps its rows: a query that reads what is there now reads rows that only come, to their end.
+    fn kept(
+        &self,
+        name: &str,
+        schema: &SchemaRef,
+        bounded: Bounded,
+        mode: ChangelogMode,
+        key: Option<&Vec<usize>>,
+    ) -> Arc<dyn TableSource> {
+        let (bounded, mode) = match self.context.reads {
+            Reads::Changes => (bounded, mode),
+            Reads::Present => (Bounded::Yes, ChangelogMode::AppendOnly),
+        };
+        let (schema, relation, key, reads) = (schema.clone(), name.into(), key.cloned(), self.context.reads);
+        Arc::new(RelationSource { schema, bounded, mode, relation, key, reads })
     }
 
     /// Whether a relation ends by itself now, which it does once it is closed.
@@ -164,7 +186,8 @@ fn source(
     mode: ChangelogMode,
     key: Option<Vec<usize>>,
 ) -> Arc<dyn TableSource> {
-    Arc::new(RelationSource { schema: schema.clone(), bounded, mode, relation: name.into(), key })
+    let (schema, relation) = (schema.clone(), name.into());
+    Arc::new(RelationSource { schema, bounded, mode, relation, key, reads: Reads::Changes })
 }
 
 impl ContextProvider for Provider<'_> {

@@ -57,7 +57,8 @@ impl Scales<'_> {
         let weight = match catalog.relations.get(&name) {
             // A view sees no CTE of the query that names it.
             Some(Relation::View(view)) => Scales { catalog, known: HashMap::new() }.weigh(&view.query.ast),
-            Some(Relation::Stream(_) | Relation::Table(_) | Relation::Derived(_)) | None => 1,
+            Some(Relation::Stream(_) | Relation::Table(_) | Relation::Derived(_) | Relation::Materialized(_))
+            | None => 1,
         };
         self.known.insert(name, weight);
         weight

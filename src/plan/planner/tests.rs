@@ -6,7 +6,7 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Field, Schema};
 
 use crate::catalog::{Catalog, Relation, Stream, Table};
-use crate::plan::{self, Bounded, Context, Parameters};
+use crate::plan::{self, Bounded, Context, Parameters, Reads};
 use crate::sql::{self, Body};
 
 fn catalog() -> Catalog {
@@ -41,6 +41,7 @@ fn planned(text: &str) -> String {
         closed: &closed,
         parameters: &parameters,
         require_bounded_state: false,
+        reads: Reads::Changes,
     };
     let statements = match sql::parse(text, &sql::Limits::default()) {
         Ok(statements) => statements,
