@@ -83,6 +83,8 @@ pub enum Code {
     AccessDenied,
     /// A limit was reached.
     Limit,
+    /// A query has kept more than it may.
+    StateLimit,
     /// The statement was cancelled.
     Cancelled,
     /// A bug in riverrun.
@@ -114,6 +116,7 @@ impl Code {
             Code::Io => "io",
             Code::AccessDenied => "access-denied",
             Code::Limit => "limit",
+            Code::StateLimit => "state-limit",
             Code::Cancelled => "cancelled",
             Code::Internal => "internal",
         }
@@ -322,18 +325,55 @@ impl fmt::Display for OutsideError {
     }
 }
 
+/// The setting that limits what one query may keep.
+pub const MAX_STATE_BYTES: &str = "max_state_bytes";
+/// The setting that limits what all queries and tables may keep together.
+pub const MAX_TOTAL_STATE_BYTES: &str = "max_total_state_bytes";
+
 /// A limit that was reached.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LimitError {
     /// The setting that holds the limit.
     pub setting: &'static str,
+    /// What was kept and by whom, if it is a limit of state.
+    pub state: Option<StateLimit>,
     message: String,
+}
+
+/// A query that has kept more than it may.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct StateLimit {
+    /// What messages call the query: `cursor "c"`, `stream "s"`, `sink "o"`.
+    pub query: String,
+    /// The operator that has gone beyond the limit, as `EXPLAIN` calls it.
+    pub operator: String,
+    /// How many bytes that operator keeps or is about to hand on.
+    pub bytes: usize,
+    /// How many bytes the operators that the limit is for keep in all.
+    pub total: usize,
+    /// How many they may.
+    pub limit: usize,
 }
 
 impl LimitError {
     /// The limit `setting` was reached; `message` says by what and how far.
     pub fn new(setting: &'static str, message: impl Into<String>) -> Self {
-        LimitError { setting, message: message.into() }
+        LimitError { setting, state: None, message: message.into() }
+    }
+
+    /// An operator has gone beyond the limit `setting` of what may be kept.
+    pub fn state(setting: &'static str, state: StateLimit) -> Self {
+        let StateLimit { query, operator, bytes, total, limit } = &state;
+        let message = match setting {
+            MAX_STATE_BYTES => {
+                format!("{query} keeps {total} bytes, and {limit} are allowed; {bytes} of them are in \"{operator}\"")
+            }
+            _ => format!(
+                "all queries and tables keep {total} bytes, and {limit} are allowed; {query} was stopped when it had \
+                 {bytes} in \"{operator}\""
+            ),
+        };
+        LimitError { setting, state: Some(state), message }
     }
 }
 
@@ -369,6 +409,7 @@ impl Error {
             Error::Statement(error) => error.code,
             Error::Data(error) => error.code,
             Error::Outside(error) => error.code,
+            Error::Limit(error) if error.state.is_some() => Code::StateLimit,
             Error::Limit(_) => Code::Limit,
             Error::Internal(_) => Code::Internal,
         }
@@ -407,6 +448,11 @@ impl Error {
             Error::Statement(error) => error.hint.clone(),
             Error::Data(error) => error.hint.clone(),
             Error::Outside(error) => error.hint.clone(),
+            Error::Limit(error) if error.state.is_some() => Some(format!(
+                "Raise it with SET {}, or let the query keep less: KEEP FIRST or LAST and \
+                 COLLECT bound what is kept, a narrower SELECT keeps fewer columns.",
+                error.setting
+            )),
             Error::Limit(error) => Some(format!("Raise it with SET {}, or let the query keep less.", error.setting)),
             Error::Internal(_) => None,
         }

@@ -61,7 +61,7 @@ pub mod io;
 
 pub mod error;
 
-pub use engine::{Appender, CancelHandle, Engine, EngineBuilder, Outcome, Query, View};
+pub use engine::{Appender, CancelHandle, Engine, EngineBuilder, Outcome, Query, QueryOptions, View};
 pub use error::{Code, Error, Result};
 pub use io::Access;
 pub use operators::{StateSize, logic};

@@ -20,6 +20,7 @@ use crate::types::{Batch, changelog_schema};
 
 use super::graph::Graph;
 use super::names::{leaves, references};
+use super::options::QueryOptions;
 use super::pipeline::{Destination, Feed, FeedRows, LeafTarget, Pending, Pipeline, all_inserted};
 use super::settings::Settings;
 
@@ -70,6 +71,8 @@ pub(super) struct Planned {
     pub(super) depends_on: BTreeSet<String>,
     /// How messages call it, for those that say what depends on a relation.
     pub(super) label: String,
+    /// What holds for it alone.
+    pub(super) options: QueryOptions,
 }
 
 /// Which inputs the live relations of a pipeline feed.
@@ -95,7 +98,8 @@ impl Core {
     pub(super) fn new(access: Access, clock: Arc<dyn Clock>, settings: Settings, cancel: Arc<AtomicBool>) -> Core {
         let mut catalog = Catalog::default();
         plan::register_builtin_functions(&mut catalog);
-        let graph = Graph::new(cancel, catalog.now.clone());
+        let mut graph = Graph::new(cancel, catalog.now.clone());
+        graph.limit_state(&settings);
         Core {
             catalog,
             graph,
@@ -154,7 +158,8 @@ impl Core {
     fn planned(&self, plan: Plan, files: HashMap<String, SchemaRef>, query: &sql::Query) -> Planned {
         let known = |name: &String| self.catalog.relations.contains_key(name);
         let depends_on = references(query, &plan).into_iter().filter(known).collect();
-        Planned { plan, files: Arc::new(files), depends_on, label: "a running query".into() }
+        let (label, options) = ("a running query".into(), QueryOptions::default());
+        Planned { plan, files: Arc::new(files), depends_on, label, options }
     }
 
     pub(super) fn context<'a>(
@@ -184,9 +189,14 @@ impl Core {
     }
 
     /// Starts a query whose answer waits to be polled.
-    pub(super) fn start_query(&mut self, query: &sql::Query, parameters: &Parameters) -> Result<PipelineId> {
+    pub(super) fn start_query(
+        &mut self,
+        query: &sql::Query,
+        parameters: &Parameters,
+        options: QueryOptions,
+    ) -> Result<PipelineId> {
         self.tick()?;
-        let planned = self.plan_asked(query, parameters)?;
+        let planned = Planned { options, ..self.plan_asked(query, parameters)? };
         self.start(planned, Destination::Pending(Pending::default()))
     }
 
@@ -198,6 +208,7 @@ impl Core {
         pipeline.files = planned.files;
         pipeline.depends_on = planned.depends_on;
         pipeline.label = planned.label;
+        pipeline.options = planned.options;
         if let Err(error) = self.graph.add(id, pipeline) {
             self.graph.remove(id);
             return Err(error);

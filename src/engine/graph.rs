@@ -21,6 +21,7 @@ use crate::runtime::clock::Clock;
 use crate::runtime::{Inline, bases, diamonds, settled, single_rows};
 use crate::types::{Batch, Timestamp};
 
+use super::limits::StateLimits;
 use super::pipeline::{Destination, Pipeline, Reading, cut, keep};
 use super::progress::ProgressHandle;
 use super::settings::Settings;
@@ -46,6 +47,9 @@ pub(super) struct Graph {
     pub(super) counts: BTreeMap<Arc<str>, io::SourceCounts>,
     pub(super) now: Timestamp,
     pub(super) progress: ProgressHandle,
+    pub(super) limits: StateLimits,
+    /// How many bytes all pipelines keep, as they were last weighed.
+    pub(super) state_bytes: usize,
     driver: Inline,
     /// Who waits for rows; woken when the engine is unlocked.
     pub(super) wakers: Vec<Waker>,
@@ -89,6 +93,7 @@ impl Graph {
             self.derived.insert(name.clone(), id);
             self.ancestry.insert(name.clone(), bases(&pipeline.plan.root, &self.ancestry));
         }
+        self.state_bytes += pipeline.state_bytes();
         let closed: Vec<Arc<str>> = pipeline.live.keys().filter(|name| self.closed.contains(*name)).cloned().collect();
         let failed = pipeline.live.keys().find_map(|name| self.derived_error(name));
         let diamonds = diamonds(&pipeline.plan.root, &self.ancestry);
@@ -111,6 +116,7 @@ impl Graph {
     /// Stops a pipeline and forgets it.
     pub(super) fn remove(&mut self, id: PipelineId) -> Option<Pipeline> {
         let pipeline = self.pipelines.remove(&id)?;
+        self.state_bytes -= pipeline.state_bytes();
         for relation in pipeline.live.keys() {
             if let Some(readers) = self.readers.get_mut(relation) {
                 readers.retain(|reader| *reader != id);
@@ -134,6 +140,7 @@ impl Graph {
         self.tables.clear();
         self.closed.clear();
         self.unreported.clear();
+        self.state_bytes = 0;
         std::mem::take(&mut self.pipelines)
     }
 
@@ -141,7 +148,7 @@ impl Graph {
     pub(super) fn push(&mut self, relation: &Arc<str>, batch: &Batch, settings: &Settings) -> Result<()> {
         for part in cut(batch, settings.batch_rows) {
             self.push_part(relation, &part);
-            self.check_limits(settings);
+            self.check_output(settings);
         }
         self.report()
     }
@@ -149,6 +156,7 @@ impl Graph {
     /// Rows for table `name`: each replaces the row of its key, or with kind `-D` deletes it.
     pub(super) fn push_table(&mut self, name: &Arc<str>, batch: &Batch, settings: &Settings) -> Result<()> {
         for part in cut(batch, settings.batch_rows) {
+            self.check_table(name, &part)?;
             let Some(table) = self.tables.get_mut(name) else {
                 return Err(InternalError::new(format!("table \"{name}\" keeps no rows")).into());
             };
@@ -159,7 +167,7 @@ impl Graph {
             for change in changes {
                 self.push_part(name, &change);
             }
-            self.check_limits(settings);
+            self.check_output(settings);
         }
         self.report()
     }
@@ -211,7 +219,7 @@ impl Graph {
         let mut signals = Signals::new();
         let read = self.step_one(id, settings.batch_rows, &mut signals);
         self.propagate(signals);
-        self.check_limits(settings);
+        self.check_output(settings);
         self.report()?;
         Ok(read)
     }
@@ -319,16 +327,25 @@ impl Graph {
         signals: &mut Signals,
         work: impl FnOnce(&mut Pipeline, &mut Inline, Timestamp) -> Result<Vec<Batch>>,
     ) {
+        let limit = self.limit(id);
+        let view = self.pipelines.get(&id).map_or(0, |pipeline| pipeline.view_size().bytes);
+        self.driver.limit(limit.as_ref().map(|limit| limit.bytes.saturating_sub(view)));
         let Some(pipeline) = self.pipelines.get_mut(&id) else { return };
         if pipeline.error.is_some() {
             return;
         }
         self.now_function.store(self.now.nanos(), Ordering::Relaxed);
-        pipeline.activations += 1;
+        let before = pipeline.state_bytes();
         let ended_before = pipeline.dataflow.ended();
-        let answered = work(pipeline, &mut self.driver, self.now);
+        let answered = work(pipeline, &mut self.driver, self.now).map_err(|error| match &limit {
+            Some(limit) => limit.explained(error, &pipeline.label),
+            None => error,
+        });
         let ends = !ended_before && pipeline.dataflow.ended();
         let sent = answered.and_then(|emitted| self.send(id, emitted, signals));
+        let sent = sent.and_then(|()| self.check_view(id, limit.as_ref()));
+        let after = self.pipelines.get(&id).map_or(0, Pipeline::state_bytes);
+        self.state_bytes = self.state_bytes + after - before;
         let finished = sent.and_then(|()| if ends { self.finish(id, signals) } else { Ok(()) });
         if let Err(error) = finished {
             self.poison(id, error);
@@ -377,7 +394,8 @@ impl Graph {
         if pipeline.error.is_some() {
             return;
         }
-        pipeline.error = Some(error.clone());
+        self.state_bytes -= pipeline.state_bytes();
+        pipeline.fail(error.clone());
         match &mut pipeline.destination {
             Destination::Pending(pending) => self.wakers.extend(pending.waker.take()),
             Destination::Discard => {}
@@ -428,27 +446,21 @@ impl Graph {
         due.max().map(|Reverse(first)| first)
     }
 
-    /// Stops the pipelines that keep more than they may.
-    fn check_limits(&mut self, settings: &Settings) {
-        if settings.max_output_rows == 0 && settings.max_state_bytes == 0 {
+    /// Stops the pipelines of which more rows wait than may.
+    fn check_output(&mut self, settings: &Settings) {
+        let most = settings.max_output_rows;
+        if most == 0 {
             return;
         }
-        let mut over = vec![];
-        for (id, pipeline) in &mut self.pipelines {
-            let waiting = match &pipeline.destination {
-                Destination::Pending(pending) => pending.rows,
-                Destination::Relation(_) | Destination::View(..) | Destination::Sink(_) | Destination::Discard => 0,
-            };
-            if settings.max_output_rows != 0 && waiting > settings.max_output_rows {
-                let message =
-                    format!("{waiting} rows wait to be fetched, more than the {} that may", settings.max_output_rows);
-                over.push((*id, LimitError::new("max_output_rows", message).into()));
-            } else if let Err(error) = pipeline.check_state(settings) {
-                over.push((*id, error));
-            }
-        }
-        for (id, error) in over {
-            self.stop(id, error);
+        let waiting = |pipeline: &Pipeline| match &pipeline.destination {
+            Destination::Pending(pending) => pending.rows,
+            Destination::Relation(_) | Destination::View(..) | Destination::Sink(_) | Destination::Discard => 0,
+        };
+        let waiting = self.pipelines.iter().map(|(id, pipeline)| (*id, waiting(pipeline)));
+        let over: Vec<(PipelineId, usize)> = waiting.filter(|(_, rows)| *rows > most).collect();
+        for (id, rows) in over {
+            let message = format!("{rows} rows wait to be fetched, more than the {most} that may");
+            self.stop(id, LimitError::new("max_output_rows", message).into());
         }
     }
 

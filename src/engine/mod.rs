@@ -6,7 +6,9 @@
 mod appender;
 mod core;
 mod graph;
+mod limits;
 mod names;
+mod options;
 mod parameters;
 mod pipeline;
 mod progress;
@@ -37,6 +39,7 @@ use crate::sql;
 use crate::types::Timestamp;
 
 pub use appender::Appender;
+pub use options::QueryOptions;
 pub use progress::{Progress, ProgressHandle};
 pub use query::{CancelQuery, Query, QueryStream, Rows};
 pub use settings::{LimitsChange, Settings};
@@ -183,6 +186,16 @@ impl Engine {
 
     /// As [`Engine::query`], with values for `$1`, `$name`.
     pub fn query_with(&self, sql: &str, parameters: impl Into<Parameters>) -> Result<Query> {
+        self.query_with_options(sql, parameters, QueryOptions::default())
+    }
+
+    /// As [`Engine::query_with`], with options that hold for this query alone.
+    pub fn query_with_options(
+        &self,
+        sql: &str,
+        parameters: impl Into<Parameters>,
+        options: QueryOptions,
+    ) -> Result<Query> {
         let statements = sql::parse(sql, &self.sql_limits())?;
         let [sql::Statement { body: sql::Body::Query(query), .. }] = statements.as_slice() else {
             return Err(StatementError::new(Code::Syntax, "expected one query")
@@ -190,7 +203,7 @@ impl Engine {
                 .into());
         };
         let parameters = parameters.into();
-        let id = self.with_core(|core| core.start_query(query, &parameters))?;
+        let id = self.with_core(|core| core.start_query(query, &parameters, options))?;
         Query::new(self.clone(), id)
     }
 

@@ -6,7 +6,7 @@ use std::task::Waker;
 
 use arrow::datatypes::SchemaRef;
 
-use crate::error::{Error, LimitError, Result};
+use crate::error::{Error, Result};
 use crate::io;
 use crate::operators::kept_rows::KeptRows;
 use crate::operators::{Event, Operator, Output, Port, StateSize, deliver};
@@ -15,10 +15,7 @@ use crate::recovery::{FeedPosition, PipelineSnapshot};
 use crate::runtime::{Dataflow, Inline, single_rows};
 use crate::types::{Batch, Epoch, RowKind, RowKinds, Timestamp};
 
-use super::settings::Settings;
-
-/// After how many activations the state of a dataflow is measured again.
-const ACTIVATIONS_BETWEEN_MEASUREMENTS: u64 = 16;
+use super::options::QueryOptions;
 
 /// One planned query that runs.
 pub(super) struct Pipeline {
@@ -35,16 +32,14 @@ pub(super) struct Pipeline {
     pub(super) by_row: BTreeSet<Arc<str>>,
     /// What has stopped it.
     pub(super) error: Option<Error>,
-    /// How often something has happened to it.
-    pub(super) activations: u64,
-    /// How often that was when its state was measured last.
-    measured: u64,
     /// The columns of the files it reads by their path.
     pub(super) files: Arc<HashMap<String, SchemaRef>>,
     /// The relations it was planned with.
     pub(super) depends_on: BTreeSet<String>,
     /// How messages call it.
     pub(super) label: String,
+    /// What holds for it alone.
+    pub(super) options: QueryOptions,
 }
 
 /// Where the answer goes.
@@ -117,11 +112,10 @@ impl Pipeline {
             live: BTreeMap::new(),
             by_row: BTreeSet::new(),
             error: None,
-            activations: 0,
-            measured: 0,
             files: Arc::default(),
             depends_on: BTreeSet::new(),
             label: String::new(),
+            options: QueryOptions::default(),
         }
     }
 
@@ -234,33 +228,41 @@ impl Pipeline {
         (!known.is_empty()).then(|| known.iter().sum::<f64>() / known.len() as f64)
     }
 
-    /// Fails if it keeps more than it may. Measured every few batches: measuring has a cost of its own.
-    pub(super) fn check_state(&mut self, settings: &Settings) -> Result<()> {
-        let since = self.activations - self.measured;
-        // At first after 1, 2, 4, … activations: one large batch is enough to keep too much.
-        let due = since >= self.measured.clamp(1, ACTIVATIONS_BETWEEN_MEASUREMENTS);
-        if settings.max_state_bytes == 0 || !due {
-            return Ok(());
+    /// Stops it for good: what it keeps, and what waits and cannot be fetched any more, is freed.
+    pub(super) fn fail(&mut self, error: Error) {
+        self.error = Some(error);
+        self.dataflow = Dataflow::empty();
+        self.feeds.clear();
+        self.next_feed = 0;
+        match &mut self.destination {
+            Destination::Pending(pending) => {
+                pending.batches.clear();
+                pending.rows = 0;
+            }
+            Destination::View(_, rows) => rows.clear(),
+            Destination::Relation(_) | Destination::Sink(_) | Destination::Discard => {}
         }
-        self.measured = self.activations;
-        let (size, operator) = self.state_size();
-        if size.bytes <= settings.max_state_bytes {
-            return Ok(());
-        }
-        let message = format!(
-            "the query keeps {} bytes, more than the {} it may; most of it in {operator}",
-            size.bytes, settings.max_state_bytes
-        );
-        Err(LimitError::new("max_state_bytes", message).into())
     }
 
-    /// How much it keeps in all, and the name of the operator that keeps most.
-    pub(super) fn state_size(&self) -> (StateSize, &'static str) {
-        let (size, operator) = self.dataflow.state_size();
-        let Destination::View(_, rows) = &self.destination else { return (size, operator) };
-        let kept = rows.state_size();
-        let total = StateSize { rows: size.rows + kept.rows, bytes: size.bytes + kept.bytes };
-        (total, if kept.bytes >= total.bytes / 2 { "the rows of the view" } else { operator })
+    /// How much it keeps in all.
+    pub(super) fn state_size(&self) -> StateSize {
+        let (size, view) = (self.dataflow.state_size(), self.view_size());
+        StateSize { rows: size.rows + view.rows, bytes: size.bytes + view.bytes }
+    }
+
+    /// How many bytes it kept in all when it was last weighed.
+    pub(super) fn state_bytes(&self) -> usize {
+        self.dataflow.state_bytes() + self.view_size().bytes
+    }
+
+    /// How much the rows of its view are, if it is one.
+    pub(super) fn view_size(&self) -> StateSize {
+        match &self.destination {
+            Destination::View(_, rows) => rows.state_size(),
+            Destination::Pending(_) | Destination::Relation(_) | Destination::Sink(_) | Destination::Discard => {
+                StateSize::default()
+            }
+        }
     }
 
     /// Writes into `snapshot` what is needed to go on from here.

@@ -97,8 +97,8 @@ impl Query {
     /// What waits to be polled does not count. Asking takes a step for each operator and for some of their columns, not
     /// for each row.
     pub fn state_size(&self) -> StateSize {
-        let size = |core: &mut Core| core.graph.pipelines.get(&self.id).map(|pipeline| pipeline.state_size());
-        self.engine.lock(size).map_or_else(StateSize::default, |(size, _)| size)
+        let size = |core: &mut Core| core.graph.pipelines.get(&self.id).map(Pipeline::state_size);
+        self.engine.lock(size).unwrap_or_default()
     }
 
     /// The rows as values of `T`, one after the other; as the iterator of batches, but typed.

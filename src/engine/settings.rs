@@ -12,6 +12,8 @@ pub struct Settings {
     pub batch_rows: usize,
     /// How many bytes the operators of one query may keep.
     pub max_state_bytes: usize,
+    /// How many bytes the operators of all queries and the rows of all tables may keep together.
+    pub max_total_state_bytes: usize,
     /// How many rows of one query may wait to be polled or fetched.
     pub max_output_rows: usize,
     /// How long and how deep statements may be.
@@ -31,11 +33,12 @@ pub enum LimitsChange {
 }
 
 /// Every setting.
-pub(super) const NAMES: [&str; 9] = [
+pub(super) const NAMES: [&str; 10] = [
     "clock",
     "require_bounded_state",
     "batch_rows",
     "max_state_bytes",
+    "max_total_state_bytes",
     "max_output_rows",
     "sql_bytes",
     "sql_tokens",
@@ -50,6 +53,7 @@ impl Settings {
             "require_bounded_state" => self.require_bounded_state.to_string(),
             "batch_rows" => self.batch_rows.to_string(),
             "max_state_bytes" => self.max_state_bytes.to_string(),
+            "max_total_state_bytes" => self.max_total_state_bytes.to_string(),
             "max_output_rows" => self.max_output_rows.to_string(),
             "sql_bytes" => self.sql.sql_bytes.to_string(),
             "sql_tokens" => self.sql.tokens.to_string(),
@@ -62,23 +66,24 @@ impl Settings {
     /// Sets a setting other than `clock`.
     pub(super) fn set(&mut self, option: &sql::SqlOption) -> Result<()> {
         let limits = self.limits;
-        let limit = |place: &mut usize| -> Result<()> {
+        let limit = |place: &mut usize, value: fn(&sql::SqlOption) -> Result<usize>| -> Result<()> {
             if limits == LimitsChange::Refused {
                 let message = format!("the host has fixed \"{}\"", option.key.value);
                 return Err(crate::error::Error::from(OutsideError::new(Code::AccessDenied, message)));
             }
-            *place = number(option)?;
+            *place = value(option)?;
             Ok(())
         };
         match option.key.value.as_str() {
             "require_bounded_state" => self.require_bounded_state = truth(option)?,
             "batch_rows" => self.batch_rows = number(option)?,
-            "max_state_bytes" => limit(&mut self.max_state_bytes)?,
-            "max_output_rows" => limit(&mut self.max_output_rows)?,
-            "sql_bytes" => limit(&mut self.sql.sql_bytes)?,
-            "sql_tokens" => limit(&mut self.sql.tokens)?,
-            "sql_nesting" => limit(&mut self.sql.nesting)?,
-            "sql_chain" => limit(&mut self.sql.chain)?,
+            "max_state_bytes" => limit(&mut self.max_state_bytes, bytes)?,
+            "max_total_state_bytes" => limit(&mut self.max_total_state_bytes, bytes)?,
+            "max_output_rows" => limit(&mut self.max_output_rows, number)?,
+            "sql_bytes" => limit(&mut self.sql.sql_bytes, bytes)?,
+            "sql_tokens" => limit(&mut self.sql.tokens, number)?,
+            "sql_nesting" => limit(&mut self.sql.nesting, number)?,
+            "sql_chain" => limit(&mut self.sql.chain, number)?,
             _ => return Err(unknown(&option.key)),
         }
         Ok(())
@@ -94,6 +99,29 @@ fn unknown(name: &sql::Name) -> crate::Error {
 
 fn number(option: &sql::SqlOption) -> Result<usize> {
     option.value.parse().map_err(|_| invalid(option, "a whole number that is not negative"))
+}
+
+/// A number of bytes, as it is or with a unit: `65536`, `64MB`, `1.5 GiB`.
+pub(super) fn bytes(option: &sql::SqlOption) -> Result<usize> {
+    const UNITS: [(&str, f64); 8] = [
+        ("", 1.0),
+        ("b", 1.0),
+        ("kb", 1e3),
+        ("mb", 1e6),
+        ("gb", 1e9),
+        ("kib", 1024.0),
+        ("mib", 1_048_576.0),
+        ("gib", 1_073_741_824.0),
+    ];
+    if let Ok(bytes) = option.value.parse() {
+        return Ok(bytes);
+    }
+    let text = option.value.trim().to_ascii_lowercase();
+    let (number, unit) = text.split_at(text.find(|letter: char| letter.is_alphabetic()).unwrap_or(text.len()));
+    let size = UNITS.iter().find(|(name, _)| *name == unit).map(|(_, size)| *size);
+    let count = number.trim().parse::<f64>().ok().filter(|count| count.is_finite() && *count >= 0.0);
+    let sized = count.zip(size).map(|(count, size)| count * size).filter(|bytes| *bytes < usize::MAX as f64);
+    sized.map(|bytes| bytes as usize).ok_or_else(|| invalid(option, "a number of bytes, such as 65536 or '64MB'"))
 }
 
 fn truth(option: &sql::SqlOption) -> Result<bool> {

@@ -1,5 +1,6 @@
 //! The engine as its users see it: statements in, rows out.
 
+mod memory;
 mod restart;
 mod views;
 
@@ -543,7 +544,7 @@ fn state_beyond_its_limit_stops_the_query_that_keeps_it() {
         .unwrap();
     engine.execute("INSERT INTO s VALUES (1), (2)").unwrap();
     let stopped = error(&engine, "FETCH ALL FROM c");
-    assert_eq!(stopped.code(), Code::Limit);
+    assert_eq!(stopped.code(), Code::StateLimit);
     assert!(stopped.to_string().contains("Aggregate"), "{stopped}");
 }
 

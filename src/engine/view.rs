@@ -12,6 +12,7 @@ use crate::types::{IntoRow, rows_to_batch};
 
 use super::Engine;
 use super::core::Core;
+use super::pipeline::Pipeline;
 
 /// A materialized view, as the host program reads it: its rows as they are now, and single rows by their key.
 ///
@@ -98,7 +99,7 @@ impl View {
         self.engine.with_core(|core| {
             core.materialized(&self.name)?;
             let running = core.graph.derived.get(&self.name).and_then(|id| core.graph.pipelines.get(id));
-            Ok(running.map_or_else(StateSize::default, |pipeline| pipeline.state_size().0))
+            Ok(running.map_or_else(StateSize::default, Pipeline::state_size))
         })
     }
 }

@@ -165,11 +165,12 @@ impl Operator for Windows {
     }
 
     fn state_size(&self) -> StateSize {
-        let windows = self.windows.capacity() * size_of::<Window>();
-        StateSize {
-            rows: self.open.iter().flatten().count(),
-            bytes: self.index.bytes() + self.accumulators.bytes() + self.changes.bytes() + windows,
-        }
+        let windows = self.windows.capacity() * size_of::<Window>() + self.free.capacity() * size_of::<u32>();
+        let open = self.open.capacity() * size_of::<Option<u32>>();
+        let deadlines = self.deadlines.capacity() * size_of::<Reverse<(Timestamp, u64, u32)>>();
+        let columns = self.index.bytes() + self.accumulators.bytes() + self.changes.bytes();
+        // A window that is not free is open: what closes is said and freed in the same call.
+        StateSize { rows: self.windows.len() - self.free.len(), bytes: columns + windows + open + deadlines }
     }
 }
 

@@ -101,6 +101,12 @@ impl KeptRows {
         }
     }
 
+    /// Drops all rows, for good: no more will come.
+    pub fn clear(&mut self) {
+        self.store = RowStore::new(self.store.schema().clone());
+        self.form = Form::Appended { saved: 0 };
+    }
+
     /// How many rows are there.
     pub fn count(&self) -> usize {
         match &self.form {

@@ -30,9 +30,9 @@ pub(crate) mod testing;
 
 use std::fmt;
 
-use crate::error::{InternalError, Result};
+use crate::error::{Error, InternalError, LimitError, MAX_STATE_BYTES, Result, StateLimit};
 use crate::plan::Node;
-use crate::state::Snapshot;
+use crate::state::{Snapshot, row_bytes};
 use crate::types::{Batch, Epoch, Timestamp};
 
 /// Which input of an operator, counted from 0.
@@ -45,6 +45,16 @@ pub struct Output {
     now: Timestamp,
     batches: Vec<Batch>,
     watermark: Option<Timestamp>,
+    /// What the operator may still keep, if that is limited.
+    room: Option<Room>,
+}
+
+/// What an operator may keep and have said at once.
+#[derive(Debug, Clone, Copy)]
+struct Room {
+    bytes: usize,
+    /// Bytes of what has been said and not yet been handed on.
+    said: usize,
 }
 
 impl Output {
@@ -61,7 +71,26 @@ impl Output {
     /// Says a batch. An empty one is not worth saying and is left out.
     pub fn push(&mut self, batch: Batch) {
         if !batch.is_empty() {
+            if let Some(room) = &mut self.room {
+                room.said += row_bytes(batch.rows());
+            }
             self.batches.push(batch);
+        }
+    }
+
+    /// Limits what the operator may keep from now on, and what it and those before it may have said: `said` is what
+    /// waits of that already. No limit for `None`.
+    pub fn limit(&mut self, bytes: Option<usize>, said: usize) {
+        self.room = bytes.map(|bytes| Room { bytes, said });
+    }
+
+    /// Fails if an operator that keeps `kept` bytes has no room for that and for what it has said.
+    ///
+    /// The driver looks after each call. An operator asks in the midst of one whose answer may be many times its batch.
+    pub fn check_room(&self, kept: usize) -> Result<()> {
+        match self.room {
+            Some(Room { bytes, said }) if kept + said > bytes => Err(over(kept + said)),
+            Some(_) | None => Ok(()),
         }
     }
 
@@ -124,6 +153,11 @@ pub trait Operator: Send {
     fn state_size(&self) -> StateSize {
         StateSize::default()
     }
+}
+
+/// An operator has gone beyond what it may keep. The driver knows which, and the engine what the limit is.
+fn over(bytes: usize) -> Error {
+    LimitError::state(MAX_STATE_BYTES, StateLimit { bytes, total: bytes, ..StateLimit::default() }).into()
 }
 
 /// How much an operator keeps.

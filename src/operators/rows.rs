@@ -10,6 +10,7 @@ use arrow::datatypes::{DataType, SchemaRef};
 
 use crate::error::{InternalError, Result};
 use crate::operators::Output;
+use crate::state::owned;
 use crate::types::{Batch, RowKind};
 
 /// About how many rows a batch has that an operator makes up itself.
@@ -23,18 +24,8 @@ pub(crate) fn record_batch(schema: &SchemaRef, columns: Vec<ArrayRef>, rows: usi
 
 /// The rows `indices` of `batch`, copied, so that they do not keep the memory of the others.
 pub(crate) fn take_rows(batch: &RecordBatch, indices: &UInt32Array) -> Result<RecordBatch> {
-    let columns = batch.columns().iter().map(|column| owned(take(column, indices, None)?)).collect::<Result<_>>()?;
+    let columns = batch.columns().iter().map(|column| owned(&take(column, indices, None)?)).collect::<Result<_>>()?;
     record_batch(&batch.schema(), columns, indices.len())
-}
-
-/// The array without what its views do not show: a taken view array keeps every buffer of the one it came from.
-pub(crate) fn owned(array: ArrayRef) -> Result<ArrayRef> {
-    Ok(match array.data_type() {
-        DataType::Utf8View => std::sync::Arc::new(array.as_string_view().gc()),
-        DataType::BinaryView => std::sync::Arc::new(array.as_binary_view().gc()),
-        // Arrow's types are not ours to enumerate: all others own what they show.
-        _ => array,
-    })
 }
 
 /// Says append-only rows in batches of a usual size.

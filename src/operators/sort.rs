@@ -23,22 +23,23 @@ use crate::expr::SortKey;
 use crate::operators::rows::{BATCH_ROWS, push_sliced, take_rows};
 use crate::operators::{Operator, Output, Port, StateSize};
 use crate::plan::node;
-use crate::state::{Snapshot, StateTable, row_converter};
+use crate::state::{Snapshot, StateTable, owned_rows, row_converter};
 use crate::types::{Batch, Epoch, RowKind, RowKinds};
 
 /// The operator of `node`.
 pub fn build(node: &node::Sort, snapshots: &[Snapshot]) -> Result<Box<dyn Operator>> {
     let (schema, keys) = (node.input.schema(), node.keys.clone());
-    let mut sort = Sort { schema, keys, fetch: node.fetch, kept: vec![], taken_back: 0, saved: 0, pruned: false };
+    let mut sort =
+        Sort { schema, keys, fetch: node.fetch, kept: Kept::default(), taken_back: 0, saved: 0, pruned: false };
     for snapshot in snapshots {
         if snapshot.table(PRUNED).is_some() {
-            (sort.kept, sort.taken_back) = (vec![], 0);
+            (sort.kept, sort.taken_back) = (Kept::default(), 0);
         }
         if let Some(batch) = restored(snapshot)? {
-            sort.keep(batch);
+            sort.keep(batch)?;
         }
     }
-    sort.saved = sort.rows();
+    sort.saved = sort.kept.rows;
     Ok(Box::new(sort))
 }
 
@@ -54,7 +55,7 @@ struct Sort {
     keys: Vec<SortKey>,
     fetch: Option<usize>,
     /// The rows, in order of arrival.
-    kept: Vec<Batch>,
+    kept: Kept,
     /// How many of them take another one back.
     taken_back: usize,
     /// How many of the first rows kept are in a snapshot.
@@ -63,15 +64,48 @@ struct Sort {
     pruned: bool,
 }
 
+/// Batches, and how much they are in all.
+#[derive(Default)]
+struct Kept {
+    batches: Vec<Batch>,
+    rows: usize,
+    bytes: usize,
+}
+
+impl Kept {
+    fn of(batch: Batch) -> Kept {
+        let mut kept = Kept::default();
+        kept.push(batch);
+        kept
+    }
+
+    fn push(&mut self, batch: Batch) {
+        self.rows += batch.num_rows();
+        self.bytes += bytes(&batch);
+        self.batches.push(batch);
+    }
+
+    fn pop(&mut self) -> Option<Batch> {
+        let batch = self.batches.pop()?;
+        self.rows -= batch.num_rows();
+        self.bytes -= bytes(&batch);
+        Some(batch)
+    }
+}
+
+fn bytes(batch: &Batch) -> usize {
+    batch.rows().get_array_memory_size() + batch.kinds().map_or(0, RowKinds::len)
+}
+
 impl Operator for Sort {
     fn on_batch(&mut self, _: Port, batch: Batch, _: &mut Output) -> Result<()> {
         let changelog = batch.kinds().is_some();
-        self.keep(batch);
+        self.keep(batch)?;
         self.merge_small()?;
         match self.fetch {
-            _ if self.taken_back > BATCH_ROWS && self.taken_back > self.rows() / 4 => self.settle(),
+            _ if self.taken_back > BATCH_ROWS && self.taken_back > self.kept.rows / 4 => self.settle(),
             // One of the first rows of a changelog may be taken back, and let a later one in.
-            Some(fetch) if !changelog && self.rows() > fetch.saturating_mul(2).saturating_add(BATCH_ROWS) => {
+            Some(fetch) if !changelog && self.kept.rows > fetch.saturating_mul(2).saturating_add(BATCH_ROWS) => {
                 self.prune()
             }
             Some(_) | None => Ok(()),
@@ -82,7 +116,7 @@ impl Operator for Sort {
         self.settle()?;
         let all = self.all()?;
         let sorted = take_record_batch(all.rows(), &self.sorted(all.rows())?)?;
-        self.kept.clear();
+        self.kept = Kept::default();
         self.forget_saved();
         push_sliced(&sorted, out);
         Ok(())
@@ -107,29 +141,26 @@ impl Operator for Sort {
     }
 
     fn state_size(&self) -> StateSize {
-        let bytes = self.kept.iter().map(|batch| batch.rows().get_array_memory_size()).sum();
-        StateSize { rows: self.rows(), bytes }
+        StateSize { rows: self.kept.rows, bytes: self.kept.bytes }
     }
 }
 
 impl Sort {
-    fn rows(&self) -> usize {
-        self.kept.iter().map(Batch::num_rows).sum()
-    }
-
-    fn keep(&mut self, batch: Batch) {
+    fn keep(&mut self, batch: Batch) -> Result<()> {
         self.taken_back += (0..batch.num_rows()).filter(|row| batch.kind(*row).weight() < 0).count();
-        self.kept.push(batch);
+        self.kept.push(batch.with_rows(owned_rows(batch.rows())?));
+        Ok(())
     }
 
     /// Keeps the number of batches small where rows come a few at a time; each row is copied a few times at most.
     fn merge_small(&mut self) -> Result<()> {
-        while let [.., before, last] = self.kept.as_slice() {
+        while let [.., before, last] = self.kept.batches.as_slice() {
             if before.num_rows() > 2 * last.num_rows() || before.num_rows() > BATCH_ROWS {
                 break;
             }
             let merged = Batch::concat(&self.schema, &[before.clone(), last.clone()])?;
-            self.kept.truncate(self.kept.len() - 2);
+            self.kept.pop();
+            self.kept.pop();
             self.kept.push(merged);
         }
         Ok(())
@@ -137,8 +168,8 @@ impl Sort {
 
     /// All rows as one batch, which takes the place of the several.
     fn all(&mut self) -> Result<Batch> {
-        let all = Batch::concat(&self.schema, &self.kept)?;
-        self.kept = vec![all.clone()];
+        let all = Batch::concat(&self.schema, &self.kept.batches)?;
+        self.kept = Kept::of(all.clone());
         Ok(all)
     }
 
@@ -150,7 +181,7 @@ impl Sort {
         }
         let left = left(&all)?;
         let kinds = RowKinds::all(RowKind::Insert, left.len());
-        self.kept = vec![Batch::changelog(take_rows(all.rows(), &left.into())?, kinds)];
+        self.kept = Kept::of(Batch::changelog(take_rows(all.rows(), &left.into())?, kinds));
         self.taken_back = 0;
         self.forget_saved();
         Ok(())
@@ -172,7 +203,7 @@ impl Sort {
         let all = self.all()?;
         let mut wanted: Vec<u32> = self.sorted(all.rows())?.values().to_vec();
         wanted.sort_unstable();
-        self.kept = vec![Batch::append_only(take_rows(all.rows(), &wanted.into())?)];
+        self.kept = Kept::of(Batch::append_only(take_rows(all.rows(), &wanted.into())?));
         self.forget_saved();
         Ok(())
     }

@@ -151,6 +151,11 @@ pub fn explain(plan: &Plan, metrics: Option<&[NodeMetrics]>) -> String {
     explain::explain(plan, metrics)
 }
 
+/// What a node is, in one line, as `EXPLAIN` says it.
+pub fn title(node: &Node) -> String {
+    explain::title(node)
+}
+
 /// The built-in functions, put into a new catalog.
 pub fn register_builtin_functions(catalog: &mut Catalog) {
     planner::register_builtin_functions(catalog);

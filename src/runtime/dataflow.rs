@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use crate::error::Result;
 use crate::operators::{self, Operator, Port, StateSize};
-use crate::plan::NodeMetrics;
 use crate::plan::node::{Limit, Node};
+use crate::plan::{self, NodeMetrics};
 use crate::state::Snapshot;
 use crate::types::{Epoch, Timestamp};
 
@@ -26,6 +26,8 @@ pub struct Dataflow {
     /// By node, in the tree's order from the root.
     pub(super) metrics: Vec<NodeMetrics>,
     pub(super) ended: bool,
+    /// Bytes of all stages, as they were last weighed.
+    state_bytes: usize,
 }
 
 /// One or more operators that pass their rows on directly.
@@ -46,13 +48,16 @@ pub(super) struct Stage {
     /// What feeds it: stages and inputs, all of them below it in the tree.
     pub(super) upstream_stages: Range<usize>,
     pub(super) upstream_inputs: Range<usize>,
+    /// Bytes that its operators kept when it was last weighed.
+    bytes: usize,
 }
 
 pub(super) struct Step {
     pub(super) operator: Box<dyn Operator>,
     /// Its node's number in the tree's order.
     pub(super) node: usize,
-    pub(super) name: &'static str,
+    /// How EXPLAIN calls it.
+    pub(super) title: String,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -117,12 +122,13 @@ impl Dataflow {
         if let Some(snapshot) = snapshot {
             dataflow.resume(snapshot);
         }
+        dataflow.weigh_all();
         Ok(dataflow)
     }
 
     /// A dataflow of nothing, for a query that has failed before it began.
     pub fn empty() -> Dataflow {
-        Dataflow { stages: vec![], inputs: vec![], metrics: vec![], ended: false }
+        Dataflow { stages: vec![], inputs: vec![], metrics: vec![], ended: false, state_bytes: 0 }
     }
 
     /// Whether input `input` has ended, or can no longer change the result.
@@ -159,19 +165,38 @@ impl Dataflow {
         }
     }
 
-    /// How much is kept in all, and the name of the operator that keeps most.
-    pub fn state_size(&self) -> (StateSize, &'static str) {
+    /// How much is kept in all.
+    pub fn state_size(&self) -> StateSize {
         let mut total = StateSize::default();
-        let mut largest = (0, "");
         for step in self.steps() {
             let size = step.operator.state_size();
             total.rows += size.rows;
             total.bytes += size.bytes;
-            if size.bytes >= largest.0 {
-                largest = (size.bytes, step.name);
-            }
         }
-        (total, largest.1)
+        total
+    }
+
+    /// How many bytes were kept when each stage was last weighed.
+    pub fn state_bytes(&self) -> usize {
+        self.state_bytes
+    }
+
+    /// Asks every operator how much it keeps.
+    pub fn weigh_all(&mut self) {
+        (0..self.stages.len()).for_each(|stage| self.weigh(stage));
+    }
+
+    /// Asks the operators of a stage how much they keep.
+    pub(super) fn weigh(&mut self, stage: usize) {
+        let stage = &mut self.stages[stage];
+        let bytes = stage.steps.iter().map(|step| step.operator.state_size().bytes).sum();
+        let before = std::mem::replace(&mut stage.bytes, bytes);
+        self.state_bytes = self.state_bytes + bytes - before;
+    }
+
+    /// What the stages other than this one kept when they were last weighed.
+    pub(super) fn bytes_beside(&self, stage: usize) -> usize {
+        self.state_bytes - self.stages[stage].bytes
     }
 
     /// The earliest time at which an operator wants to be notified, and its number; of several the first.
@@ -215,7 +240,7 @@ impl Dataflow {
         }
     }
 
-    fn steps(&self) -> impl Iterator<Item = &Step> {
+    pub(super) fn steps(&self) -> impl Iterator<Item = &Step> {
         self.stages.iter().flat_map(|stage| &stage.steps)
     }
 
@@ -233,7 +258,7 @@ impl Dataflow {
         let upstream = (self.stages.len(), self.inputs.len());
         let feeders = node.inputs().into_iter().map(|input| self.add(input, snapshots)).collect::<Result<Vec<_>>>()?;
         let operator = operators::build(node, snapshots.get(number).map_or(&[][..], Vec::as_slice))?;
-        let step = Step { operator, node: number, name: node_name(node) };
+        let step = Step { operator, node: number, title: plan::title(node) };
         if let ([Feeder::Stage(below)], true) = (feeders.as_slice(), is_row_wise(node))
             && self.stages[*below].fusible
         {
@@ -270,6 +295,7 @@ impl Stage {
             fusible: is_row_wise(node),
             upstream_stages: stages,
             upstream_inputs: inputs,
+            bytes: 0,
         };
         stage.ask_due();
         stage
@@ -308,27 +334,6 @@ fn is_row_wise(node: &Node) -> bool {
     matches!(node, Node::Filter(_) | Node::Project(_))
 }
 
-fn node_name(node: &Node) -> &'static str {
-    match node {
-        Node::Source(_) => "Source",
-        Node::Values(_) => "Values",
-        Node::Filter(_) => "Filter",
-        Node::Project(_) => "Project",
-        Node::Unnest(_) => "Unnest",
-        Node::Expand(_) => "Expand",
-        Node::Union(_) => "Union",
-        Node::Aggregate(_) => "Aggregate",
-        Node::Join(_) => "Join",
-        Node::KeyedJoin(_) => "KeyedJoin",
-        Node::Collect(_) => "Collect",
-        Node::Logic(_) => "Logic",
-        Node::Sort(_) => "Sort",
-        Node::Limit(_) => "Limit",
-        Node::TopN(_) => "TopN",
-        Node::Over(_) => "Over",
-    }
-}
-
 #[cfg(test)]
 impl Dataflow {
     /// One operator with so many inputs.
@@ -343,7 +348,7 @@ impl Dataflow {
             inputs: vec![],
             schema: std::sync::Arc::new(arrow::datatypes::Schema::empty()),
         });
-        let step = Step { operator, node: 0, name: "Union" };
+        let step = Step { operator, node: 0, title: plan::title(&union) };
         dataflow.stages.push(Stage::new(&union, step, inputs, 0..0, 0..inputs));
         dataflow
     }

@@ -8,8 +8,9 @@ use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use crate::error::{InternalError, Result};
+use crate::error::{Error, InternalError, LimitError, MAX_STATE_BYTES, Result, StateLimit};
 use crate::operators::{Event, Output, Port, deliver};
+use crate::state::row_bytes;
 use crate::types::{Batch, Timestamp};
 
 use super::clock::{Clock, timed};
@@ -23,6 +24,10 @@ pub struct Inline {
     /// What is on its way from one operator of a stage to the next.
     passing: Vec<Event>,
     results: Vec<Batch>,
+    /// How many bytes the operators of the dataflow that runs may keep, if that is limited.
+    limit: Option<usize>,
+    /// Bytes of `results`, if there is a limit.
+    result_bytes: usize,
     /// Measures how long each operator takes, if that is asked for.
     stopwatch: Option<Arc<dyn Clock>>,
 }
@@ -39,6 +44,11 @@ impl Inline {
     /// Measures from now on how long each operator takes, or no longer.
     pub fn measure(&mut self, stopwatch: Option<Arc<dyn Clock>>) {
         self.stopwatch = stopwatch;
+    }
+
+    /// Limits from now on how many bytes the operators of a dataflow may keep, or no longer.
+    pub fn limit(&mut self, bytes: Option<usize>) {
+        self.limit = bytes;
     }
 
     /// Does work for input `input` of a dataflow, whose time counts as the input's if time is measured.
@@ -126,13 +136,16 @@ impl Inline {
     /// Runs `work`, and leaves no trace of it behind if it fails or panics.
     fn guarded(&mut self, work: impl FnOnce(&mut Self) -> Result<()>) -> Result<Vec<Batch>> {
         match catch_unwind(AssertUnwindSafe(|| work(self))) {
-            Ok(Ok(())) => Ok(std::mem::take(&mut self.results)),
+            Ok(Ok(())) => {
+                self.result_bytes = 0;
+                Ok(std::mem::take(&mut self.results))
+            }
             Ok(Err(error)) => {
-                *self = Inline { stopwatch: self.stopwatch.take(), ..Inline::default() };
+                *self = Inline { stopwatch: self.stopwatch.take(), limit: self.limit, ..Inline::default() };
                 Err(error)
             }
             Err(panic) => {
-                *self = Inline { stopwatch: self.stopwatch.take(), ..Inline::default() };
+                *self = Inline { stopwatch: self.stopwatch.take(), limit: self.limit, ..Inline::default() };
                 Err(InternalError::new(format!("an operator panicked: {}", panic_message(panic.as_ref()))).into())
             }
         }
@@ -141,7 +154,12 @@ impl Inline {
     fn run(&mut self, dataflow: &mut Dataflow) -> Result<()> {
         while let Some((target, work)) = self.queue.pop_front() {
             match (target, work) {
-                (Target::Result, Work::Rows(batch)) => self.results.push(batch),
+                (Target::Result, Work::Rows(batch)) => {
+                    if self.limit.is_some() {
+                        self.result_bytes += row_bytes(batch.rows());
+                    }
+                    self.results.push(batch);
+                }
                 (Target::Result, Work::Watermark(_)) => {}
                 (Target::Result, Work::Ended) => dataflow.ended = true,
                 (Target::Stage(stage, _), _) if dataflow.stages[stage].done => {}
@@ -200,6 +218,8 @@ impl Inline {
 
     /// Calls the operators of a stage one after the other and queues what the last one says.
     fn activate(&mut self, dataflow: &mut Dataflow, stage: usize, event: Event) -> Result<()> {
+        let room = self.limit.map(|limit| limit.saturating_sub(dataflow.bytes_beside(stage)));
+        self.out.limit(room, self.result_bytes);
         let Dataflow { stages, metrics, .. } = dataflow;
         let running = &mut stages[stage];
         let ends = matches!(event, Event::Eof);
@@ -216,7 +236,7 @@ impl Inline {
                 }
                 let operator = step.operator.as_mut();
                 let (delivered, took) = timed(self.stopwatch.as_deref(), || deliver(operator, event, &mut self.out));
-                delivered?;
+                delivered.map_err(|error| beyond(error, &step.title))?;
                 metrics.took(took);
             }
             let said = self.out.drain().inspect(|batch| metrics.rows_out += batch.num_rows() as u64);
@@ -231,11 +251,31 @@ impl Inline {
             }
         }
         running.ask_due();
+        if let Some(limit) = self.limit {
+            dataflow.weigh(stage);
+            dataflow.check(limit)?;
+        }
+        let running = &dataflow.stages[stage];
+        let metrics = &dataflow.metrics;
         let stopped = running.stop_after.is_some_and(|rows| metrics[running.only_node()].rows_out >= rows);
         // A stage that is ending comes back here with its Eof; it must not be stopped twice.
         let feeding =
             || dataflow.inputs[dataflow.stages[stage].upstream_inputs.clone()].iter().any(|input| !input.ended);
         if stopped && feeding() { self.stop(dataflow, stage) } else { Ok(()) }
+    }
+}
+
+impl Dataflow {
+    /// Fails if all operators keep more than `limit` bytes, and names the one that keeps most.
+    fn check(&self, limit: usize) -> Result<()> {
+        let total = self.state_bytes();
+        if total <= limit {
+            return Ok(());
+        }
+        let sizes = self.steps().map(|step| (step.operator.state_size().bytes, step));
+        let Some((bytes, step)) = sizes.max_by_key(|(bytes, _)| *bytes) else { return Ok(()) };
+        let state = StateLimit { operator: step.title.clone(), bytes, total, limit, ..StateLimit::default() };
+        Err(LimitError::state(MAX_STATE_BYTES, state).into())
     }
 }
 
@@ -265,6 +305,17 @@ impl Stage {
 
     fn only_node(&self) -> usize {
         self.steps.first().map_or(0, |step| step.node)
+    }
+}
+
+/// An operator's error; one that it has gone beyond what it may keep says which operator that is.
+fn beyond(error: Error, title: &str) -> Error {
+    match error {
+        Error::Limit(limit) => match limit.state {
+            Some(state) => LimitError::state(limit.setting, StateLimit { operator: title.into(), ..state }).into(),
+            None => Error::Limit(limit),
+        },
+        Error::Statement(_) | Error::Data(_) | Error::Outside(_) | Error::Internal(_) => error,
     }
 }
 

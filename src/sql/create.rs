@@ -119,9 +119,11 @@ impl StatementParser<'_> {
             Token::LParen => self.list(|parser| parser.name("the name of a column"))?,
             _ => Vec::new(),
         };
+        let options = self.with_options()?;
         self.expect_word("AS")?;
         let query = self.query()?;
-        Ok(CreateView { name, if_exists, materialized: stored == Stored::Yes, columns, query })
+        self.refuse_late_options(true)?;
+        Ok(CreateView { name, if_exists, materialized: stored == Stored::Yes, columns, options, query })
     }
 
     fn create_sink(&mut self, name: Name, if_exists: IfExists) -> Result<CreateSink> {

@@ -37,7 +37,7 @@ pub use lex::is_complete;
 pub use limits::Limits;
 pub use source::place_of;
 pub use statement::*;
-pub use time::{interval_of, parse_timestamp};
+pub use time::{interval_of, parse_interval, parse_timestamp};
 
 use crate::error::{Error, Result};
 use source::Source;

@@ -340,9 +340,13 @@ impl<'a> StatementParser<'a> {
         }
     }
 
-    /// A string, number or word; a number may have a sign.
+    /// A string, number, word or interval; a number may have a sign.
     pub(super) fn option_value(&mut self, key: Name) -> Result<SqlOption> {
         let from = self.span();
+        if words::is_word(self.peek(), "INTERVAL") && matches!(self.peek_nth(1), Token::SingleQuotedString(_)) {
+            let value = self.interval()?.to_string();
+            return Ok(SqlOption { key, value, place: self.place_since(from) });
+        }
         let sign = match self.peek() {
             Token::Minus => "-",
             _ => "",

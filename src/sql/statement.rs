@@ -243,6 +243,8 @@ pub struct CreateView {
     pub materialized: bool,
     /// Names for its columns, if given.
     pub columns: Vec<Name>,
+    /// `WITH (…)`.
+    pub options: Vec<SqlOption>,
     /// What it shows.
     pub query: Query,
 }

@@ -157,6 +157,11 @@ pub fn interval_of(text: &Arc<str>, expr: &Expr) -> Result<Interval> {
     })
 }
 
+/// The length that a text such as `1 hour` says; if it says none, the error says why.
+pub fn parse_interval(text: &str) -> Result<Interval, String> {
+    parse_length(text, None).and_then(Length::interval)
+}
+
 /// What an interval expression says.
 pub(super) fn length_of(expr: &Expr) -> Result<Length, String> {
     match expr {

@@ -24,6 +24,8 @@ pub struct Changes {
     listed: Vec<u32>,
     marks: Vec<Mark>,
     gone: Vec<Gone>,
+    /// Bytes of the keys that are gone.
+    gone_bytes: usize,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -82,7 +84,9 @@ impl Changes {
             }
         }
         if !saved.is_empty() {
-            self.gone.push(Gone { keys: index.keys(&saved)?, rows: saved.len() });
+            let keys = index.keys(&saved)?;
+            self.gone_bytes += keys.iter().map(|column| column.get_array_memory_size()).sum::<usize>();
+            self.gone.push(Gone { keys, rows: saved.len() });
         }
         Ok(())
     }
@@ -91,6 +95,7 @@ impl Changes {
     pub fn take(&mut self, index: &GroupIndex, since: Epoch) -> Result<Changed> {
         let listed = std::mem::take(&mut self.listed);
         let gone = std::mem::take(&mut self.gone);
+        self.gone_bytes = 0;
         let Some(stamp) = self.stamp.replace(self.stamp.map_or(0, |stamp| stamp.wrapping_add(1))) else {
             return Ok(self.everything(index));
         };
@@ -118,9 +123,7 @@ impl Changes {
 
     /// Bytes held.
     pub fn bytes(&self) -> usize {
-        let gone: usize =
-            self.gone.iter().flat_map(|gone| &gone.keys).map(|column| column.get_array_memory_size()).sum();
-        gone + self.listed.capacity() * size_of::<u32>() + self.marks.capacity() * size_of::<Mark>()
+        self.gone_bytes + self.listed.capacity() * size_of::<u32>() + self.marks.capacity() * size_of::<Mark>()
     }
 
     fn at(&mut self, group: u32) -> &mut Mark {

@@ -9,12 +9,11 @@
 //! Rows that come one at a time do not leave a chunk each, and a row is copied once for each time that chunks grow
 //! eightfold.
 
-use std::sync::Arc;
-
-use arrow::array::{Array, ArrayRef, AsArray, GenericByteViewArray, RecordBatch, RecordBatchOptions, new_null_array};
+use arrow::array::{Array, ArrayRef, RecordBatch, RecordBatchOptions, new_null_array};
 use arrow::compute::{concat_batches, interleave};
-use arrow::datatypes::{ByteViewType, DataType, SchemaRef};
+use arrow::datatypes::SchemaRef;
 
+use super::memory::owned_rows;
 use crate::error::Result;
 
 /// A chunk of so many rows takes no more in.
@@ -23,11 +22,6 @@ const CHUNK_ROWS_MAX: usize = 65_536;
 const CHUNKS_JOINED: usize = 8;
 /// Below so many rows garbage is not worth collecting.
 const GARBAGE_MIN: usize = 8_192;
-
-/// A view column whose buffers hold less than that is not worth a copy.
-const VIEW_SLACK: usize = 4_096;
-/// A view column with more buffers than that is copied into one: gathering looks at every buffer.
-const VIEW_BUFFERS_MAX: usize = 8;
 
 /// The number of a kept row.
 pub type RowId = usize;
@@ -38,6 +32,8 @@ pub struct RowStore {
     chunks: Vec<Chunk>,
     next: RowId,
     live: usize,
+    /// Bytes of all chunks, so that nobody has to look at them to know.
+    bytes: usize,
 }
 
 struct Chunk {
@@ -48,7 +44,7 @@ struct Chunk {
 impl RowStore {
     /// An empty store.
     pub fn new(schema: SchemaRef) -> RowStore {
-        RowStore { schema, chunks: vec![], next: 0, live: 0 }
+        RowStore { schema, chunks: vec![], next: 0, live: 0, bytes: 0 }
     }
 
     /// Takes rows in and gives the number of the first; the others follow. None of them is live yet.
@@ -58,14 +54,23 @@ impl RowStore {
             return Ok(start);
         }
         self.next += rows.num_rows();
-        self.chunks.push(Chunk { start, rows: trimmed(rows)? });
+        self.push(start, rows)?;
         while let Some(from) = self.joinable() {
             let parts = self.chunks.split_off(from);
             let Some(first) = parts.first() else { break };
             let rows = concat_batches(&first.rows.schema(), parts.iter().map(|chunk| &chunk.rows))?;
-            self.chunks.push(Chunk { start: first.start, rows: trimmed(&rows)? });
+            let start = first.start;
+            self.bytes -= parts.iter().map(Chunk::bytes).sum::<usize>();
+            self.push(start, &rows)?;
         }
         Ok(start)
+    }
+
+    fn push(&mut self, start: RowId, rows: &RecordBatch) -> Result<()> {
+        let chunk = Chunk { start, rows: owned_rows(rows)? };
+        self.bytes += chunk.bytes();
+        self.chunks.push(chunk);
+        Ok(())
     }
 
     /// The first of the last chunks, if there are enough of one size to be joined.
@@ -99,6 +104,7 @@ impl RowStore {
         let options = RecordBatchOptions::new().with_row_count(Some(ids.len()));
         let rows = RecordBatch::try_new_with_options(self.schema.clone(), columns, &options)?;
         self.chunks.clear();
+        self.bytes = 0;
         self.append(&rows)
     }
 
@@ -154,33 +160,21 @@ impl RowStore {
 
     /// Bytes held.
     pub fn bytes(&self) -> usize {
-        self.chunks.iter().map(|chunk| chunk.rows.get_array_memory_size()).sum()
+        self.bytes
     }
 }
 
-/// The rows without the memory of others: a view keeps the whole buffer for one value that it shows of it.
-fn trimmed(rows: &RecordBatch) -> Result<RecordBatch> {
-    let columns = rows.columns().iter().map(|column| match column.data_type() {
-        DataType::Utf8View => trimmed_views(column.as_string_view()).unwrap_or_else(|| column.clone()),
-        DataType::BinaryView => trimmed_views(column.as_binary_view()).unwrap_or_else(|| column.clone()),
-        // Arrow's types are not ours to enumerate: all others own what they show.
-        _ => column.clone(),
-    });
-    let options = RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
-    Ok(RecordBatch::try_new_with_options(rows.schema(), columns.collect(), &options)?)
-}
-
-/// A copy, where it is worth one.
-fn trimmed_views<T: ByteViewType>(views: &GenericByteViewArray<T>) -> Option<ArrayRef> {
-    let held: usize = views.data_buffers().iter().map(|buffer| buffer.len()).sum();
-    let wasteful = held > VIEW_SLACK && held / 2 > views.total_buffer_bytes_used();
-    let scattered = views.data_buffers().len() > VIEW_BUFFERS_MAX;
-    (wasteful || scattered).then(|| Arc::new(views.gc()) as ArrayRef)
+impl Chunk {
+    fn bytes(&self) -> usize {
+        self.rows.get_array_memory_size()
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use arrow::array::{Int64Array, StringViewArray};
+    use std::sync::Arc;
+
+    use arrow::array::{AsArray, Int64Array, StringViewArray};
     use arrow::datatypes::{DataType, Field, Int64Type, Schema};
 
     use super::*;
@@ -229,7 +223,7 @@ mod tests {
             store.append(&rows.slice(row, 1)).unwrap();
         }
         let buffers = |chunk: &Chunk| chunk.rows.column(0).as_string_view().data_buffers().len();
-        assert!(store.chunks.iter().all(|chunk| buffers(chunk) <= VIEW_BUFFERS_MAX));
+        assert!(store.chunks.iter().all(|chunk| buffers(chunk) <= 8));
         assert!(store.bytes() < 100_000, "{} bytes for a hundred texts", store.bytes());
         let texts = store.gather(&[Some(77)]).unwrap();
         assert_eq!(texts[0].as_string_view().value(0), "a text too long for a view, number 77 77");

@@ -127,7 +127,7 @@ impl Core {
     ) -> Result<()> {
         let mut first_error = None;
         for (id, pipeline) in running {
-            let Pipeline { plan, destination, files, depends_on, label, .. } = pipeline;
+            let Pipeline { plan, destination, files, depends_on, label, options, .. } = pipeline;
             let destination = match destination {
                 Destination::Pending(old) => Destination::Pending(Pending { waker: old.waker, ..Pending::default() }),
                 Destination::View(name, _) => {
@@ -146,6 +146,7 @@ impl Core {
             }
             rebuilt.depends_on = depends_on;
             rebuilt.label = label;
+            rebuilt.options = options;
             rebuilt.files = files;
             if let (Destination::Sink(name), Some(error)) = (&rebuilt.destination, &rebuilt.error) {
                 self.graph.sinks.writer_failed(name, error);

@@ -15,6 +15,7 @@ use crate::sql::{CreateSink, CreateStream, CreateTable, CreateView, IfExists, Na
 use crate::types::{OP_COLUMN, type_name};
 
 use super::super::core::{Core, Done, Planned, ViewInfo};
+use super::super::options::QueryOptions;
 use super::super::pipeline::Destination;
 use super::{at, kind_name, placed, rows};
 
@@ -40,6 +41,7 @@ impl Core {
         if let Some(query) = &create.query {
             return self.create_derived(create, query, parameters);
         }
+        QueryOptions::refuse(&create.options, "a stream that is not defined by one keeps nothing")?;
         let mut schema = plan::declared_columns(&create.columns, &self.context(&Default::default(), parameters))?;
         let mut bounded = Bounded::UntilClosed;
         if !create.options.is_empty() {
@@ -68,23 +70,23 @@ impl Core {
 
     /// A stream that is defined by a query. Over what is bounded it is read anew by each reader, like a view.
     fn create_derived(&mut self, create: &CreateStream, query: &Query, parameters: &Parameters) -> Result<Done> {
-        for (given, what) in [
-            (!create.options.is_empty(), "options"),
-            (!create.columns.is_empty(), "declared columns"),
-            (create.watermark.is_some(), "a watermark"),
-        ] {
+        for (given, what) in
+            [(!create.columns.is_empty(), "declared columns"), (create.watermark.is_some(), "a watermark")]
+        {
             if given {
                 let message = format!("a stream that is defined by a query cannot have {what}");
                 return Err(at(&create.name, Code::Unsupported, message).into());
             }
         }
-        let mut planned = self.plan(query, parameters)?;
+        let options = QueryOptions::all(&create.options, &self.settings)?;
+        let mut planned = Planned { options, ..self.plan(query, parameters)? };
         self.refuse_circle(&planned, &create.name)?;
         let (schema, mode, bounded) = (planned.plan.root.schema(), planned.plan.mode, planned.plan.bounded);
         plan::check_relation(&planned.plan, query)?;
         self.drop_replaced(&create.name, create.if_exists)?;
         let name = create.name.value.clone();
         if bounded == Bounded::Yes {
+            QueryOptions::refuse(&create.options, "a stream over what ends is read anew by each of its readers")?;
             self.add_view(name, View { columns: vec![], query: query.clone(), schema }, planned, ObjectKind::Stream);
         } else {
             let shared: Arc<str> = name.as_str().into();
@@ -126,9 +128,11 @@ impl Core {
 
     pub(super) fn create_view(&mut self, create: &CreateView, parameters: &Parameters) -> Result<Done> {
         let Claim::Free = self.claim(&create.name, create.if_exists)? else { return Ok(kept(&create.name)) };
+        let options = QueryOptions::all(&create.options, &self.settings)?;
         if create.materialized {
-            return self.create_materialized(create, parameters);
+            return self.create_materialized(create, options, parameters);
         }
+        QueryOptions::refuse(&create.options, "a view keeps nothing: it is planned anew wherever it is read")?;
         let planned = self.plan_asked(&create.query, parameters)?;
         self.refuse_circle(&planned, &create.name)?;
         let schema = columns_of(create, &planned)?;
@@ -144,9 +148,14 @@ impl Core {
     }
 
     /// A view that keeps its rows. What it reads by itself, it reads at once, so that it can be asked from then on.
-    fn create_materialized(&mut self, create: &CreateView, parameters: &Parameters) -> Result<Done> {
+    fn create_materialized(
+        &mut self,
+        create: &CreateView,
+        options: QueryOptions,
+        parameters: &Parameters,
+    ) -> Result<Done> {
         self.tick()?;
-        let mut planned = self.plan(&create.query, parameters)?;
+        let mut planned = Planned { options, ..self.plan(&create.query, parameters)? };
         self.refuse_circle(&planned, &create.name)?;
         let schema = columns_of(create, &planned)?;
         let key = plan::upsert_key(&planned.plan.root);
@@ -187,8 +196,12 @@ impl Core {
 
     pub(super) fn create_sink(&mut self, create: &CreateSink, parameters: &Parameters) -> Result<Done> {
         let Claim::Free = self.claim(&create.name, create.if_exists)? else { return Ok(kept(&create.name)) };
-        FileOptions::check_written(&create.options)?;
-        let options = FileOptions::parse(&create.options)?;
+        let (own, options) = QueryOptions::split(&create.options, &self.settings)?;
+        FileOptions::check_written(&options)?;
+        let file = FileOptions::parse(&options)?;
+        if create.query.is_none() {
+            QueryOptions::refuse(&create.options, "this sink has none")?;
+        }
         let declared = match create.columns.is_empty() {
             true => None,
             false => Some(plan::declared_columns(&create.columns, &self.context(&Default::default(), parameters))?),
@@ -202,15 +215,15 @@ impl Core {
             }
         };
         if let Some(planned) = &planned {
-            written_form(planned, &options).map_err(|error| placed(error, &create.name))?;
+            written_form(planned, &file).map_err(|error| placed(error, &create.name))?;
         }
         self.drop_replaced(&create.name, create.if_exists)?;
         let schema = planned.as_ref().map(Planned::visible_schema).or(declared);
         let name = create.name.value.clone();
-        self.catalog.sinks.insert(name.clone(), SinkDef { schema, options: create.options.clone() });
+        self.catalog.sinks.insert(name.clone(), SinkDef { schema, options });
         self.graph.sinks.create(name.as_str().into());
         let Some(planned) = planned else { return Ok(created(&create.name, ObjectKind::Sink)) };
-        match self.write_sink(&name, planned) {
+        match self.write_sink(&name, Planned { options: own, ..planned }) {
             Ok(written) => Ok(Done::Message(match written {
                 Some(count) => format!("created sink \"{name}\" with {}", rows(count)),
                 None => format!("created sink \"{name}\": it is written while its input goes on"),

@@ -19,6 +19,7 @@ impl Core {
             };
         } else {
             self.settings.set(option)?;
+            self.graph.limit_state(&self.settings);
         }
         Ok(Done::Message(format!("{} is {}", option.key.value, option.value)))
     }

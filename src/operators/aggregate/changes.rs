@@ -44,6 +44,8 @@ struct Pending {
     said: Vec<bool>,
     /// The values of those that were said as they were last said, in parts of columns.
     before: Vec<Vec<ArrayRef>>,
+    /// Bytes of `before`.
+    before_bytes: usize,
 }
 
 impl Changes {
@@ -83,7 +85,7 @@ impl Changes {
             }
         }
         if !known.is_empty() {
-            self.pending.before.push(self.groups.accumulators.read(&known)?);
+            self.pending.push_before(self.groups.accumulators.read(&known)?);
         }
         Ok(())
     }
@@ -194,7 +196,8 @@ impl Changes {
             self.marked[*group as usize] = true;
         }
         let before = values.iter().map(|column| filter(column, said)).collect::<Result<_, _>>()?;
-        self.pending = Pending { groups, said: said.values().iter().collect(), before: vec![before] };
+        self.pending = Pending { groups, said: said.values().iter().collect(), ..Pending::default() };
+        self.pending.push_before(before);
         Ok(())
     }
 }
@@ -220,6 +223,15 @@ impl Steps {
 }
 
 impl Pending {
+    fn push_before(&mut self, part: Vec<ArrayRef>) {
+        self.before_bytes += part.iter().map(|column| column.get_array_memory_size()).sum::<usize>();
+        self.before.push(part);
+    }
+
+    fn bytes(&self) -> usize {
+        self.before_bytes + self.groups.capacity() * size_of::<u32>() + self.said.capacity()
+    }
+
     /// The values as they were last said; columns without rows, like `like`, if there are none.
     fn columns(&self, like: &[ArrayRef]) -> Result<Vec<ArrayRef>> {
         let column = |(index, like): (usize, &ArrayRef)| {
@@ -285,6 +297,7 @@ impl Operator for Changes {
     }
 
     fn state_size(&self) -> StateSize {
-        self.groups.size()
+        let StateSize { rows, bytes } = self.groups.size();
+        StateSize { rows, bytes: bytes + self.said.capacity() + self.marked.capacity() + self.pending.bytes() }
     }
 }

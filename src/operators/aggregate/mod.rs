@@ -200,7 +200,8 @@ impl Groups {
     }
 
     fn size(&self) -> StateSize {
-        StateSize { rows: self.index.len(), bytes: self.index.bytes() + self.accumulators.bytes() }
+        let bytes = self.index.bytes() + self.accumulators.bytes() + self.dirty.bytes();
+        StateSize { rows: self.index.len(), bytes }
     }
 }
 

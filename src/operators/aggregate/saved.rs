@@ -27,6 +27,8 @@ pub(super) struct Dirty {
     marked: Vec<bool>,
     /// The keys of groups that were freed, column by column.
     gone: Vec<Vec<ArrayRef>>,
+    /// Bytes of those keys.
+    gone_bytes: usize,
 }
 
 impl Dirty {
@@ -52,6 +54,7 @@ impl Dirty {
         }
         // Keys that cannot be read were never numbered.
         if let Ok(keys) = index.keys(groups) {
+            self.gone_bytes += keys.iter().map(|column| column.get_array_memory_size()).sum::<usize>();
             self.gone.push(keys);
         }
         for group in groups {
@@ -61,9 +64,15 @@ impl Dirty {
         }
     }
 
+    /// Bytes held.
+    pub fn bytes(&self) -> usize {
+        self.gone_bytes + self.groups.capacity() * size_of::<u32>() + self.marked.capacity()
+    }
+
     /// What has changed and what is gone; from now on changes are noted.
     fn take(&mut self) -> (Vec<u32>, Vec<Vec<ArrayRef>>) {
         self.noting = true;
+        self.gone_bytes = 0;
         let marked = &mut self.marked;
         // A group that was freed is no longer marked, and one that came again in its place is there twice.
         self.groups.retain(|group| marked.get_mut(*group as usize).is_some_and(std::mem::take));

@@ -376,7 +376,7 @@ impl Join {
         }
         let rows = record_batch(&self.schema, columns, noted.len())?;
         out.push(self.batch(rows, noted.kinds()));
-        Ok(())
+        out.check_room(self.state_size().bytes)
     }
 
     fn batch(&self, rows: RecordBatch, kinds: RowKinds) -> Batch {

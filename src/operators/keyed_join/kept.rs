@@ -7,22 +7,22 @@ use crate::state::{RowId, RowStore};
 pub(super) enum Kept {
     /// At most one, for `KEEP FIRST` and `KEEP LAST`.
     One(Vec<Option<RowId>>),
-    /// All of them in order of arrival, for `KEEP PRODUCT`.
-    All(Vec<Vec<RowId>>),
+    /// All of them in order of arrival, for `KEEP PRODUCT`; and for how many rows the inner vectors have room.
+    All(Vec<Vec<RowId>>, usize),
 }
 
 impl Kept {
     pub fn new(keep: JoinKeep) -> Kept {
         match keep {
             JoinKeep::First | JoinKeep::Last => Kept::One(vec![]),
-            JoinKeep::Product => Kept::All(vec![]),
+            JoinKeep::Product => Kept::All(vec![], 0),
         }
     }
 
     pub fn grow(&mut self, slots: usize) {
         match self {
             Kept::One(rows) => rows.resize(slots.max(rows.len()), None),
-            Kept::All(rows) => rows.resize(slots.max(rows.len()), vec![]),
+            Kept::All(rows, _) => rows.resize(slots.max(rows.len()), vec![]),
         }
     }
 
@@ -30,7 +30,7 @@ impl Kept {
     pub fn rows(&self, slot: u32) -> &[RowId] {
         match self {
             Kept::One(rows) => rows[slot as usize].as_slice(),
-            Kept::All(rows) => &rows[slot as usize],
+            Kept::All(rows, _) => &rows[slot as usize],
         }
     }
 
@@ -50,8 +50,11 @@ impl Kept {
                     store.retain(1);
                 }
             }
-            (Kept::All(rows), JoinKeep::First | JoinKeep::Last | JoinKeep::Product) => {
-                rows[slot as usize].push(row);
+            (Kept::All(rows, room), JoinKeep::First | JoinKeep::Last | JoinKeep::Product) => {
+                let rows = &mut rows[slot as usize];
+                let before = rows.capacity();
+                rows.push(row);
+                *room += rows.capacity() - before;
                 store.retain(1);
             }
         }
@@ -60,7 +63,11 @@ impl Kept {
     pub fn clear(&mut self, slot: u32, store: &mut RowStore) {
         match self {
             Kept::One(rows) => store.release(usize::from(rows[slot as usize].take().is_some())),
-            Kept::All(rows) => store.release(std::mem::take(&mut rows[slot as usize]).len()),
+            Kept::All(rows, room) => {
+                let rows = std::mem::take(&mut rows[slot as usize]);
+                *room -= rows.capacity();
+                store.release(rows.len());
+            }
         }
     }
 
@@ -68,7 +75,7 @@ impl Kept {
     pub fn all(&self) -> Vec<RowId> {
         match self {
             Kept::One(rows) => rows.iter().flatten().copied().collect(),
-            Kept::All(rows) => rows.iter().flatten().copied().collect(),
+            Kept::All(rows, _) => rows.iter().flatten().copied().collect(),
         }
     }
 
@@ -80,17 +87,14 @@ impl Kept {
         };
         match self {
             Kept::One(rows) => rows.iter_mut().flatten().for_each(&mut number),
-            Kept::All(rows) => rows.iter_mut().flatten().for_each(&mut number),
+            Kept::All(rows, _) => rows.iter_mut().flatten().for_each(&mut number),
         }
     }
 
     pub fn bytes(&self) -> usize {
         match self {
             Kept::One(rows) => rows.capacity() * size_of::<Option<RowId>>(),
-            Kept::All(rows) => {
-                let inner: usize = rows.iter().map(|rows| rows.capacity() * size_of::<RowId>()).sum();
-                rows.capacity() * size_of::<Vec<RowId>>() + inner
-            }
+            Kept::All(rows, room) => rows.capacity() * size_of::<Vec<RowId>>() + room * size_of::<RowId>(),
         }
     }
 }

@@ -302,7 +302,7 @@ impl Join {
             columns.extend(side.store.gather(&picked)?);
         }
         out.push(Batch::append_only(record_batch(&self.schema, columns, rows)?));
-        Ok(())
+        out.check_room(self.state_size().bytes)
     }
 
     /// The end: every key in the order in which it appeared, and rows without a key among them.

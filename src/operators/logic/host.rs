@@ -31,6 +31,7 @@ pub fn build(node: &Logic, snapshots: &[Snapshot]) -> Result<Box<dyn Operator>> 
         factory: node.factory.clone(),
         index: GroupIndex::new(&types)?,
         instances: vec![],
+        instance_bytes: 0,
         wakes: BTreeSet::new(),
         changes: Changes::default(),
     };
@@ -55,6 +56,8 @@ struct Host {
     factory: LogicRef,
     index: GroupIndex,
     instances: Vec<Option<Instance>>,
+    /// Bytes of all instances.
+    instance_bytes: usize,
     /// When instances want to be woken, with when their key appeared, and their slot.
     wakes: BTreeSet<(Timestamp, u64, u32)>,
     /// Which instances have changed since the last snapshot.
@@ -64,6 +67,8 @@ struct Host {
 struct Instance {
     logic: Box<dyn StatefulBatchLogic>,
     wake: Option<(Timestamp, u64, u32)>,
+    /// Its bytes, as it said after its last call.
+    bytes: usize,
 }
 
 type Said = (Vec<RecordBatch>, Keep);
@@ -123,8 +128,9 @@ impl Operator for Host {
     }
 
     fn state_size(&self) -> StateSize {
-        let instances = self.instances.capacity() * size_of::<Option<Instance>>();
-        StateSize { rows: self.index.len(), bytes: self.index.bytes() + self.changes.bytes() + instances }
+        let instances = self.instances.capacity() * size_of::<Option<Instance>>() + self.instance_bytes;
+        let wakes = self.wakes.len() * size_of::<(Timestamp, u64, u32)>() * 3 / 2;
+        StateSize { rows: self.index.len(), bytes: self.index.bytes() + self.changes.bytes() + instances + wakes }
     }
 }
 
@@ -138,7 +144,7 @@ impl Host {
         if self.instances[slot as usize].is_none() {
             // A key whose instance was discarded a moment ago is new, wherever the batches were cut.
             self.index.move_to_end(slot);
-            self.instances[slot as usize] = Some(Instance { logic: self.instance(slot, None)?, wake: None });
+            self.instances[slot as usize] = Some(Instance { logic: self.instance(slot, None)?, wake: None, bytes: 0 });
         }
         self.call(slot, out, |logic| logic.on_batch(rows, now))
     }
@@ -163,8 +169,14 @@ impl Host {
             self.wakes.remove(&wake);
         }
         match keep {
-            Keep::Discard => self.instances[slot as usize] = None,
+            Keep::Discard => {
+                self.instance_bytes -= instance.bytes;
+                self.instances[slot as usize] = None;
+            }
             Keep::Retain => {
+                let bytes = guarded(&self.name, || Ok(bytes_of(instance.logic.as_ref())))?;
+                let before = std::mem::replace(&mut instance.bytes, bytes);
+                self.instance_bytes = self.instance_bytes.saturating_add(bytes).saturating_sub(before);
                 let sequence = self.index.sequence(&[slot]).first().copied().unwrap_or_default();
                 let asked = guarded(&self.name, || Ok(instance.logic.notify_at()))?;
                 instance.wake = asked.map(|at| (at, sequence, slot));
@@ -235,7 +247,9 @@ impl Host {
             let sequence = self.index.sequence(&[slot]).first().copied().unwrap_or_default();
             let wake = guarded(&self.name, || Ok(logic.notify_at()))?.map(|at| (at, sequence, slot));
             self.wakes.extend(wake);
-            self.instances[slot as usize] = Some(Instance { logic, wake });
+            let bytes = guarded(&self.name, || Ok(bytes_of(logic.as_ref())))?;
+            self.instance_bytes += bytes;
+            self.instances[slot as usize] = Some(Instance { logic, wake, bytes });
         }
         Ok(())
     }
@@ -255,6 +269,11 @@ impl Host {
         }
         Ok(())
     }
+}
+
+/// The bytes of an instance, and of what it says it keeps besides.
+fn bytes_of(logic: &dyn StatefulBatchLogic) -> usize {
+    size_of_val(logic).saturating_add(logic.state_bytes())
 }
 
 /// The rows of each key, keys in the order in which they first come.

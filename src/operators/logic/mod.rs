@@ -58,6 +58,11 @@ pub trait StatefulBatchLogic: Send {
 
     /// The state, as the builder will get it to resume from.
     fn snapshot(&self) -> Result<Vec<u8>>;
+
+    /// How many bytes it keeps besides itself, for limits of state; asked after every call.
+    fn state_bytes(&self) -> usize {
+        0
+    }
 }
 
 /// How an instance wants to see the rows of its key.

@@ -37,6 +37,11 @@ pub trait StatefulLogic: Send {
 
     /// The state, as the builder will get it to resume from.
     fn snapshot(&self) -> Result<Vec<u8>>;
+
+    /// How many bytes it keeps besides itself, for limits of state; asked after every call.
+    fn state_bytes(&self) -> usize {
+        0
+    }
 }
 
 /// A logic that sees the rows of a key one by one and gives the columns `output`.
@@ -193,5 +198,9 @@ impl StatefulBatchLogic for RowByRow {
 
     fn snapshot(&self) -> Result<Vec<u8>> {
         self.logic.snapshot()
+    }
+
+    fn state_bytes(&self) -> usize {
+        size_of_val(self.logic.as_ref()) + self.logic.state_bytes()
     }
 }

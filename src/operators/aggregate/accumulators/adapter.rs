@@ -20,6 +20,9 @@ pub struct Adapter {
     call: AggregateCall,
     feed: Feed,
     accumulators: Vec<Option<Box<dyn Accumulator>>>,
+    /// What each of them said its size was when it last changed, and the sum.
+    sizes: Vec<usize>,
+    bytes: usize,
 }
 
 /// How rows are handed on.
@@ -39,7 +42,7 @@ impl Adapter {
             "approx_median" | "approx_percentile_cont" | "approx_percentile_cont_with_weight" => Feed::Apart,
             _ => Feed::Together,
         };
-        Ok(Adapter { call, feed, accumulators: vec![] })
+        Ok(Adapter { call, feed, accumulators: vec![], sizes: vec![], bytes: 0 })
     }
 
     fn accumulator(&mut self, group: u32) -> Result<&mut Box<dyn Accumulator>> {
@@ -48,6 +51,13 @@ impl Adapter {
             Some(accumulator) => Ok(accumulator),
             None => Ok(place.insert(self.call.accumulator()?)),
         }
+    }
+
+    /// Asks how large a group has become.
+    fn weigh(&mut self, group: u32) {
+        let now = self.accumulators[group as usize].as_ref().map_or(0, |accumulator| accumulator.size());
+        let before = std::mem::replace(&mut self.sizes[group as usize], now);
+        self.bytes = self.bytes + now - before;
     }
 
     /// The state of a group. Asking for it may empty an accumulator, so it is put back into a new one.
@@ -64,7 +74,9 @@ impl Adapter {
 
 impl GroupAccumulator for Adapter {
     fn grow(&mut self, slots: usize) {
-        self.accumulators.resize_with(slots.max(self.accumulators.len()), || None);
+        let slots = slots.max(self.accumulators.len());
+        self.accumulators.resize_with(slots, || None);
+        self.sizes.resize(slots, 0);
     }
 
     fn update(&mut self, input: &Input<'_>) -> Result<()> {
@@ -89,6 +101,9 @@ impl GroupAccumulator for Adapter {
             let own: Vec<ArrayRef> = sorted.iter().map(|column| column.slice(start, end - start)).collect();
             self.accumulator(group)?.update_batch(&own).map_err(value_error)?;
             start = end;
+            if start == indices.len() || group_at(start) != group {
+                self.weigh(group);
+            }
         }
         Ok(())
     }
@@ -117,6 +132,7 @@ impl GroupAccumulator for Adapter {
     fn reset(&mut self, groups: &[u32]) {
         for group in groups {
             self.accumulators[*group as usize] = None;
+            self.weigh(*group);
         }
     }
 
@@ -151,12 +167,13 @@ impl GroupAccumulator for Adapter {
                 let state: Vec<ArrayRef> = columns[1..].iter().map(|column| column.slice(row, 1)).collect();
                 self.accumulator(*group)?.merge_batch(&state).map_err(value_error)?;
             }
+            self.weigh(*group);
         }
         Ok(())
     }
 
     fn bytes(&self) -> usize {
-        let inner: usize = self.accumulators.iter().flatten().map(|accumulator| accumulator.size()).sum();
-        inner + self.accumulators.capacity() * size_of::<Option<Box<dyn Accumulator>>>()
+        let places = self.accumulators.capacity() * size_of::<Option<Box<dyn Accumulator>>>();
+        self.bytes + places + self.sizes.capacity() * size_of::<usize>()
     }
 }

@@ -19,6 +19,8 @@ pub struct Distinct {
     index: GroupIndex,
     /// For each group its entries in the index, in the order in which they came.
     entries: Vec<Vec<u32>>,
+    /// Bytes of the inner vectors of `entries`.
+    entry_bytes: usize,
     /// Which entries have been given to their group.
     known: Vec<bool>,
     data_type: DataType,
@@ -29,7 +31,7 @@ impl Distinct {
     pub fn new(call: &AggregateCall, inner: Box<dyn GroupAccumulator>) -> Result<Distinct> {
         let data_type = argument_type(call);
         let index = GroupIndex::new(&[DataType::UInt32, data_type.clone()])?;
-        Ok(Distinct { inner, index, entries: vec![], known: vec![], data_type })
+        Ok(Distinct { inner, index, entries: vec![], entry_bytes: 0, known: vec![], data_type })
     }
 
     /// Which rows bring a value that their group has not had.
@@ -42,7 +44,10 @@ impl Distinct {
         let mut new = vec![false; rows];
         for (row, (group, entry)) in groups.iter().zip(entries).enumerate() {
             if !std::mem::replace(&mut self.known[entry as usize], true) {
-                self.entries[*group as usize].push(entry);
+                let entries = &mut self.entries[*group as usize];
+                let before = entries.capacity();
+                entries.push(entry);
+                self.entry_bytes += (entries.capacity() - before) * size_of::<u32>();
                 new[row] = true;
             }
         }
@@ -85,6 +90,7 @@ impl GroupAccumulator for Distinct {
     fn reset(&mut self, groups: &[u32]) {
         for group in groups {
             let entries = std::mem::take(&mut self.entries[*group as usize]);
+            self.entry_bytes -= entries.capacity() * size_of::<u32>();
             for entry in &entries {
                 self.known[*entry as usize] = false;
             }
@@ -116,8 +122,7 @@ impl GroupAccumulator for Distinct {
     }
 
     fn bytes(&self) -> usize {
-        let entries: usize = self.entries.iter().map(|entries| entries.capacity() * size_of::<u32>()).sum();
-        let entries = entries + self.entries.capacity() * size_of::<Vec<u32>>();
+        let entries = self.entry_bytes + self.entries.capacity() * size_of::<Vec<u32>>();
         self.inner.bytes() + self.index.bytes() + entries + self.known.capacity()
     }
 }

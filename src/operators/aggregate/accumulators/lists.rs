@@ -12,6 +12,7 @@ use super::{argument_type, running_by_reading, saved};
 use crate::error::{InternalError, Result};
 use crate::expr::AggregateCall;
 use crate::operators::aggregate::accumulator::{GroupAccumulator, Input};
+use crate::state::owned;
 
 /// Below so many values garbage is not worth collecting.
 const GARBAGE_MIN: usize = 8_192;
@@ -22,6 +23,9 @@ const GARBAGE_MIN: usize = 8_192;
 /// Columns are rewritten when most of what they hold belongs to no group any more.
 pub struct Lists {
     columns: Vec<ArrayRef>,
+    /// Bytes of the columns, and of the lists.
+    column_bytes: usize,
+    list_bytes: usize,
     held: usize,
     live: usize,
     lists: Vec<List>,
@@ -38,6 +42,18 @@ struct List {
     keys: Vec<Box<[u8]>>,
 }
 
+impl List {
+    /// Bytes of its vectors, without those of the keys themselves.
+    fn room(&self) -> usize {
+        self.places.capacity() * size_of::<(usize, usize)>() + self.keys.capacity() * size_of::<Box<[u8]>>()
+    }
+
+    /// All its bytes. Looks at every key.
+    fn bytes(&self) -> usize {
+        self.room() + self.keys.iter().map(|key| key.len()).sum::<usize>()
+    }
+}
+
 impl Lists {
     pub fn new(call: &AggregateCall) -> Result<Lists> {
         let sorted = call.order_by.iter();
@@ -49,7 +65,17 @@ impl Lists {
             _ => Arc::new(Field::new_list_field(argument_type(call), true)),
         };
         let skip_nulls = call.ignore_nulls;
-        Ok(Lists { columns: vec![], held: 0, live: 0, lists: vec![], skip_nulls, order, element })
+        Ok(Lists {
+            columns: vec![],
+            column_bytes: 0,
+            list_bytes: 0,
+            held: 0,
+            live: 0,
+            lists: vec![],
+            skip_nulls,
+            order,
+            element,
+        })
     }
 
     /// The places of a group's values in the order in which they are given out.
@@ -87,8 +113,21 @@ impl Lists {
             *place = (0, row);
         }
         self.held = column.len();
-        self.columns = vec![column];
+        self.replace_columns(column);
         Ok(())
+    }
+
+    fn push_column(&mut self, column: &ArrayRef) -> Result<()> {
+        let column = owned(column)?;
+        self.held += column.len();
+        self.column_bytes += column.get_array_memory_size();
+        self.columns.push(column);
+        Ok(())
+    }
+
+    fn replace_columns(&mut self, column: ArrayRef) {
+        self.column_bytes = column.get_array_memory_size();
+        self.columns = vec![column];
     }
 
     /// Small columns are joined, so that there are few of them to gather from.
@@ -105,7 +144,7 @@ impl Lists {
         }
         let columns: Vec<&dyn Array> = self.columns.iter().map(|column| column.as_ref()).collect();
         let joined = concat(&columns)?;
-        self.columns = vec![joined];
+        self.replace_columns(joined);
         for (column, row) in self.lists.iter_mut().flat_map(|list| list.places.iter_mut()) {
             *row += starts[*column];
             *column = 0;
@@ -123,18 +162,21 @@ impl GroupAccumulator for Lists {
         let nulls = if self.skip_nulls { input.arguments[0].logical_nulls() } else { None };
         let keys = self.order.as_ref().map(|order| order.convert_columns(&input.arguments[1..])).transpose()?;
         let column = self.columns.len();
-        let (lists, live) = (&mut self.lists, &mut self.live);
+        let Lists { lists, live, list_bytes, .. } = self;
         input.each(nulls.as_ref(), |row, group, _| {
             let list = &mut lists[group];
+            let before = list.room();
             list.places.push((column, row));
             if let Some(keys) = &keys {
-                list.keys.push(keys.row(row).data().into());
+                let key: Box<[u8]> = keys.row(row).data().into();
+                *list_bytes += key.len();
+                list.keys.push(key);
             }
+            *list_bytes += list.room() - before;
             *live += 1;
             Ok(())
         })?;
-        self.held += input.arguments[0].len();
-        self.columns.push(input.arguments[0].clone());
+        self.push_column(&input.arguments[0])?;
         self.collect_garbage()?;
         self.join_small()
     }
@@ -154,6 +196,7 @@ impl GroupAccumulator for Lists {
         for group in groups {
             let list = std::mem::take(&mut self.lists[*group as usize]);
             self.live -= list.places.len();
+            self.list_bytes -= list.bytes();
         }
     }
 
@@ -178,20 +221,19 @@ impl GroupAccumulator for Lists {
             let length = lists.value(row).len();
             let keys = keys.value(row);
             let keys = keys.as_binary_opt::<i32>().ok_or_else(missing)?;
-            self.lists[*group as usize] = List {
+            let list = List {
                 places: (start..start + length).map(|row| (column, row)).collect(),
                 keys: keys.iter().map(|key| key.unwrap_or_default().into()).collect(),
             };
+            self.list_bytes += list.bytes();
+            self.lists[*group as usize] = list;
             self.live += length;
         }
-        self.held += lists.values().len();
-        self.columns.push(lists.values().clone());
-        Ok(())
+        self.push_column(lists.values())
     }
 
     fn bytes(&self) -> usize {
-        let columns: usize = self.columns.iter().map(|column| column.get_array_memory_size()).sum();
-        let places = self.live * size_of::<(usize, usize)>();
-        columns + places + self.lists.capacity() * size_of::<List>()
+        let columns = self.column_bytes + self.columns.capacity() * size_of::<ArrayRef>();
+        columns + self.list_bytes + self.lists.capacity() * size_of::<List>()
     }
 }

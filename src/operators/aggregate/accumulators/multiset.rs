@@ -130,20 +130,34 @@ struct Multisets<K: Kind> {
     extreme: Extreme,
     data_type: DataType,
     groups: Vec<BTreeMap<K::Value, u32>>,
-    /// How many distinct values all groups have, and the bytes of those beside themselves.
-    values: usize,
+    /// About how many nodes the trees have, and the bytes of their values beside themselves.
+    nodes: usize,
     extra_bytes: usize,
+}
+
+/// How many values a node of a tree has room for, and about how many it has.
+const NODE_ROOM: usize = 11;
+const NODE_VALUES: usize = 7;
+
+/// About how many nodes a tree of so many values has.
+fn nodes(values: usize) -> usize {
+    match values {
+        0 => 0,
+        1..=NODE_ROOM => 1,
+        _ => values.div_ceil(NODE_VALUES) + values / (NODE_VALUES * NODE_VALUES),
+    }
 }
 
 impl<K: Kind> Multisets<K> {
     fn boxed(extreme: Extreme, data_type: DataType) -> Box<dyn GroupAccumulator> {
-        Box::new(Multisets::<K> { extreme, data_type, groups: vec![], values: 0, extra_bytes: 0 })
+        Box::new(Multisets::<K> { extreme, data_type, groups: vec![], nodes: 0, extra_bytes: 0 })
     }
 
     fn change(&mut self, group: usize, value: K::Value, weight: i64) -> Result<()> {
+        let values = self.groups[group].len();
         match (self.groups[group].entry(value), weight > 0) {
             (Entry::Vacant(entry), true) => {
-                self.values += 1;
+                self.nodes = self.nodes + nodes(values + 1) - nodes(values);
                 self.extra_bytes += K::extra_bytes(entry.key());
                 entry.insert(1);
             }
@@ -155,7 +169,7 @@ impl<K: Kind> Multisets<K> {
                 *entry.get_mut() -= 1;
                 if *entry.get() == 0 {
                     let (value, _) = entry.remove_entry();
-                    self.values -= 1;
+                    self.nodes = self.nodes + nodes(values - 1) - nodes(values);
                     self.extra_bytes -= K::extra_bytes(&value);
                 }
             }
@@ -193,7 +207,7 @@ impl<K: Kind> GroupAccumulator for Multisets<K> {
     fn reset(&mut self, groups: &[u32]) {
         for group in groups {
             let values = std::mem::take(&mut self.groups[*group as usize]);
-            self.values -= values.len();
+            self.nodes -= nodes(values.len());
             self.extra_bytes -= values.keys().map(K::extra_bytes).sum::<usize>();
         }
     }
@@ -225,18 +239,17 @@ impl<K: Kind> GroupAccumulator for Multisets<K> {
             let counts = counts.as_primitive::<Int64Type>();
             for (at, count) in counts.values().iter().enumerate() {
                 let value = K::value(&values, at);
-                self.values += 1;
                 self.extra_bytes += K::extra_bytes(&value);
                 self.groups[*group as usize].insert(value, *count as u32);
             }
+            self.nodes += nodes(counts.len());
         }
         Ok(())
     }
 
     fn bytes(&self) -> usize {
-        // A node of the tree is about two thirds full.
-        let value = size_of::<K::Value>() + size_of::<u32>();
+        let node = NODE_ROOM * (size_of::<K::Value>() + size_of::<u32>()) + 2 * size_of::<usize>();
         let groups = self.groups.capacity() * size_of::<BTreeMap<K::Value, u32>>();
-        groups + self.values * value * 3 / 2 + self.extra_bytes
+        groups + self.nodes * node + self.extra_bytes
     }
 }

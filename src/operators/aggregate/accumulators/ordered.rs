@@ -37,6 +37,8 @@ pub struct Picked {
     /// What orders the values: the keys of the call's `ORDER BY`, or the value itself.
     keys: Option<RowConverter>,
     kept: Vec<Option<Kept>>,
+    /// Bytes of all values and keys.
+    kept_bytes: usize,
     /// Within a batch, for each group the row of the batch that holds its value, if one does.
     won: Vec<Option<u32>>,
 }
@@ -46,6 +48,12 @@ pub struct Picked {
 struct Kept {
     value: Vec<u8>,
     key: Vec<u8>,
+}
+
+impl Kept {
+    fn bytes(&self) -> usize {
+        self.value.capacity() + self.key.capacity()
+    }
 }
 
 impl Picked {
@@ -64,7 +72,7 @@ impl Picked {
             (false, true) => None,
         };
         let skip_nulls = by_value || call.ignore_nulls;
-        Ok(Picked { pick, skip_nulls, data_type, values, keys, kept: vec![], won: vec![] })
+        Ok(Picked { pick, skip_nulls, data_type, values, keys, kept: vec![], kept_bytes: 0, won: vec![] })
     }
 
     fn nulls(&self, input: &Input<'_>) -> Option<NullBuffer> {
@@ -86,8 +94,7 @@ impl Picked {
             return;
         }
         let kept = kept.get_or_insert_default();
-        kept.key.clear();
-        kept.key.extend_from_slice(key.unwrap_or_default());
+        self.kept_bytes += overwrite(&mut kept.key, key.unwrap_or_default());
         self.won[group] = Some(row as u32);
     }
 
@@ -105,12 +112,19 @@ impl Picked {
         let values = self.values.convert_columns(&[values])?;
         for (row, group) in groups.iter().enumerate() {
             if let Some(kept) = &mut self.kept[*group as usize] {
-                kept.value.clear();
-                kept.value.extend_from_slice(values.row(row).data());
+                self.kept_bytes += overwrite(&mut kept.value, values.row(row).data());
             }
         }
         Ok(())
     }
+}
+
+/// Writes bytes over others, and gives how many bytes more are held.
+fn overwrite(place: &mut Vec<u8>, bytes: &[u8]) -> usize {
+    let before = place.capacity();
+    place.clear();
+    place.extend_from_slice(bytes);
+    place.capacity() - before
 }
 
 /// Whether a row with that key takes the place of one with the key that is kept.
@@ -171,7 +185,7 @@ impl GroupAccumulator for Picked {
 
     fn reset(&mut self, groups: &[u32]) {
         for group in groups {
-            self.kept[*group as usize] = None;
+            self.kept_bytes -= self.kept[*group as usize].take().map_or(0, |kept| kept.bytes());
         }
     }
 
@@ -188,13 +202,15 @@ impl GroupAccumulator for Picked {
         let keys = saved(columns, 1)?.as_binary_opt::<i32>().ok_or_else(missing)?;
         for (row, group) in groups.iter().enumerate() {
             let kept = || Kept { value: values.value(row).into(), key: keys.value(row).into() };
-            self.kept[*group as usize] = values.is_valid(row).then(kept);
+            let kept = values.is_valid(row).then(kept);
+            self.kept_bytes += kept.as_ref().map_or(0, Kept::bytes);
+            self.kept[*group as usize] = kept;
         }
         Ok(())
     }
 
     fn bytes(&self) -> usize {
-        let inner: usize = self.kept.iter().flatten().map(|kept| kept.value.len() + kept.key.len()).sum();
-        self.kept.capacity() * size_of::<Option<Kept>>() + inner
+        let won = self.won.capacity() * size_of::<Option<u32>>();
+        self.kept.capacity() * size_of::<Option<Kept>>() + won + self.kept_bytes
     }
 }

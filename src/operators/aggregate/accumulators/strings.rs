@@ -18,12 +18,14 @@ pub fn create(call: &AggregateCall) -> Result<Option<Box<dyn GroupAccumulator>>>
     if call.arguments.len() != 2 || !all_text || !text(call.output.data_type()) {
         return Ok(None);
     }
-    Ok(Some(Box::new(Strings { strings: vec![], output: call.output.data_type().clone() })))
+    Ok(Some(Box::new(Strings { strings: vec![], text_bytes: 0, output: call.output.data_type().clone() })))
 }
 
 /// The values of each group with a delimiter between them. NULLs are passed over.
 struct Strings {
     strings: Vec<Option<String>>,
+    /// Bytes of all texts.
+    text_bytes: usize,
     output: DataType,
 }
 
@@ -32,13 +34,16 @@ fn text(array: &ArrayRef) -> Result<StringArray> {
     array.as_string_opt::<i32>().cloned().ok_or_else(|| InternalError::new("string_agg takes text").into())
 }
 
-fn append(state: &mut Option<String>, delimiter: &str, value: &str) {
+/// Appends a value, and gives how many bytes more are held.
+fn append(state: &mut Option<String>, delimiter: &str, value: &str) -> usize {
     match state {
         Some(state) => {
+            let before = state.capacity();
             state.push_str(delimiter);
             state.push_str(value);
+            state.capacity() - before
         }
-        None => *state = Some(value.to_owned()),
+        None => state.insert(value.to_owned()).capacity(),
     }
 }
 
@@ -60,9 +65,9 @@ impl GroupAccumulator for Strings {
 
     fn update(&mut self, input: &Input<'_>) -> Result<()> {
         let (values, delimiters) = (text(&input.arguments[0])?, text(&input.arguments[1])?);
-        let strings = &mut self.strings;
+        let Strings { strings, text_bytes, .. } = self;
         input.each(values.nulls(), |row, group, _| {
-            append(&mut strings[group], delimiter(&delimiters, row), values.value(row));
+            *text_bytes += append(&mut strings[group], delimiter(&delimiters, row), values.value(row));
             Ok(())
         })
     }
@@ -70,12 +75,14 @@ impl GroupAccumulator for Strings {
     fn update_running(&mut self, input: &Input<'_>, _: &ScalarBuffer<i64>) -> Result<ArrayRef> {
         let (values, delimiters) = (text(&input.arguments[0])?, text(&input.arguments[1])?);
         let mut said: Vec<Option<String>> = Vec::with_capacity(input.groups.len());
+        let mut grown = 0;
         let step = |strings: &mut Vec<Option<String>>, row, group: usize, _| {
-            append(&mut strings[group], delimiter(&delimiters, row), values.value(row));
+            grown += append(&mut strings[group], delimiter(&delimiters, row), values.value(row));
             Ok(())
         };
         let say = |strings: &Vec<Option<String>>, group: usize| said.push(strings[group].clone());
         input.each_running(values.nulls(), &mut self.strings, step, say)?;
+        self.text_bytes += grown;
         self.say(StringArray::from(said))
     }
 
@@ -86,7 +93,7 @@ impl GroupAccumulator for Strings {
 
     fn reset(&mut self, groups: &[u32]) {
         for group in groups {
-            self.strings[*group as usize] = None;
+            self.text_bytes -= self.strings[*group as usize].take().map_or(0, |text| text.capacity());
         }
     }
 
@@ -98,13 +105,14 @@ impl GroupAccumulator for Strings {
     fn load(&mut self, groups: &[u32], columns: &[ArrayRef]) -> Result<()> {
         let strings = text(saved(columns, 0)?)?;
         for (row, group) in groups.iter().enumerate() {
-            self.strings[*group as usize] = strings.is_valid(row).then(|| strings.value(row).to_owned());
+            let text = strings.is_valid(row).then(|| strings.value(row).to_owned());
+            self.text_bytes += text.as_ref().map_or(0, String::capacity);
+            self.strings[*group as usize] = text;
         }
         Ok(())
     }
 
     fn bytes(&self) -> usize {
-        let text: usize = self.strings.iter().flatten().map(String::capacity).sum();
-        text + self.strings.capacity() * size_of::<Option<String>>()
+        self.text_bytes + self.strings.capacity() * size_of::<Option<String>>()
     }
 }
