@@ -10,6 +10,7 @@ use datafusion_expr::{AggregateUDF, ScalarUDF};
 use crate::operators::logic::LogicRef;
 use crate::plan::node::{Bounded, ChangelogMode};
 use crate::sql;
+use crate::types::Interval;
 
 /// What a name in a `FROM` clause may stand for.
 #[derive(Debug, Clone)]
@@ -35,6 +36,8 @@ pub struct Stream {
     pub options: Vec<sql::SqlOption>,
     /// Whether it ends by itself.
     pub bounded: Bounded,
+    /// For how long joins keep its rows, whatever holds for the query; no time for as long as they may matter.
+    pub state_ttl: Option<Interval>,
 }
 
 /// A table with a primary key.
@@ -83,6 +86,18 @@ pub struct Materialized {
     pub bounded: Bounded,
     /// The columns in which no two of its rows agree, if that is known.
     pub key: Option<Vec<usize>>,
+}
+
+impl Catalog {
+    /// For how long joins keep the rows of a relation, if it says so itself.
+    pub fn state_ttl(&self, relation: &str) -> Option<Interval> {
+        match self.relations.get(relation) {
+            Some(Relation::Stream(stream)) => stream.state_ttl,
+            Some(Relation::Table(_) | Relation::View(_) | Relation::Derived(_) | Relation::Materialized(_)) | None => {
+                None
+            }
+        }
+    }
 }
 
 impl Relation {

@@ -449,7 +449,7 @@ impl Error {
             Error::Data(error) => error.hint.clone(),
             Error::Outside(error) => error.hint.clone(),
             Error::Limit(error) if error.state.is_some() => Some(format!(
-                "Raise it with SET {}, or let the query keep less: KEEP FIRST or LAST and \
+                "Raise it with SET {}, or let the query keep less: state_ttl forgets what is old, KEEP FIRST or LAST and \
                  COLLECT bound what is kept, a narrower SELECT keeps fewer columns.",
                 error.setting
             )),

@@ -16,7 +16,7 @@ use crate::recovery::{MemoryStore, PipelineId, PipelineSnapshot};
 use crate::runtime::Dataflow;
 use crate::runtime::clock::Clock;
 use crate::sql;
-use crate::types::{Batch, changelog_schema};
+use crate::types::{Batch, Interval, changelog_schema};
 
 use super::graph::Graph;
 use super::names::{leaves, references};
@@ -125,19 +125,41 @@ impl Core {
 
     /// Plans a query that goes on, and finds out which files and relations it reads.
     pub(super) fn plan(&self, query: &sql::Query, parameters: &Parameters) -> Result<Planned> {
-        self.plan_reading(query, parameters, Reads::Changes)
+        self.plan_with(query, parameters, QueryOptions::default())
+    }
+
+    /// As [`Core::plan`], with options that hold for this query alone.
+    pub(super) fn plan_with(
+        &self,
+        query: &sql::Query,
+        parameters: &Parameters,
+        options: QueryOptions,
+    ) -> Result<Planned> {
+        self.plan_reading(query, parameters, options, Reads::Changes)
     }
 
     /// Plans a query that reads so much of tables and materialized views.
-    pub(super) fn plan_reading(&self, query: &sql::Query, parameters: &Parameters, reads: Reads) -> Result<Planned> {
+    pub(super) fn plan_reading(
+        &self,
+        query: &sql::Query,
+        parameters: &Parameters,
+        options: QueryOptions,
+        reads: Reads,
+    ) -> Result<Planned> {
         let files = self.files_of(query)?;
-        let plan = plan::plan_query(query, &Context { reads, ..self.context(&files, parameters) })?;
-        Ok(self.planned(plan, files, query))
+        let context = Context { reads, state_ttl: self.state_ttl(options), ..self.context(&files, parameters) };
+        let plan = plan::plan_query(query, &context)?;
+        Ok(Planned { options, ..self.planned(plan, files, query) })
     }
 
     /// Plans a query that is written to a file.
-    pub(super) fn plan_written(&self, query: &sql::Query, parameters: &Parameters) -> Result<Planned> {
-        let planned = self.plan(query, parameters)?;
+    pub(super) fn plan_written(
+        &self,
+        query: &sql::Query,
+        parameters: &Parameters,
+        options: QueryOptions,
+    ) -> Result<Planned> {
+        let planned = self.plan_with(query, parameters, options)?;
         plan::check_written(&planned.plan, query)?;
         Ok(planned)
     }
@@ -148,11 +170,13 @@ impl Core {
         insert: &sql::Insert,
         target: &SchemaRef,
         parameters: &Parameters,
+        options: QueryOptions,
         reads: Reads,
     ) -> Result<Planned> {
         let files = self.files_of(&insert.query)?;
-        let plan = plan::plan_insert(insert, target, &Context { reads, ..self.context(&files, parameters) })?;
-        Ok(self.planned(plan, files, &insert.query))
+        let context = Context { reads, state_ttl: self.state_ttl(options), ..self.context(&files, parameters) };
+        let plan = plan::plan_insert(insert, target, &context)?;
+        Ok(Planned { options, ..self.planned(plan, files, &insert.query) })
     }
 
     fn planned(&self, plan: Plan, files: HashMap<String, SchemaRef>, query: &sql::Query) -> Planned {
@@ -174,7 +198,13 @@ impl Core {
             parameters,
             require_bounded_state: self.settings.require_bounded_state,
             reads: Reads::Changes,
+            state_ttl: self.state_ttl(QueryOptions::default()),
         }
+    }
+
+    /// For how long a query keeps what it keeps by key.
+    fn state_ttl(&self, options: QueryOptions) -> Option<Interval> {
+        some_time(options.state_ttl.unwrap_or(self.settings.state_ttl))
     }
 
     /// The columns of the files that a query reads by their path, itself or through a view.
@@ -196,7 +226,7 @@ impl Core {
         options: QueryOptions,
     ) -> Result<PipelineId> {
         self.tick()?;
-        let planned = Planned { options, ..self.plan_asked(query, parameters)? };
+        let planned = self.plan_asked(query, parameters, options)?;
         self.start(planned, Destination::Pending(Pending::default()))
     }
 
@@ -404,6 +434,11 @@ pub(super) enum Collected {
     All(Vec<Batch>),
     /// It reads something that is open, so it goes on.
     Open(PipelineId),
+}
+
+/// A length of time, of which none says that there is no end.
+fn some_time(length: Interval) -> Option<Interval> {
+    Some(length).filter(|length| length.nanos() > 0)
 }
 
 fn ready_feed(relation: Arc<str>, rows: Batch, input: usize) -> Feed {

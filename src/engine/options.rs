@@ -2,6 +2,7 @@
 
 use crate::error::{Code, OutsideError, Result, StatementError, did_you_mean};
 use crate::sql;
+use crate::types::Interval;
 
 use super::settings::{self, LimitsChange, Settings};
 
@@ -10,10 +11,13 @@ use super::settings::{self, LimitsChange, Settings};
 pub struct QueryOptions {
     /// How many bytes its operators may keep; 0 for no limit. `None` for the setting `max_state_bytes`.
     pub max_state_bytes: Option<usize>,
+    /// For how long it keeps what a key has after its last row; no time for as long as it may matter. `None` for the
+    /// setting `state_ttl`.
+    pub state_ttl: Option<Interval>,
 }
 
 /// The options of a `WITH (…)` that are for the query behind it.
-const KEYS: [&str; 1] = ["max_state_bytes"];
+const KEYS: [&str; 2] = ["max_state_bytes", "state_ttl"];
 
 impl QueryOptions {
     /// Takes the options of a query out of a `WITH (…)`, and gives the others.
@@ -30,7 +34,11 @@ impl QueryOptions {
                 let twice = StatementError::new(Code::Duplicate, format!("the option \"{key}\" is given twice"));
                 return Err(twice.at(option.key.place.clone()).into());
             }
-            query.max_state_bytes = Some(state_bytes(option, settings)?);
+            match key {
+                "max_state_bytes" => query.max_state_bytes = Some(state_bytes(option, settings)?),
+                "state_ttl" => query.state_ttl = Some(settings::length(option)?),
+                _ => {}
+            }
         }
         Ok((query, others))
     }

@@ -275,7 +275,7 @@ impl Pipeline {
             Destination::Pending(pending) => pending.batches.iter().cloned().collect(),
             Destination::Relation(_) | Destination::View(..) | Destination::Sink(_) | Destination::Discard => vec![],
         };
-        if let Destination::View(_, rows) = &mut self.destination {
+        if let (Destination::View(_, rows), None) = (&mut self.destination, &self.error) {
             if since == Epoch::ZERO {
                 snapshot.kept.clear();
             }

@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 
 use crate::error::{Code, DataError, InternalError, Result, StatementError};
 use crate::operators::StateSize;
-use crate::plan::ChangelogMode;
+use crate::plan::{self, ChangelogMode};
 use crate::recovery::PipelineId;
 use crate::types::Batch;
 
@@ -99,6 +99,16 @@ impl Query {
     pub fn state_size(&self) -> StateSize {
         let size = |core: &mut Core| core.graph.pipelines.get(&self.id).map(Pipeline::state_size);
         self.engine.lock(size).unwrap_or_default()
+    }
+
+    /// Its plan as `EXPLAIN ANALYZE` draws it: what each operator has done so far, what it keeps and has forgotten.
+    /// Empty once it has failed.
+    pub fn explain(&self) -> String {
+        let explain = |core: &mut Core| {
+            let running = core.graph.pipelines.get(&self.id).filter(|pipeline| pipeline.error.is_none());
+            running.map(|pipeline| plan::explain(&pipeline.plan, Some(&pipeline.metrics())))
+        };
+        self.engine.lock(explain).unwrap_or_default()
     }
 
     /// The rows as values of `T`, one after the other; as the iterator of batches, but typed.

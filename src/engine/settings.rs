@@ -2,6 +2,7 @@
 
 use crate::error::{Code, OutsideError, Result, StatementError, did_you_mean};
 use crate::sql;
+use crate::types::Interval;
 
 /// The settings of an engine. 0 stands for no limit.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -14,6 +15,9 @@ pub struct Settings {
     pub max_state_bytes: usize,
     /// How many bytes the operators of all queries and the rows of all tables may keep together.
     pub max_total_state_bytes: usize,
+    /// For how long queries that are started from then on keep what a key has after its last row; 0 for as long as it
+    /// may matter.
+    pub state_ttl: Interval,
     /// How many rows of one query may wait to be polled or fetched.
     pub max_output_rows: usize,
     /// How long and how deep statements may be.
@@ -33,12 +37,13 @@ pub enum LimitsChange {
 }
 
 /// Every setting.
-pub(super) const NAMES: [&str; 10] = [
+pub(super) const NAMES: [&str; 11] = [
     "clock",
     "require_bounded_state",
     "batch_rows",
     "max_state_bytes",
     "max_total_state_bytes",
+    "state_ttl",
     "max_output_rows",
     "sql_bytes",
     "sql_tokens",
@@ -54,6 +59,7 @@ impl Settings {
             "batch_rows" => self.batch_rows.to_string(),
             "max_state_bytes" => self.max_state_bytes.to_string(),
             "max_total_state_bytes" => self.max_total_state_bytes.to_string(),
+            "state_ttl" => self.state_ttl.to_string(),
             "max_output_rows" => self.max_output_rows.to_string(),
             "sql_bytes" => self.sql.sql_bytes.to_string(),
             "sql_tokens" => self.sql.tokens.to_string(),
@@ -79,6 +85,7 @@ impl Settings {
             "batch_rows" => self.batch_rows = number(option)?,
             "max_state_bytes" => limit(&mut self.max_state_bytes, bytes)?,
             "max_total_state_bytes" => limit(&mut self.max_total_state_bytes, bytes)?,
+            "state_ttl" => self.state_ttl = length(option)?,
             "max_output_rows" => limit(&mut self.max_output_rows, number)?,
             "sql_bytes" => limit(&mut self.sql.sql_bytes, bytes)?,
             "sql_tokens" => limit(&mut self.sql.tokens, number)?,
@@ -124,6 +131,12 @@ pub(super) fn bytes(option: &sql::SqlOption) -> Result<usize> {
     sized.map(|bytes| bytes as usize).ok_or_else(|| invalid(option, "a number of bytes, such as 65536 or '64MB'"))
 }
 
+/// A length of time that is not negative.
+pub(super) fn length(option: &sql::SqlOption) -> Result<Interval> {
+    let length = sql::parse_interval(&option.value).ok().filter(|length| length.nanos() >= 0);
+    length.ok_or_else(|| invalid(option, "a length of time, such as INTERVAL '1 hour', or 0"))
+}
+
 fn truth(option: &sql::SqlOption) -> Result<bool> {
     match option.value.to_ascii_lowercase().as_str() {
         "true" | "on" | "1" => Ok(true),
@@ -155,7 +168,7 @@ mod tests {
         for name in NAMES.into_iter().filter(|name| *name != "clock") {
             settings.set(&option(name, "1")).unwrap();
             let shown = settings.get(&option(name, "").key).unwrap();
-            assert!(shown == "1" || shown == "true", "{name} is {shown}");
+            assert!(["1", "true", "1 second"].contains(&shown.as_str()), "{name} is {shown}");
         }
     }
 

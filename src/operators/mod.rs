@@ -47,6 +47,16 @@ pub struct Output {
     watermark: Option<Timestamp>,
     /// What the operator may still keep, if that is limited.
     room: Option<Room>,
+    forgotten: Forgotten,
+}
+
+/// What an operator has left behind.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Forgotten {
+    /// Keys or rows that were not written for `state_ttl`.
+    pub expired: usize,
+    /// Rows that took back what had been forgotten.
+    pub ignored: usize,
 }
 
 /// What an operator may keep and have said at once.
@@ -97,6 +107,21 @@ impl Output {
     /// Says that no row before `watermark` will come any more.
     pub fn advance(&mut self, watermark: Timestamp) {
         self.watermark = Some(watermark);
+    }
+
+    /// Says that so many keys or rows were not written for `state_ttl` and are forgotten.
+    pub fn expire(&mut self, count: usize) {
+        self.forgotten.expired += count;
+    }
+
+    /// Says that so many rows took back what had been forgotten, and did nothing.
+    pub fn ignore(&mut self, rows: usize) {
+        self.forgotten.ignored += rows;
+    }
+
+    /// What has been left behind so far, taken out.
+    pub fn take_forgotten(&mut self) -> Forgotten {
+        std::mem::take(&mut self.forgotten)
     }
 
     /// The batches said so far, taken out.

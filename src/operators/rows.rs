@@ -2,16 +2,16 @@
 
 use std::ops::Range;
 
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, RecordBatchOptions, UInt32Array, make_comparator};
+use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions, UInt32Array, make_comparator};
 use arrow::buffer::BooleanBuffer;
 use arrow::compute::kernels::cmp::distinct;
-use arrow::compute::{SortOptions, take};
-use arrow::datatypes::{DataType, SchemaRef};
+use arrow::compute::{SortOptions, filter_record_batch, take};
+use arrow::datatypes::SchemaRef;
 
 use crate::error::{InternalError, Result};
 use crate::operators::Output;
 use crate::state::owned;
-use crate::types::{Batch, RowKind};
+use crate::types::{Batch, RowKind, RowKinds};
 
 /// About how many rows a batch has that an operator makes up itself.
 pub(crate) const BATCH_ROWS: usize = 8_192;
@@ -66,4 +66,20 @@ pub(crate) fn differs(before: &ArrayRef, after: &ArrayRef) -> Result<BooleanBuff
     }
     let compare = make_comparator(before, after, SortOptions::default())?;
     Ok(BooleanBuffer::collect_bool(before.len(), |row| compare(row, row).is_ne()))
+}
+
+/// The rows of a changelog that are `kept`, and how many the others are. The second half of an update whose first is not
+/// kept is a row that comes.
+pub(crate) fn without(batch: &Batch, kept: &[bool]) -> Result<(Batch, usize)> {
+    let gone = kept.iter().filter(|kept| !**kept).count();
+    if gone == 0 {
+        return Ok((batch.clone(), 0));
+    }
+    let kind = |row: usize| match batch.kind(row) {
+        RowKind::UpdateAfter if row > 0 && !kept[row - 1] => RowKind::Insert,
+        kind => kind,
+    };
+    let kinds: RowKinds = (0..kept.len()).filter(|row| kept[*row]).map(kind).collect();
+    let rows = filter_record_batch(batch.rows(), &BooleanArray::from(kept.to_vec()))?;
+    Ok((Batch::changelog(rows, kinds), gone))
 }

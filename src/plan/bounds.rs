@@ -5,7 +5,8 @@ use std::fmt;
 use crate::error::{Code, StatementError};
 use crate::expr::{AggregateCall, RunningCall, WindowCall};
 use crate::plan::changelog::mode;
-use crate::plan::node::{Bounded, ChangelogMode, JoinEmit, JoinKeep, Node, OrderedEmit, Over, Rank, Sort, TopN};
+use crate::plan::node::{Bounded, ChangelogMode, Join, JoinEmit, JoinKeep, Node, OrderedEmit, Over, Rank, Sort, TopN};
+use crate::types::Interval;
 
 /// What bounds a node's state.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,6 +19,8 @@ pub enum Bound {
     Rows(usize),
     /// It keeps so many rows for each of these keys.
     RowsOfKeys(String, usize),
+    /// It keeps each row for so long after it came.
+    Ttl(Interval),
     /// It keeps rows until their window closes by size or time.
     Window,
     /// It keeps all its rows until its input, which ends by itself, has ended.
@@ -34,6 +37,7 @@ impl fmt::Display for Bound {
             Bound::Rows(rows) => write!(f, "state bounded by LIMIT ({rows} rows)"),
             Bound::RowsOfKeys(keys, 1) => write!(f, "state bounded by keys ({keys}), 1 row each"),
             Bound::RowsOfKeys(keys, rows) => write!(f, "state bounded by keys ({keys}), {rows} rows each"),
+            Bound::Ttl(ttl) => write!(f, "state bounded by state_ttl ({ttl})"),
             Bound::Window => f.write_str("state bounded by open windows"),
             Bound::Input => f.write_str("state bounded by the input, which ends"),
             Bound::Unbounded(hint) => write!(f, "state not bounded: {hint}"),
@@ -51,7 +55,10 @@ pub fn bound(node: &Node) -> Bound {
         }
         Node::Aggregate(node) => keys(&node.keys, "one group"),
         Node::Join(node) if node.inputs.iter().all(|input| ends(input)) => Bound::Input,
-        Node::Join(_) => Bound::Unbounded("a join keeps every row of both sides; KEEP FIRST or LAST bounds it by keys"),
+        Node::Join(Join { ttl: [Some(left), Some(right)], .. }) => Bound::Ttl(*left.max(right)),
+        Node::Join(_) => Bound::Unbounded(
+            "a join keeps every row of both sides; KEEP FIRST or LAST bounds it by keys, SET state_ttl by time",
+        ),
         Node::KeyedJoin(node) => match (node.keep, node.sides.first()) {
             (JoinKeep::First | JoinKeep::Last, Some(side)) => keys(&side.keys, "one key"),
             _ if node.sides.iter().all(|side| ends(&side.input)) => Bound::Input,
@@ -142,7 +149,7 @@ fn names<T: fmt::Display>(keys: &[T]) -> String {
 }
 
 /// Whether everything below ends by itself.
-fn ends(node: &Node) -> bool {
+pub(super) fn ends(node: &Node) -> bool {
     match node {
         Node::Source(source) => source.bounded == Bounded::Yes,
         other => other.inputs().into_iter().all(ends),

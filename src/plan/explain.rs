@@ -11,6 +11,7 @@ use crate::plan::node::{
     OrderedEmit, Rank, Reads, Source, TopN,
 };
 use crate::plan::{DEAD_LETTERS_PREFIX, NodeMetrics, Plan};
+use crate::types::Interval;
 
 /// The plan as a tree of text, a line a node; metrics are by node, a node before its inputs.
 pub(super) fn explain(plan: &Plan, metrics: Option<&[NodeMetrics]>) -> String {
@@ -79,6 +80,12 @@ fn metrics_note(metrics: NodeMetrics) -> String {
     if metrics.skipped > 0 {
         let _ = write!(note, ", skipped {}", metrics.skipped);
     }
+    if metrics.forgotten.expired > 0 {
+        let _ = write!(note, ", expired {}", metrics.forgotten.expired);
+    }
+    if metrics.forgotten.ignored > 0 {
+        let _ = write!(note, ", ignored {}", metrics.forgotten.ignored);
+    }
     if metrics.state.rows > 0 || metrics.state.bytes > 0 {
         let _ = write!(note, ", state {} rows in {} bytes", metrics.state.rows, metrics.state.bytes);
     }
@@ -114,14 +121,15 @@ pub(super) fn title(node: &Node) -> String {
         Node::Union(node) => format!("Union: {} inputs", node.inputs.len()),
         Node::Aggregate(node) => {
             let (keys, calls) = (list(&node.keys), list(&node.aggregates));
-            format!("Aggregate: keys ({keys}), aggregates ({calls}), {}", emit_name(node.emit))
+            format!("Aggregate: keys ({keys}), aggregates ({calls}), {}{}", emit_name(node.emit), ttl_name(node.ttl))
         }
         Node::Join(node) => join_title(node),
         Node::KeyedJoin(node) => {
             let sides = node.sides.iter().map(|side| format!("{} on ({})", side.name, list(&side.keys)));
             let sides = sides.collect::<Vec<_>>().join(", ");
             let kind = join_kind(&node.required);
-            format!("KeyedJoin: {kind} {sides}, {}, {}", keep_name(node.keep), join_emit_name(node.emit))
+            let (keep, emit) = (keep_name(node.keep), join_emit_name(node.emit));
+            format!("KeyedJoin: {kind} {sides}, {keep}, {emit}{}", ttl_name(node.ttl))
         }
         Node::Collect(node) => {
             let mut bounds = vec![];
@@ -197,7 +205,7 @@ fn join_title(node: &Join) -> String {
     let condition = keys.chain(rest).collect::<Vec<_>>().join(" AND ");
     let on = if condition.is_empty() { String::new() } else { format!(" on {condition}") };
     let at_end = if node.at_end { ", EMIT FINAL" } else { "" };
-    format!("Join: {} {left}, {right}{on}{at_end}", relational_kind(node))
+    format!("Join: {} {left}, {right}{on}{at_end}{}", relational_kind(node), join_ttl(node.ttl))
 }
 
 fn relational_kind(node: &Join) -> &'static str {
@@ -278,6 +286,20 @@ fn emit_name(emit: AggregateEmit) -> String {
         AggregateEmit::Changes => "EMIT CHANGES".into(),
         AggregateEmit::Every(interval) => format!("EMIT EVERY {interval}"),
     }
+}
+
+fn join_ttl(ttl: [Option<Interval>; 2]) -> String {
+    match ttl {
+        [left, right] if left == right => ttl_name(left),
+        [left, right] => {
+            let of = |ttl: Option<Interval>| ttl.map_or_else(|| "none".into(), |ttl| ttl.to_string());
+            format!(", state_ttl {} on the left, {} on the right", of(left), of(right))
+        }
+    }
+}
+
+fn ttl_name(ttl: Option<Interval>) -> String {
+    ttl.map(|ttl| format!(", state_ttl {ttl}")).unwrap_or_default()
 }
 
 fn keep_name(keep: JoinKeep) -> &'static str {

@@ -144,7 +144,12 @@ mod tests {
             let table = Table { schema: columns(names), primary_key, options: vec![] };
             catalog.relations.insert(name.into(), Relation::Table(table));
         }
-        let visits = Stream { schema: columns(&["person", "city"]), options: vec![], bounded: Bounded::UntilClosed };
+        let visits = Stream {
+            schema: columns(&["person", "city"]),
+            options: vec![],
+            bounded: Bounded::UntilClosed,
+            state_ttl: None,
+        };
         catalog.relations.insert("visits".into(), Relation::Stream(visits));
         catalog
     }
@@ -159,6 +164,7 @@ mod tests {
             parameters: &parameters,
             require_bounded_state: false,
             reads: Reads::Changes,
+            state_ttl: None,
         };
         let statements = sql::parse(text, &sql::Limits::default()).unwrap();
         let Body::Query(query) = &statements[0].body else { panic!("not a query") };

@@ -19,9 +19,9 @@ use sqlparser::ast;
 use crate::catalog::Catalog;
 use crate::error::Result;
 use crate::expr::Expr;
-use crate::operators::StateSize;
+use crate::operators::{Forgotten, StateSize};
 use crate::sql;
-use crate::types::{OP_COLUMN, Value};
+use crate::types::{Interval, OP_COLUMN, Value};
 
 pub use keys::upsert_key;
 pub use node::{Bounded, ChangelogMode, Node, Reads};
@@ -40,6 +40,8 @@ pub struct Context<'a> {
     pub require_bounded_state: bool,
     /// What is read of tables and materialized views.
     pub reads: Reads,
+    /// For how long a key's state is kept after its last row; as long as it may matter for `None`.
+    pub state_ttl: Option<Interval>,
 }
 
 /// Values for the parameters of a statement: `$1` is the first of `positional`.
@@ -71,6 +73,8 @@ pub struct NodeMetrics {
     pub rows_out: u64,
     /// Rows of a file that could not be read and were left out.
     pub skipped: u64,
+    /// Keys or rows that were not written for `state_ttl`, and rows that took back what had been forgotten.
+    pub forgotten: Forgotten,
     /// What is kept, or was before the input ended.
     pub state: StateSize,
     /// Time spent, if it was measured.

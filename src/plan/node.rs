@@ -211,6 +211,8 @@ pub struct Aggregate {
     /// The keys of groups that are there even without a row: the only group of a global aggregate,
     /// and the grand total of grouping sets. No row if there are none.
     pub totals: RecordBatch,
+    /// For how long a group is kept after its last row; as long as it may matter for `None`.
+    pub ttl: Option<Interval>,
     /// The columns of the result.
     pub schema: SchemaRef,
 }
@@ -238,6 +240,8 @@ pub struct Join {
     pub input_modes: [ChangelogMode; 2],
     /// Whether rows that need a match to be missing wait for the end, when it is.
     pub at_end: bool,
+    /// For how long a row of each side is kept after it came; as long as it may matter for `None`.
+    pub ttl: [Option<Interval>; 2],
     /// The columns of the result.
     pub schema: SchemaRef,
 }
@@ -347,6 +351,8 @@ pub struct KeyedJoin {
     /// For each side whether a combination needs a row of it:
     /// every side for INNER, the first for LEFT, none for FULL.
     pub required: Vec<bool>,
+    /// For how long a key is kept after its last row; as long as it may matter for `None`.
+    pub ttl: Option<Interval>,
     /// The columns of the result; nullable where a side may be missing.
     pub schema: SchemaRef,
 }

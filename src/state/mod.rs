@@ -3,6 +3,7 @@
 mod chains;
 mod changes;
 mod columns;
+mod expiry;
 mod group_index;
 mod memory;
 mod ordered_rows;
@@ -12,6 +13,7 @@ mod snapshot;
 pub use chains::Chains;
 pub use changes::{Changes, GONE};
 pub use columns::grow_to;
+pub use expiry::Expiry;
 pub use group_index::GroupIndex;
 pub(crate) use group_index::{canonical, row_converter};
 pub(crate) use memory::{owned, owned_rows, row_bytes};

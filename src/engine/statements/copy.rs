@@ -8,6 +8,7 @@ use crate::plan::{self, Parameters};
 use crate::sql::Copy;
 
 use super::super::core::{Core, Done};
+use super::super::options::QueryOptions;
 use super::super::pipeline::Destination;
 use super::create::written_form;
 use super::rows;
@@ -15,7 +16,7 @@ use super::rows;
 impl Core {
     pub(super) fn copy(&mut self, copy: &Copy, parameters: &Parameters) -> Result<Done> {
         self.tick()?;
-        let planned = self.plan_asked(&copy.query, parameters)?;
+        let planned = self.plan_asked(&copy.query, parameters, QueryOptions::default())?;
         plan::check_written(&planned.plan, &copy.query)?;
         FileOptions::check_written(&copy.options)?;
         let options = FileOptions::parse(&copy.options)?;

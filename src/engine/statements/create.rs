@@ -41,15 +41,18 @@ impl Core {
         if let Some(query) = &create.query {
             return self.create_derived(create, query, parameters);
         }
-        QueryOptions::refuse(&create.options, "a stream that is not defined by one keeps nothing")?;
+        let (own, options) = QueryOptions::split(&create.options, &self.settings)?;
+        if own.max_state_bytes.is_some() || !options.is_empty() {
+            QueryOptions::refuse(&create.options, "a stream that is not defined by one keeps nothing")?;
+        }
         let mut schema = plan::declared_columns(&create.columns, &self.context(&Default::default(), parameters))?;
         let mut bounded = Bounded::UntilClosed;
-        if !create.options.is_empty() {
-            let options = FileOptions::parse(&create.options)?;
-            FileOptions::check_rows_read(&create.options)?;
+        if !options.is_empty() {
+            let file = FileOptions::parse(&options)?;
+            FileOptions::check_rows_read(&options)?;
             bounded = Bounded::Yes;
             if create.columns.is_empty() {
-                schema = io::infer_schema(&options, &self.access)?;
+                schema = io::infer_schema(&file, &self.access)?;
             }
         } else if create.columns.is_empty() {
             return Err(at(&create.name, Code::Syntax, format!("stream \"{}\" has no columns", create.name.value))
@@ -63,7 +66,7 @@ impl Core {
         if create.watermark.is_some() {
             self.watermarks.insert(create.name.value.clone());
         }
-        let stream = Stream { schema, options: create.options.clone(), bounded };
+        let stream = Stream { schema, options, bounded, state_ttl: own.state_ttl };
         self.catalog.relations.insert(create.name.value.clone(), Relation::Stream(stream));
         Ok(created(&create.name, ObjectKind::Stream))
     }
@@ -79,7 +82,7 @@ impl Core {
             }
         }
         let options = QueryOptions::all(&create.options, &self.settings)?;
-        let mut planned = Planned { options, ..self.plan(query, parameters)? };
+        let mut planned = self.plan_with(query, parameters, options)?;
         self.refuse_circle(&planned, &create.name)?;
         let (schema, mode, bounded) = (planned.plan.root.schema(), planned.plan.mode, planned.plan.bounded);
         plan::check_relation(&planned.plan, query)?;
@@ -133,7 +136,7 @@ impl Core {
             return self.create_materialized(create, options, parameters);
         }
         QueryOptions::refuse(&create.options, "a view keeps nothing: it is planned anew wherever it is read")?;
-        let planned = self.plan_asked(&create.query, parameters)?;
+        let planned = self.plan_asked(&create.query, parameters, options)?;
         self.refuse_circle(&planned, &create.name)?;
         let schema = columns_of(create, &planned)?;
         // Later readers of a view see what it is then, so one that is read can be replaced by another.
@@ -155,7 +158,7 @@ impl Core {
         parameters: &Parameters,
     ) -> Result<Done> {
         self.tick()?;
-        let mut planned = Planned { options, ..self.plan(&create.query, parameters)? };
+        let mut planned = self.plan_with(&create.query, parameters, options)?;
         self.refuse_circle(&planned, &create.name)?;
         let schema = columns_of(create, &planned)?;
         let key = plan::upsert_key(&planned.plan.root);
@@ -208,10 +211,10 @@ impl Core {
         };
         let planned = match (&create.query, &declared) {
             (None, _) => None,
-            (Some(query), None) => Some(self.plan_written(query, parameters)?),
+            (Some(query), None) => Some(self.plan_written(query, parameters, own)?),
             (Some(query), Some(schema)) => {
                 let insert = crate::sql::Insert { target: create.name.clone(), columns: vec![], query: query.clone() };
-                Some(self.plan_insert(&insert, schema, parameters, Reads::Changes)?)
+                Some(self.plan_insert(&insert, schema, parameters, own, Reads::Changes)?)
             }
         };
         if let Some(planned) = &planned {

@@ -10,12 +10,13 @@ use crate::runtime::clock::{Clock, ManualClock};
 use crate::sql::{Explain, Purpose};
 
 use super::super::core::{ClockMode, Core, Done, Planned};
+use super::super::options::QueryOptions;
 use super::super::pipeline::{Destination, Pipeline};
 
 impl Core {
     pub(super) fn explain(&mut self, explain: &Explain, parameters: &Parameters) -> Result<Done> {
         let planned = match explain.purpose {
-            Purpose::Asked => self.plan_asked(&explain.query, parameters)?,
+            Purpose::Asked => self.plan_asked(&explain.query, parameters, QueryOptions::default())?,
             Purpose::GoesOn => self.plan(&explain.query, parameters)?,
         };
         if !explain.analyze {

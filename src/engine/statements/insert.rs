@@ -11,6 +11,7 @@ use crate::types::{Batch, RowKind};
 
 use super::super::appender::conform;
 use super::super::core::{Collected, Core, Done, Planned};
+use super::super::options::QueryOptions;
 use super::create::check_append_only;
 use super::{at, placed, rows};
 
@@ -21,7 +22,7 @@ impl Core {
         }
         let schema = self.fed(&insert.target)?;
         self.tick()?;
-        let plan = |reads| self.plan_insert(insert, &schema, parameters, reads);
+        let plan = |reads| self.plan_insert(insert, &schema, parameters, QueryOptions::default(), reads);
         let planned = self.present_or(&insert.query, || plan(Reads::Present), || plan(Reads::Changes))?;
         check_append_only(&planned, &insert.target)?;
         let batches = self.collect_inserted(planned, &insert.target)?;
@@ -55,11 +56,12 @@ impl Core {
         let declared = self.catalog.sinks.get(name).and_then(|sink| sink.schema.clone());
         let planned = match declared {
             Some(schema) => {
-                let planned = self.plan_insert(insert, &schema, parameters, Reads::Changes)?;
+                let options = QueryOptions::default();
+                let planned = self.plan_insert(insert, &schema, parameters, options, Reads::Changes)?;
                 check_append_only(&planned, &insert.target)?;
                 planned
             }
-            None => self.plan_written(&insert.query, parameters)?,
+            None => self.plan_written(&insert.query, parameters, QueryOptions::default())?,
         };
         let written = self.write_sink(name, planned).map_err(|error| placed(error, &insert.target))?;
         Ok(match written {

@@ -11,11 +11,12 @@ use crate::types::Batch;
 
 use super::super::core::{Collected, Core, Done, Planned};
 use super::super::names::leaves;
+use super::super::options::QueryOptions;
 
 impl Core {
     pub(super) fn run_query(&mut self, query: &sql::Query, parameters: &Parameters) -> Result<Done> {
         self.tick()?;
-        let planned = self.plan_asked(query, parameters)?;
+        let planned = self.plan_asked(query, parameters, QueryOptions::default())?;
         let (schema, mode) = (planned.visible_schema(), planned.plan.mode);
         match self.collect(planned)? {
             Collected::All(batches) => Done::rows(schema, mode, &batches),
@@ -30,8 +31,13 @@ impl Core {
     /// If it reads a materialized view, and nothing that is open but views and tables, it is asked of the rows that
     /// are there now, and so it ends: all of them are as of the same step. An `EMIT` that speaks of changes makes it go
     /// on instead.
-    pub(in crate::engine) fn plan_asked(&self, query: &sql::Query, parameters: &Parameters) -> Result<Planned> {
-        let plan = |reads| self.plan_reading(query, parameters, reads);
+    pub(in crate::engine) fn plan_asked(
+        &self,
+        query: &sql::Query,
+        parameters: &Parameters,
+        options: QueryOptions,
+    ) -> Result<Planned> {
+        let plan = |reads| self.plan_reading(query, parameters, options, reads);
         self.present_or(query, || plan(Reads::Present), || plan(Reads::Changes))
     }
 

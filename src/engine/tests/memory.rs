@@ -162,7 +162,7 @@ fn a_query_that_keeps_too_much_is_stopped_and_frees_what_it_kept() {
 #[test]
 fn a_join_is_stopped_in_the_midst_of_a_batch() {
     let engine = engine("CREATE STREAM a (k BIGINT); CREATE STREAM b (k BIGINT)");
-    let options = QueryOptions { max_state_bytes: Some(1_000_000) };
+    let options = QueryOptions { max_state_bytes: Some(1_000_000), ..QueryOptions::default() };
     let sql = "SELECT a.k, b.k AS other FROM a JOIN b ON a.k = b.k";
     let mut query = engine.query_with_options(sql, Parameters::default(), options).unwrap();
     let same = |rows: usize| {

@@ -22,6 +22,28 @@ pub struct Input<'a> {
     pub selection: Option<&'a BooleanArray>,
     /// What each row does, if rows may also be taken back.
     pub kinds: Option<&'a RowKinds>,
+    /// What becomes of a row that is taken back and is not there.
+    pub absent: Absent,
+}
+
+/// What becomes of a row that is taken back and is not there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Absent {
+    /// It cannot be: whoever said that it goes has said that it came.
+    #[default]
+    Fault,
+    /// It was forgotten with its group, which is another now.
+    Ignored,
+}
+
+impl Absent {
+    /// The error, if it is one.
+    pub fn check(self) -> Result<()> {
+        match self {
+            Absent::Fault => Err(InternalError::new("a row is taken back that is not there").into()),
+            Absent::Ignored => Ok(()),
+        }
+    }
 }
 
 impl Input<'_> {
@@ -134,6 +156,7 @@ pub struct Accumulators {
     calls: Vec<Call>,
     /// For each group how many rows it has, less those taken back.
     rows: Vec<i64>,
+    absent: Absent,
 }
 
 struct Call {
@@ -163,10 +186,15 @@ pub fn accumulators(calls: &[AggregateCall], mode: ChangelogMode) -> Result<Accu
         let width = accumulator.save(&[])?.len();
         Ok(Call { arguments, filter: call.filter.clone(), accumulator, width })
     };
-    Ok(Accumulators { calls: calls.iter().map(call).collect::<Result<_>>()?, rows: vec![] })
+    Ok(Accumulators { calls: calls.iter().map(call).collect::<Result<_>>()?, rows: vec![], absent: Absent::default() })
 }
 
 impl Accumulators {
+    /// From now on groups may be forgotten, and what is taken back need not be there.
+    pub fn forgive(&mut self) {
+        self.absent = Absent::Ignored;
+    }
+
     /// Makes room for groups below `slots`.
     pub fn grow(&mut self, slots: usize) {
         if slots <= self.rows.len() {
@@ -223,7 +251,8 @@ impl Accumulators {
     fn update_calls(&mut self, rows: &RecordBatch, groups: &[u32], kinds: Option<&RowKinds>) -> Result<()> {
         for call in &mut self.calls {
             let (arguments, selection) = call.evaluate(rows)?;
-            let input = Input { groups, arguments: &arguments, selection: selection.as_ref(), kinds };
+            let input =
+                Input { groups, arguments: &arguments, selection: selection.as_ref(), kinds, absent: self.absent };
             call.accumulator.update(&input)?;
         }
         Ok(())
@@ -239,7 +268,8 @@ impl Accumulators {
         let counts: ScalarBuffer<i64> = groups.iter().map(count).collect();
         let run = |call: &mut Call| {
             let (arguments, selection) = call.evaluate(rows)?;
-            let input = Input { groups, arguments: &arguments, selection: selection.as_ref(), kinds: None };
+            let absent = Absent::Fault;
+            let input = Input { groups, arguments: &arguments, selection: selection.as_ref(), kinds: None, absent };
             call.accumulator.update_running(&input, &counts)
         };
         self.calls.iter_mut().map(run).collect()

@@ -160,6 +160,16 @@ impl Changes {
         }
     }
 
+    /// Forgets the groups that are due. One whose change has not been said yet stays until it was.
+    fn expire(&mut self, now: Timestamp, out: &mut Output) {
+        let (waiting, due): (Vec<u32>, Vec<u32>) =
+            self.groups.due(now).into_iter().partition(|group| self.marked[*group as usize]);
+        self.groups.touch(&waiting, now);
+        out.expire(due.len());
+        due.iter().for_each(|group| self.said[*group as usize] = false);
+        self.groups.forget(&due);
+    }
+
     fn save_pending(&mut self) -> Result<Snapshot> {
         let mut columns = self.groups.index.keys(&self.pending.groups)?;
         let after = self.groups.accumulators.read(&self.pending.groups)?;
@@ -262,7 +272,8 @@ impl Operator for Changes {
     fn on_batch(&mut self, _: Port, batch: Batch, out: &mut Output) -> Result<()> {
         let (_, groups) = self.groups.number(&batch)?;
         self.touch(&groups)?;
-        self.groups.update(&batch, &groups)?;
+        let (batch, admitted) = self.groups.admitted(batch, &groups, out)?;
+        self.groups.update(&batch, &admitted, out.now())?;
         match self.interval {
             None => self.flush(out),
             Some(interval) => {
@@ -274,10 +285,12 @@ impl Operator for Changes {
 
     fn on_notify(&mut self, now: Timestamp, out: &mut Output) -> Result<()> {
         match self.due {
-            _ if std::mem::take(&mut self.opening) => self.say_totals(out),
-            Some(due) if due <= now => self.flush(out),
-            Some(_) | None => Ok(()),
+            _ if std::mem::take(&mut self.opening) => self.say_totals(out)?,
+            Some(due) if due <= now => self.flush(out)?,
+            Some(_) | None => {}
         }
+        self.expire(now, out);
+        Ok(())
     }
 
     fn on_eof(&mut self, out: &mut Output) -> Result<()> {
@@ -285,7 +298,10 @@ impl Operator for Changes {
     }
 
     fn notify_at(&self) -> Option<Timestamp> {
-        if self.opening { Some(Timestamp::MIN) } else { self.due }
+        if self.opening {
+            return Some(Timestamp::MIN);
+        }
+        [self.due, self.groups.next_due()].into_iter().flatten().min()
     }
 
     fn snapshot(&mut self, since: Epoch) -> Result<Option<Snapshot>> {

@@ -14,6 +14,7 @@ mod accumulators;
 mod changes;
 mod saved;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
@@ -21,9 +22,10 @@ use arrow::datatypes::{Schema, SchemaRef};
 
 use crate::error::Result;
 use crate::expr::{AggregateCall, Expr};
+use crate::operators::rows::without;
 use crate::operators::{Operator, Output, Port, StateSize};
 use crate::plan::node::{Aggregate, AggregateEmit, ChangelogMode};
-use crate::state::{GroupIndex, Snapshot};
+use crate::state::{Expiry, GroupIndex, Snapshot};
 use crate::types::{Batch, Epoch, RowKind, RowKinds, Timestamp};
 
 pub use accumulator::{Accumulators, accumulators, check_call};
@@ -38,6 +40,10 @@ const BATCH_ROWS: usize = 8_192;
 pub fn build(node: &Aggregate, snapshots: &[Snapshot]) -> Result<Box<dyn Operator>> {
     let mut groups = Groups::new(&node.keys, &node.aggregates, node.input_mode, &node.schema)?;
     groups.totals = node.totals.clone();
+    if let Some(ttl) = node.ttl {
+        groups.expiry = Some(Expiry::new(ttl));
+        groups.accumulators.forgive();
+    }
     groups.restore(snapshots)?;
     if !groups.index.is_empty() {
         groups.note_totals()?;
@@ -64,6 +70,8 @@ struct Groups {
     appends: bool,
     /// Whether rows may be taken back, so that a group may lose its last.
     retracts: bool,
+    /// Which groups had no row for so long that they are forgotten.
+    expiry: Option<Expiry>,
 }
 
 /// Aggregates of the rows of each group so far, for an operator that says them beside other things.
@@ -111,6 +119,7 @@ impl Groups {
             always: vec![],
             appends: calls.is_empty() && mode == ChangelogMode::AppendOnly,
             retracts: mode == ChangelogMode::Changelog,
+            expiry: None,
         })
     }
 
@@ -130,17 +139,89 @@ impl Groups {
         self.accumulators.grow(self.index.slots());
     }
 
-    fn update(&mut self, batch: &Batch, groups: &[u32]) -> Result<()> {
+    fn update(&mut self, batch: &Batch, groups: &[u32], now: Timestamp) -> Result<()> {
         match batch.kinds() {
             None => self.accumulators.update(batch.rows(), groups)?,
+            Some(_) if self.expiry.is_some() => self.update_forgetful(batch, groups)?,
             Some(kinds) => {
                 // A group that had no row left is new, wherever the batches were cut.
                 let index = &mut self.index;
                 self.accumulators.update_changes(batch.rows(), groups, kinds, |group| index.move_to_end(group))?;
             }
         }
-        self.dirty.mark(groups);
+        self.touch(groups, now);
         Ok(())
+    }
+
+    /// As [`Groups::update`] where groups are forgotten: what is left of one whose last row goes, because a row was
+    /// taken back that is not there any more, goes with it, wherever the batches are cut.
+    fn update_forgetful(&mut self, batch: &Batch, groups: &[u32]) -> Result<()> {
+        let mut left: HashMap<u32, i64> = HashMap::new();
+        let mut from = 0;
+        for (row, group) in groups.iter().enumerate() {
+            if left.get(group) == Some(&0) {
+                self.update_part(&batch.slice(from, row - from), &groups[from..row])?;
+                left.clear();
+                from = row;
+            }
+            *left.entry(*group).or_insert_with(|| self.accumulators.rows(*group)) += batch.kind(row).weight();
+        }
+        self.update_part(&batch.slice(from, groups.len() - from), &groups[from..])
+    }
+
+    fn update_part(&mut self, batch: &Batch, groups: &[u32]) -> Result<()> {
+        let Some(kinds) = batch.kinds() else { return self.accumulators.update(batch.rows(), groups) };
+        let index = &mut self.index;
+        self.accumulators.update_changes(batch.rows(), groups, kinds, |group| index.move_to_end(group))?;
+        let empty: Vec<u32> = groups.iter().copied().filter(|group| self.accumulators.rows(*group) == 0).collect();
+        self.accumulators.reset(&empty);
+        Ok(())
+    }
+
+    /// Notes that groups have been written.
+    fn touch(&mut self, groups: &[u32], now: Timestamp) {
+        self.dirty.mark(groups);
+        if let Some(expiry) = &mut self.expiry {
+            expiry.touch(groups.iter().copied(), now);
+        }
+    }
+
+    /// The rows of a batch and their groups, without those that take back a row of a group that has been forgotten.
+    fn admitted(&self, batch: Batch, groups: &[u32], out: &mut Output) -> Result<(Batch, Vec<u32>)> {
+        let whole = (batch, groups.to_vec());
+        let Some(kinds) = whole.0.kinds().filter(|_| self.expiry.is_some()) else { return Ok(whole) };
+        if kinds.iter().all(|kind| kind.weight() > 0) {
+            return Ok(whole);
+        }
+        let mut left: HashMap<u32, i64> = HashMap::new();
+        let admit = |(group, kind): (&u32, RowKind)| {
+            let rows = left.entry(*group).or_insert_with(|| self.accumulators.rows(*group));
+            let there = kind.weight() > 0 || *rows > 0;
+            *rows += if there { kind.weight() } else { 0 };
+            there
+        };
+        let there: Vec<bool> = groups.iter().zip(kinds.iter()).map(admit).collect();
+        let (batch, ignored) = without(&whole.0, &there)?;
+        out.ignore(ignored);
+        Ok((batch, groups.iter().zip(there).filter(|(_, there)| *there).map(|(group, _)| *group).collect()))
+    }
+
+    /// The groups that are due to be forgotten. The totals are there for good.
+    fn due(&mut self, now: Timestamp) -> Vec<u32> {
+        let mut due = self.expiry.as_mut().map(|expiry| expiry.due(now)).unwrap_or_default();
+        due.retain(|group| !self.always.contains(group));
+        due
+    }
+
+    /// Forgets the groups that are due: nothing is said of it, and their next rows begin anew.
+    fn expire(&mut self, now: Timestamp, out: &mut Output) {
+        let due = self.due(now);
+        out.expire(due.len());
+        self.forget(&due);
+    }
+
+    fn next_due(&self) -> Option<Timestamp> {
+        self.expiry.as_ref().and_then(Expiry::next)
     }
 
     /// The groups that are there even without a row, made if they are not there yet.
@@ -196,11 +277,15 @@ impl Groups {
         self.dirty.bury(&self.index, groups);
         self.accumulators.reset(groups);
         self.index.remove(groups);
+        if let Some(expiry) = &mut self.expiry {
+            expiry.forget(groups);
+        }
         self.always.retain(|group| !groups.contains(group));
     }
 
     fn size(&self) -> StateSize {
-        let bytes = self.index.bytes() + self.accumulators.bytes() + self.dirty.bytes();
+        let expiry = self.expiry.as_ref().map_or(0, Expiry::bytes);
+        let bytes = self.index.bytes() + self.accumulators.bytes() + self.dirty.bytes() + expiry;
         StateSize { rows: self.index.len(), bytes }
     }
 }
@@ -211,9 +296,10 @@ struct Final {
 }
 
 impl Operator for Final {
-    fn on_batch(&mut self, _: Port, batch: Batch, _: &mut Output) -> Result<()> {
+    fn on_batch(&mut self, _: Port, batch: Batch, out: &mut Output) -> Result<()> {
         let (_, mut groups) = self.groups.number(&batch)?;
-        self.groups.update(&batch, &groups)?;
+        let (batch, admitted) = self.groups.admitted(batch, &groups, out)?;
+        self.groups.update(&batch, &admitted, out.now())?;
         if batch.kinds().is_some() {
             groups.retain(|group| !self.groups.is_there(*group));
             groups.sort_unstable();
@@ -223,10 +309,19 @@ impl Operator for Final {
         Ok(())
     }
 
+    fn on_notify(&mut self, now: Timestamp, out: &mut Output) -> Result<()> {
+        self.groups.expire(now, out);
+        Ok(())
+    }
+
     fn on_eof(&mut self, out: &mut Output) -> Result<()> {
         self.groups.say_all(None, out)?;
         self.groups.forget_all();
         Ok(())
+    }
+
+    fn notify_at(&self) -> Option<Timestamp> {
+        self.groups.next_due()
     }
 
     fn snapshot(&mut self, since: Epoch) -> Result<Option<Snapshot>> {
@@ -247,9 +342,18 @@ impl Operator for Running {
     fn on_batch(&mut self, _: Port, batch: Batch, out: &mut Output) -> Result<()> {
         let (mut columns, groups) = self.groups.number(&batch)?;
         columns.extend(self.groups.accumulators.update_running(batch.rows(), &groups)?);
-        self.groups.dirty.mark(&groups);
+        self.groups.touch(&groups, out.now());
         out.push(Batch::append_only(self.groups.batch(columns, groups.len())?));
         Ok(())
+    }
+
+    fn on_notify(&mut self, now: Timestamp, out: &mut Output) -> Result<()> {
+        self.groups.expire(now, out);
+        Ok(())
+    }
+
+    fn notify_at(&self) -> Option<Timestamp> {
+        self.groups.next_due()
     }
 
     fn on_watermark(&mut self, watermark: Timestamp, out: &mut Output) -> Result<()> {

@@ -95,6 +95,7 @@ impl Groups {
         let mut columns = self.index.keys(&changed)?;
         columns.push(Arc::new(UInt64Array::from(self.index.sequence(&changed))));
         columns.push(Arc::new(changed.iter().map(|group| self.accumulators.rows(*group)).collect::<Int64Array>()));
+        columns.extend(self.expiry.iter().map(|expiry| Arc::new(expiry.written(&changed)) as ArrayRef));
         columns.extend(self.accumulators.save(&changed)?);
         let mut tables = Vec::with_capacity(2);
         if let Some(gone) = joined(&gone)? {
@@ -115,6 +116,7 @@ impl Groups {
                 self.grow();
                 self.accumulators.reset(&groups);
                 self.index.remove(&groups);
+                self.expiry.iter_mut().for_each(|expiry| expiry.forget(&groups));
             }
             if let Some(saved) = snapshot.table(GROUPS) {
                 self.restore_groups(saved)?;
@@ -137,6 +139,14 @@ impl Groups {
             return Err(InternalError::new("a saved group is not in its form").into());
         };
         self.index.set_sequence(&groups, sequence.values());
+        let state = match (&mut self.expiry, state) {
+            (Some(expiry), [written, state @ ..]) => {
+                let missing = || InternalError::new("a saved group does not say when it was written");
+                expiry.resume(&groups, written.as_primitive_opt::<Int64Type>().ok_or_else(missing)?);
+                state
+            }
+            (_, state) => state,
+        };
         self.accumulators.load(&groups, rows.values(), state)
     }
 }

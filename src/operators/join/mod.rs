@@ -12,6 +12,7 @@
 //! and what was noted is gathered column by column.
 //! A row is kept with the number of rows that match it, where the result depends on whether there are any.
 
+mod forget;
 mod noted;
 mod saved;
 mod store;
@@ -31,8 +32,8 @@ use crate::expr::Expr;
 use crate::operators::rows::{BATCH_ROWS, record_batch, take_rows};
 use crate::operators::{Operator, Output, Port, StateSize};
 use crate::plan::node::{self, ChangelogMode, JoinKind, NullKeys, Residual};
-use crate::state::{Chains, GroupIndex, Snapshot, grow_to};
-use crate::types::{Batch, Epoch, RowKind, RowKinds};
+use crate::state::{Chains, Expiry, GroupIndex, Snapshot, grow_to};
+use crate::types::{Batch, Epoch, RowKind, RowKinds, Timestamp};
 
 use noted::{NONE, Noted};
 use store::{Change, Store};
@@ -40,9 +41,12 @@ use store::{Change, Store};
 /// Builds the operator of a join.
 pub fn build(node: &node::Join, snapshots: &[Snapshot]) -> Result<Box<dyn Operator>> {
     let types: Vec<_> = node.keys[0].iter().map(|key| key.data_type().clone()).collect();
+    let forgets = node.ttl.iter().any(Option::is_some);
     let side = |at: usize| -> Result<Side> {
         let counts_matches = node.kind.alone(at) || (at == 0 && !node.kind.pairs());
-        let (mode, schema) = (node.input_modes[at], node.inputs[at].schema());
+        let schema = node.inputs[at].schema();
+        // A row that is forgotten is taken back from within.
+        let mode = if forgets { ChangelogMode::Changelog } else { node.input_modes[at] };
         let looks = node.residual.iter().flat_map(|residual| &residual.columns[at]);
         let kept: BTreeSet<usize> = match mode {
             ChangelogMode::AppendOnly => node.columns[at].iter().chain(looks).copied().collect(),
@@ -60,6 +64,8 @@ pub fn build(node: &node::Join, snapshots: &[Snapshot]) -> Result<Box<dyn Operat
             chains: Chains::new(mode == ChangelogMode::Changelog),
             matches: counts_matches.then(Vec::new),
             alone: node.kind.alone(at),
+            expiry: node.ttl[at].map(Expiry::new),
+            slots: vec![],
         })
     };
     let mut join = Join {
@@ -69,6 +75,7 @@ pub fn build(node: &node::Join, snapshots: &[Snapshot]) -> Result<Box<dyn Operat
         schema: node.schema.clone(),
         appends: node.mode() == ChangelogMode::AppendOnly,
         at_end: node.at_end,
+        forgets,
         index: GroupIndex::new(&types)?,
         null_slot: None,
         sides: [side(0)?, side(1)?],
@@ -93,6 +100,8 @@ struct Join {
     appends: bool,
     /// Whether rows without a match wait for the end.
     at_end: bool,
+    /// Whether rows of a side are forgotten, so that a snapshot has to hold what they have matched.
+    forgets: bool,
     /// The keys of both sides.
     index: GroupIndex,
     /// The slot of the keys with a NULL, where it is equal to anything.
@@ -114,6 +123,9 @@ struct Side {
     matches: Option<Vec<u32>>,
     /// Whether its rows come out for want of a match.
     alone: bool,
+    /// Which rows came so long ago that they are forgotten, and then the slot of each row's key.
+    expiry: Option<Expiry>,
+    slots: Vec<u32>,
 }
 
 /// The rows of a batch on their way through the join.
@@ -125,6 +137,8 @@ struct Arrival<'a> {
     slots: Vec<u32>,
     /// How many rows of the other side match each row.
     matched: Vec<u32>,
+    /// Which rows are alike one that is kept and that had a match, if matches may have been forgotten.
+    had_match: Option<Vec<bool>>,
     /// The first row that has not been through.
     open: usize,
     /// Rows of the batch and rows of the other side whose keys are equal.
@@ -139,10 +153,22 @@ struct Pairs {
 
 impl Operator for Join {
     fn on_batch(&mut self, port: Port, batch: Batch, out: &mut Output) -> Result<()> {
+        let batch = self.admitted(port.0, batch, out)?;
         let side = &self.sides[port.0];
         let keys = side.keys.iter().map(|key| key.evaluate(batch.rows())).collect::<Result<Vec<_>>>()?;
         let batch = batch.with_rows(side.rows.as_kept(batch.rows().project(&side.kept)?)?);
+        if batch.is_empty() {
+            return Ok(());
+        }
         self.arrive(port.0, &keys, &batch, out)
+    }
+
+    fn on_notify(&mut self, now: Timestamp, out: &mut Output) -> Result<()> {
+        (0..2).try_for_each(|side| self.expire(side, now, out))
+    }
+
+    fn notify_at(&self) -> Option<Timestamp> {
+        self.sides.iter().filter_map(|side| side.expiry.as_ref()?.next()).min()
     }
 
     fn on_eof(&mut self, out: &mut Output) -> Result<()> {
@@ -160,7 +186,9 @@ impl Operator for Join {
         let rows = self.sides.iter().map(|side| side.rows.len()).sum();
         let side = |side: &Side| {
             let matches = side.matches.as_ref().map_or(0, |matches| matches.capacity() * size_of::<u32>());
-            side.rows.bytes() + side.chains.bytes() + matches
+            let slots = side.slots.capacity() * size_of::<u32>();
+            let expiry = side.expiry.as_ref().map_or(0, Expiry::bytes);
+            side.rows.bytes() + side.chains.bytes() + matches + slots + expiry
         };
         StateSize { rows, bytes: self.index.bytes() + self.sides.iter().map(side).sum::<usize>() }
     }
@@ -171,11 +199,12 @@ impl Join {
     fn arrive(&mut self, side: usize, keys: &[ArrayRef], batch: &Batch, out: &mut Output) -> Result<()> {
         let slots = self.number(keys, batch)?;
         let matched = vec![0; batch.num_rows()];
-        let mut arrival = Arrival { side, batch, slots, matched, open: 0, pairs: Pairs::default() };
+        let had_match = self.had_match(side, batch)?;
+        let mut arrival = Arrival { side, batch, slots, matched, had_match, open: 0, pairs: Pairs::default() };
         self.find(&mut arrival, out)?;
         self.say(batch, side, out)?;
         let Arrival { slots, matched, .. } = arrival;
-        self.keep(side, batch, slots, matched)
+        self.keep(side, batch, (slots, matched), out.now())
     }
 
     /// The slot of each row's key.
@@ -281,14 +310,19 @@ impl Join {
 
     /// Notes what the arriving rows before `row` do for want of a match.
     fn close_until(&mut self, row: usize, arrival: &mut Arrival<'_>) {
-        let silent = self.at_end || !self.sides[arrival.side].alone;
+        let silent = self.at_end || !(self.sides[arrival.side].alone || arrival.had_match.is_some());
         if silent {
             arrival.open = row;
         }
         for row in arrival.open..row {
-            if arrival.matched[row] == 0 {
-                let kind = came_or_went(arrival.batch.kind(row));
-                self.noted.own(row as u32, kind, false);
+            if arrival.matched[row] > 0 {
+                continue;
+            }
+            let kind = came_or_went(arrival.batch.kind(row));
+            match &arrival.had_match {
+                Some(had_match) if had_match[row] => self.note_remembered(row as u32, kind),
+                Some(_) | None if self.sides[arrival.side].alone => self.noted.own(row as u32, kind, false),
+                Some(_) | None => {}
             }
         }
         arrival.open = row;
@@ -301,6 +335,9 @@ impl Join {
         let matched = &mut arrival.matched[row as usize];
         let first = *matched == 0;
         *matched += copies;
+        if self.forgets {
+            self.sides[1 - arrival.side].rows.mark(other);
+        }
         let Some(matches) = &mut self.sides[1 - arrival.side].matches else {
             match self.kind.pairs() {
                 true => self.noted.pair(row, other, came_or_went(kind), copies),
@@ -387,22 +424,35 @@ impl Join {
     }
 
     /// Takes the rows of a batch in and back. One that can match nothing is only kept if it waits for the end.
-    fn keep(&mut self, side: usize, batch: &Batch, mut slots: Vec<u32>, mut matched: Vec<u32>) -> Result<()> {
+    fn keep(
+        &mut self,
+        side: usize,
+        batch: &Batch,
+        (mut slots, mut matched): (Vec<u32>, Vec<u32>),
+        now: Timestamp,
+    ) -> Result<()> {
         let lone = slots.contains(&NONE) && !self.at_end;
         let whole = if lone { Some(matchable(batch, &mut slots, &mut matched)?) } else { None };
         let batch = whole.as_ref().unwrap_or(batch);
-        let Side { rows, chains, matches, .. } = &mut self.sides[side];
+        let Side { rows, chains, matches, expiry, slots: slots_kept, .. } = &mut self.sides[side];
         let mut gone = vec![];
         let numbers = rows.append(batch, &slots)?;
         chains.grow(self.index.slots(), rows.numbers());
         if let Some(matches) = matches {
             grow_to(matches, rows.numbers(), 0);
         }
+        if let Some(expiry) = expiry {
+            grow_to(slots_kept, rows.numbers(), NONE);
+            numbers.iter().zip(&slots).for_each(|(number, slot)| slots_kept[*number as usize] = *slot);
+            expiry.touch(numbers.iter().copied(), now);
+        }
         for (row, number) in numbers.into_iter().enumerate() {
             let slot = slots[row];
             let change = rows.change(number, batch.kind(row))?;
             if let Some(matches) = matches {
-                matches[number as usize] = matched[row];
+                let matches = &mut matches[number as usize];
+                // What a row that is alike had matched may have been forgotten; it was said nevertheless.
+                *matches = if matches!(change, Change::Appeared) { matched[row] } else { matched[row].max(*matches) };
             }
             match change {
                 Change::Appeared if slot != NONE => chains.push(slot, number),
@@ -422,10 +472,14 @@ impl Join {
             return Ok(());
         }
         let (mut slots, rows): (Vec<u32>, Vec<u32>) = gone.into_iter().unzip();
-        self.sides[side].rows.free(rows)?;
+        let Side { rows: store, expiry, .. } = &mut self.sides[side];
+        if let Some(expiry) = expiry {
+            expiry.forget(&store.absent(&rows));
+        }
+        store.free(rows)?;
         slots.sort_unstable();
         slots.dedup();
-        slots.retain(|slot| self.sides.iter().all(|side| side.chains.is_empty(*slot)));
+        slots.retain(|slot| *slot != NONE && self.sides.iter().all(|side| side.chains.is_empty(*slot)));
         if self.null_slot.is_some_and(|null| slots.contains(&null)) {
             self.null_slot = None;
         }
@@ -441,9 +495,12 @@ impl Join {
             }
             let matches = self.sides[side].matches.take().unwrap_or_default();
             let said = |row: &u32| self.kind == JoinKind::Mark || matches[*row as usize] == 0;
-            let rows: Vec<u32> = (0..matches.len() as u32).filter(said).collect();
+            let rows: Vec<u32> = self.sides[side].rows.all().into_iter().filter(said).collect();
             for rows in rows.chunks(BATCH_ROWS) {
-                rows.iter().for_each(|row| self.noted.other(*row, RowKind::Insert, 1, matches[*row as usize] > 0));
+                for row in rows {
+                    let copies = self.sides[side].rows.count(*row);
+                    self.noted.other(*row, RowKind::Insert, copies, matches[*row as usize] > 0);
+                }
                 let nothing = RecordBatch::new_empty(self.sides[1 - side].rows.schema().clone());
                 self.say(&Batch::append_only(nothing), 1 - side, out)?;
             }

@@ -4,20 +4,21 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, RecordBatch, UInt32Array, UInt64Array};
+use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, UInt32Array, UInt64Array};
 use arrow::compute::take;
-use arrow::datatypes::{UInt32Type, UInt64Type};
+use arrow::datatypes::{Int64Type, UInt32Type, UInt64Type};
 
 use crate::error::{InternalError, Result};
 use crate::operators::Output;
 use crate::operators::rows::{BATCH_ROWS, record_batch};
-use crate::state::{Changes, GroupIndex, RowId, Snapshot, StateTable, table};
+use crate::state::{Changes, Expiry, GroupIndex, RowId, Snapshot, StateTable, table};
 use crate::types::{Batch, Epoch, RowKind, RowKinds};
 
-use super::Join;
 use super::store::{Counted, Store, keys_of};
+use super::{Join, Side};
 
-/// For each side: keys and rows that have come; if they may go, rows, how often they are there, and when they appeared.
+/// For each side: keys and rows that have come; if they may go, rows, how often they are there, and when they appeared;
+/// if they may be forgotten, when they were written and how many they have matched.
 const ROWS: [&str; 2] = ["left", "right"];
 /// For each side: rows that are gone.
 const TAKEN_BACK: [&str; 2] = ["left gone", "right gone"];
@@ -35,7 +36,11 @@ impl Join {
                     tables.push(table(ROWS[at], columns, ids.len())?);
                     *saved = rows.live();
                 }
-                Store::Counted(counted) => tables.extend(counted.save(since, at)?),
+                Store::Counted(counted) => {
+                    let matches = side.matches.as_deref().unwrap_or_default();
+                    let memory = self.forgets.then_some((side.expiry.as_ref(), matches));
+                    tables.extend(counted.save(since, at, memory)?);
+                }
             }
         }
         Ok(Snapshot { tables })
@@ -45,6 +50,7 @@ impl Join {
         if snapshots.is_empty() {
             return Ok(());
         }
+        let mut remembered = vec![];
         for (side, name) in ROWS.into_iter().enumerate() {
             match &mut self.sides[side].rows {
                 Store::Appended { rows, .. } => {
@@ -56,7 +62,8 @@ impl Join {
                     }
                 }
                 Store::Counted(counted) => {
-                    let rows = counted.restored(snapshots, side)?;
+                    let (rows, memory) = counted.restored(snapshots, side)?;
+                    remembered.push((side, memory));
                     let keys = self.sides[side].keys.iter().map(|key| key.evaluate(&rows));
                     let keys = keys.collect::<Result<Vec<_>>>()?;
                     let kinds = RowKinds::all(RowKind::Insert, rows.num_rows());
@@ -64,11 +71,29 @@ impl Join {
                 }
             }
         }
+        remembered.into_iter().try_for_each(|(side, memory)| self.remember(side, &memory))?;
         for side in &mut self.sides {
             match &mut side.rows {
                 Store::Appended { rows, saved, .. } => *saved = rows.live(),
                 Store::Counted(counted) => counted.changes = Changes::resumed(&counted.index.groups_in_order()),
             }
+        }
+        Ok(())
+    }
+
+    /// Gives the rows of a side back when they appeared, were last written, and what they have matched: rows that have
+    /// been forgotten count.
+    fn remember(&mut self, side: usize, memory: &Memory) -> Result<()> {
+        let Side { rows: Store::Counted(counted), matches, expiry, .. } = &mut self.sides[side] else { return Ok(()) };
+        let mut numbers = vec![];
+        counted.index.intern(&memory.rows, memory.sequence.len(), &mut numbers)?;
+        counted.index.set_sequence(&numbers, &memory.sequence);
+        if let Some(matches) = matches.as_mut().filter(|_| self.forgets) {
+            numbers.iter().zip(&memory.matches).for_each(|(number, had)| matches[*number as usize] = *had);
+        }
+        if let Some(expiry) = expiry {
+            expiry.clear();
+            expiry.resume(&numbers, &memory.written.iter().copied().collect());
         }
         Ok(())
     }
@@ -87,29 +112,43 @@ impl Join {
 }
 
 impl Counted {
-    fn save(&mut self, since: Epoch, side: usize) -> Result<Vec<StateTable>> {
+    fn save(
+        &mut self,
+        since: Epoch,
+        side: usize,
+        memory: Option<(Option<&Expiry>, &[u32])>,
+    ) -> Result<Vec<StateTable>> {
         let changed = self.changes.take(&self.index, since)?;
         let counts = changed.groups.iter().map(|row| self.counts[*row as usize]);
         let mut columns = self.index.keys(&changed.groups)?;
         columns.push(Arc::new(counts.collect::<UInt32Array>()));
         columns.push(Arc::new(UInt64Array::from(self.index.sequence(&changed.groups))));
+        if let Some((expiry, matches)) = memory {
+            let matched = |row: &u32| matches.get(*row as usize).copied().unwrap_or(0);
+            let never = || changed.groups.iter().map(|_| 0).collect::<Int64Array>();
+            columns.push(Arc::new(expiry.map_or_else(never, |expiry| expiry.written(&changed.groups))));
+            columns.push(Arc::new(changed.groups.iter().map(matched).collect::<UInt32Array>()));
+        }
         let gone = changed.gone.map(|gone| StateTable { name: TAKEN_BACK[side], ..gone });
         let rows = table(ROWS[side], columns, changed.groups.len())?;
         Ok(gone.into_iter().chain([rows]).collect())
     }
 
-    /// The rows that snapshots hold, in the order in which they appeared, each as often as it is there.
-    fn restored(&mut self, snapshots: &[Snapshot], side: usize) -> Result<RecordBatch> {
+    /// What snapshots hold of a side: its rows, in the order in which they appeared, each as often as it is there, and
+    /// what is known of each.
+    fn restored(&mut self, snapshots: &[Snapshot], side: usize) -> Result<(RecordBatch, Memory)> {
         let types: Vec<_> = self.schema.fields().iter().map(|field| field.data_type().clone()).collect();
         let mut index = GroupIndex::new(&types)?;
         let (mut counts, mut slots) = (vec![], vec![]);
+        let (mut written, mut matches) = (vec![], vec![]);
         for snapshot in snapshots {
             if let Some(gone) = snapshot.table(TAKEN_BACK[side]) {
                 index.intern(gone.columns(), gone.num_rows(), &mut slots)?;
                 index.remove(&slots);
             }
             let Some(rows) = snapshot.table(ROWS[side]) else { continue };
-            let [columns @ .., count, sequence] = rows.columns() else {
+            let (columns, rest) = rows.columns().split_at(types.len().min(rows.num_columns()));
+            let [count, sequence, memory @ ..] = rest else {
                 return Err(InternalError::new("a saved row has no count").into());
             };
             index.intern(columns, rows.num_rows(), &mut slots)?;
@@ -118,12 +157,37 @@ impl Counted {
             for (slot, count) in slots.iter().zip(count.as_primitive::<UInt32Type>().values()) {
                 counts[*slot as usize] = *count;
             }
+            if let [when, matched] = memory {
+                written.resize(counts.len(), 0);
+                matches.resize(counts.len(), 0);
+                let (when, matched) = (when.as_primitive::<Int64Type>(), matched.as_primitive::<UInt32Type>());
+                for (row, slot) in slots.iter().enumerate() {
+                    written[*slot as usize] = when.value(row);
+                    matches[*slot as usize] = matched.value(row);
+                }
+            }
         }
         let rows = index.groups_in_order();
         let copies = rows.iter().zip(0u32..).flat_map(|(row, at)| (0..counts[*row as usize]).map(move |_| at));
         let copies: UInt32Array = copies.collect();
         let columns = index.keys(&rows)?;
-        let columns = columns.iter().map(|column| take(column, &copies, None)).collect::<Result<Vec<ArrayRef>, _>>()?;
-        record_batch(&self.schema, columns, copies.len())
+        let copied = columns.iter().map(|column| take(column, &copies, None)).collect::<Result<Vec<ArrayRef>, _>>()?;
+        let memory = Memory {
+            sequence: index.sequence(&rows),
+            written: rows.iter().map(|row| written.get(*row as usize).copied().unwrap_or(0)).collect(),
+            matches: rows.iter().map(|row| matches.get(*row as usize).copied().unwrap_or(0)).collect(),
+            rows: columns,
+        };
+        Ok((record_batch(&self.schema, copied, copies.len())?, memory))
     }
+}
+
+/// What is known of each distinct row of a side besides how often it is there.
+struct Memory {
+    rows: Vec<ArrayRef>,
+    /// When it appeared.
+    sequence: Vec<u64>,
+    /// When it was last written, and how many rows it has matched, if rows may be forgotten.
+    written: Vec<i64>,
+    matches: Vec<u32>,
 }

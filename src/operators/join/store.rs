@@ -81,13 +81,7 @@ impl Store {
                 rows.retain(batch.num_rows());
                 Ok((first..end).collect())
             }
-            Store::Counted(counted) => {
-                let Counted { index, counts, .. } = counted.as_mut();
-                let mut numbers = vec![];
-                index.intern(batch.rows().columns(), batch.num_rows(), &mut numbers)?;
-                grow_to(counts, index.slots(), 0);
-                Ok(numbers)
-            }
+            Store::Counted(counted) => counted.number(batch.rows()),
         }
     }
 
@@ -111,6 +105,38 @@ impl Store {
             (false, _) => {
                 *count -= 1;
                 Ok(if *count == 0 { Change::Gone } else { Change::Counted })
+            }
+        }
+    }
+
+    /// Notes that something of row `row` has changed that a snapshot holds.
+    #[inline]
+    pub fn mark(&mut self, row: u32) {
+        if let Store::Counted(counted) = self {
+            counted.changes.mark(row);
+        }
+    }
+
+    /// Those of `rows` that are not there.
+    pub fn absent(&self, rows: &[u32]) -> Vec<u32> {
+        rows.iter().copied().filter(|row| self.count(*row) == 0).collect()
+    }
+
+    /// All rows that are there, in order.
+    pub fn all(&self) -> Vec<u32> {
+        match self {
+            Store::Appended { slots, .. } => (0..slots.len() as u32).collect(),
+            Store::Counted(counted) => counted.index.groups_in_order(),
+        }
+    }
+
+    /// Takes all copies of a row back, and gives how many there were.
+    pub fn take_all(&mut self, row: u32) -> u32 {
+        match self {
+            Store::Appended { .. } => 0,
+            Store::Counted(counted) => {
+                counted.changes.mark(row);
+                std::mem::take(&mut counted.counts[row as usize])
             }
         }
     }
@@ -182,6 +208,14 @@ impl Store {
 }
 
 impl Counted {
+    /// The numbers of rows, whether they are there or not.
+    pub fn number(&mut self, rows: &RecordBatch) -> Result<Vec<u32>> {
+        let mut numbers = vec![];
+        self.index.intern(rows.columns(), rows.num_rows(), &mut numbers)?;
+        grow_to(&mut self.counts, self.index.slots(), 0);
+        Ok(numbers)
+    }
+
     fn gather(&self, rows: &[u32], columns: &[usize]) -> Result<Vec<ArrayRef>> {
         let all = keys_of(&self.index, rows)?;
         Ok(columns.iter().map(|column| all[*column].clone()).collect())

@@ -29,6 +29,7 @@ fn draws(kind: JoinKind, null_keys: NullKeys, mode: ChangelogMode, at_end: bool,
         kind,
         input_modes: [mode, mode],
         at_end,
+        ttl: [None; 2],
         schema: Arc::new(Schema::new(fields)),
     };
     check(&[side.clone(), side], script, |snapshots| build(&node, snapshots));

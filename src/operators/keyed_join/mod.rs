@@ -25,8 +25,8 @@ use crate::expr::Expr;
 use crate::operators::rows::{BATCH_ROWS, append_only, record_batch};
 use crate::operators::{Operator, Output, Port, StateSize};
 use crate::plan::node::{JoinEmit, JoinKeep, JoinSide, KeyedJoin};
-use crate::state::{Changes, GroupIndex, RowId, RowStore, Snapshot};
-use crate::types::{Batch, Epoch};
+use crate::state::{Changes, Expiry, GroupIndex, RowId, RowStore, Snapshot};
+use crate::types::{Batch, Epoch, Interval, Timestamp};
 
 use kept::Kept;
 
@@ -55,6 +55,8 @@ pub fn build(node: &KeyedJoin, snapshots: &[Snapshot]) -> Result<Box<dyn Operato
         loners_saved: 0,
         loners_gone: false,
         changes: Changes::default(),
+        expiry: node.ttl.map(Expiry::new),
+        ttl: node.ttl,
     };
     join.restore(snapshots)?;
     Ok(Box::new(join))
@@ -71,7 +73,7 @@ struct Join {
     /// For each key when it appeared; nothing while no side has a row of it.
     appeared: Vec<Option<u64>>,
     /// Rows without a key that wait for the end, with when they came, their side and their number.
-    loners: Vec<(u64, usize, RowId)>,
+    loners: Vec<Loner>,
     /// The number of the next key or loner to appear.
     next: u64,
     /// How many of the loners are in a snapshot.
@@ -79,6 +81,18 @@ struct Join {
     /// Whether the loners of earlier snapshots have come out.
     loners_gone: bool,
     changes: Changes,
+    /// Which keys had no row for so long that they are forgotten; and how long that is.
+    expiry: Option<Expiry>,
+    ttl: Option<Interval>,
+}
+
+/// A row whose key has a NULL, which is a key of its own.
+struct Loner {
+    /// The number it appeared under, of which side it is, and where it is kept.
+    came: u64,
+    side: usize,
+    row: RowId,
+    at: Timestamp,
 }
 
 struct Side {
@@ -119,6 +133,9 @@ impl Operator for Join {
         let Side { columns, store, .. } = &mut self.sides[port.0];
         let first = store.append(&rows.project(columns)?)?;
         let mut emptied = vec![];
+        if let Some(expiry) = &mut self.expiry {
+            expiry.touch(slots.iter().flatten().copied(), out.now());
+        }
         for (row, slot) in slots.into_iter().enumerate() {
             match slot {
                 Some(slot) => self.arrive(port.0, slot, first + row, &mut emptied, out)?,
@@ -128,6 +145,19 @@ impl Operator for Join {
         self.say(out)?;
         self.forget(&emptied)?;
         self.compact()
+    }
+
+    fn on_notify(&mut self, now: Timestamp, out: &mut Output) -> Result<()> {
+        let due = self.expiry.as_mut().map(|expiry| expiry.due(now)).unwrap_or_default();
+        due.iter().for_each(|slot| self.clear(*slot));
+        out.expire(due.len() + self.expire_loners(now));
+        self.forget(&due)?;
+        self.compact()
+    }
+
+    fn notify_at(&self) -> Option<Timestamp> {
+        let loner = self.loners.first().zip(self.ttl).map(|(loner, ttl)| loner.at + ttl);
+        [self.expiry.as_ref().and_then(Expiry::next), loner].into_iter().flatten().min()
     }
 
     fn on_eof(&mut self, out: &mut Output) -> Result<()> {
@@ -144,9 +174,10 @@ impl Operator for Join {
     fn state_size(&self) -> StateSize {
         let stores: usize = self.sides.iter().map(|side| side.store.bytes() + side.kept.bytes()).sum();
         let rows = self.sides.iter().map(|side| side.store.live()).sum();
-        let loners = self.loners.capacity() * size_of::<(u64, usize, RowId)>();
+        let loners = self.loners.capacity() * size_of::<Loner>();
+        let expiry = self.expiry.as_ref().map_or(0, Expiry::bytes);
         let appeared = self.appeared.capacity() * size_of::<Option<u64>>();
-        StateSize { rows, bytes: self.index.bytes() + stores + loners + appeared + self.changes.bytes() }
+        StateSize { rows, bytes: self.index.bytes() + stores + loners + appeared + self.changes.bytes() + expiry }
     }
 }
 
@@ -209,7 +240,7 @@ impl Join {
         match self.emit {
             JoinEmit::Running if alone => self.pick_alone(side, row, out),
             JoinEmit::Final if alone => {
-                self.loners.push((self.next, side, row));
+                self.loners.push(Loner { came: self.next, side, row, at: out.now() });
                 self.next += 1;
                 self.sides[side].store.retain(1);
                 Ok(())
@@ -311,7 +342,7 @@ impl Join {
         for slot in self.index.groups_in_order() {
             order.extend(self.appeared[slot as usize].map(|appeared| (appeared, Turn::Key(slot))));
         }
-        order.extend(self.loners.drain(..).map(|(came, side, row)| (came, Turn::Loner(side, row))));
+        order.extend(self.loners.drain(..).map(|loner| (loner.came, Turn::Loner(loner.side, loner.row))));
         order.sort_unstable_by_key(|(appeared, _)| *appeared);
         let mut emptied = vec![];
         for (_, key) in order {
@@ -349,7 +380,24 @@ impl Join {
         gone.dedup();
         self.changes.bury(&self.index, &gone)?;
         self.index.remove(&gone);
+        if let Some(expiry) = &mut self.expiry {
+            expiry.forget(&gone);
+        }
         Ok(())
+    }
+
+    /// Forgets the rows without a key that are due, and says how many they were. The next snapshot holds all others.
+    fn expire_loners(&mut self, now: Timestamp) -> usize {
+        let Some(ttl) = self.ttl else { return 0 };
+        let due = self.loners.partition_point(|loner| loner.at + ttl <= now);
+        for Loner { side, .. } in self.loners.drain(..due) {
+            self.sides[side].store.release(1);
+        }
+        if due > 0 && self.loners_saved > 0 {
+            self.loners_gone = true;
+            self.loners_saved = 0;
+        }
+        due
     }
 
     fn compact(&mut self) -> Result<()> {
@@ -358,11 +406,11 @@ impl Join {
                 continue;
             }
             let mut ids = state.kept.all();
-            ids.extend(self.loners.iter().filter(|(_, of, _)| *of == side).map(|(_, _, row)| *row));
+            ids.extend(self.loners.iter().filter(|loner| loner.side == side).map(|loner| loner.row));
             let mut new = state.store.compact(&ids)?;
             state.kept.renumber(&mut new);
-            for (_, _, row) in self.loners.iter_mut().filter(|(_, of, _)| *of == side) {
-                *row = new;
+            for loner in self.loners.iter_mut().filter(|loner| loner.side == side) {
+                loner.row = new;
                 new += 1;
             }
         }

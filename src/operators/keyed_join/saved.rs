@@ -2,21 +2,21 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, RecordBatch, UInt64Array};
-use arrow::datatypes::UInt64Type;
+use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, UInt64Array};
+use arrow::datatypes::{Int64Type, UInt64Type};
 
 use crate::error::{InternalError, Result};
 use crate::operators::rows::record_batch;
 use crate::state::{Changes, GONE, RowId, Snapshot, StateTable, table};
-use crate::types::Epoch;
+use crate::types::{Epoch, Timestamp};
 
-use super::Join;
+use super::{Join, Loner};
 
 /// Keys that have changed, and when each appeared.
 const KEYS: &str = "keys";
 /// For each side in turn: the row's key, then the row.
 const ROWS: &str = "rows";
-/// For each side in turn: when a row without a key came, then the row.
+/// For each side in turn: the number under which a row without a key came and when, then the row.
 const LONERS: &str = "loners";
 /// Present if the rows without a key of earlier snapshots are gone.
 const LONERS_GONE: &str = "loners_gone";
@@ -43,6 +43,7 @@ impl Join {
         let appeared: UInt64Array = slots.iter().map(|slot| self.appeared[*slot as usize]).collect();
         let mut columns = self.index.keys(slots)?;
         columns.push(Arc::new(appeared));
+        columns.extend(self.expiry.iter().map(|expiry| Arc::new(expiry.written(slots)) as ArrayRef));
         table(KEYS, columns, slots.len())
     }
 
@@ -56,9 +57,11 @@ impl Join {
     }
 
     fn save_loners(&self, side: usize, from: usize) -> Result<StateTable> {
-        let loners = self.loners.iter().skip(from).filter(|(_, of, _)| *of == side);
-        let (came, ids): (Vec<u64>, Vec<Option<RowId>>) = loners.map(|(came, _, row)| (*came, Some(*row))).unzip();
-        let mut columns: Vec<ArrayRef> = vec![Arc::new(UInt64Array::from(came))];
+        let loners = || self.loners.iter().skip(from).filter(|loner| loner.side == side);
+        let ids: Vec<Option<RowId>> = loners().map(|loner| Some(loner.row)).collect();
+        let came = loners().map(|loner| loner.came).collect::<UInt64Array>();
+        let at = loners().map(|loner| loner.at.nanos()).collect::<Int64Array>();
+        let mut columns: Vec<ArrayRef> = vec![Arc::new(came), Arc::new(at)];
         columns.extend(self.sides[side].store.gather(&ids)?);
         table(LONERS, columns, ids.len())
     }
@@ -72,7 +75,7 @@ impl Join {
                 self.restore_keys(keys)?;
             }
             if snapshot.table(LONERS_GONE).is_some() {
-                for (_, side, _) in self.loners.drain(..) {
+                for Loner { side, .. } in self.loners.drain(..) {
                     self.sides[side].store.release(1);
                 }
             }
@@ -83,7 +86,7 @@ impl Join {
                 self.restore_loners(side, &table.rows)?;
             }
         }
-        self.loners.sort_unstable_by_key(|(came, _, _)| *came);
+        self.loners.sort_unstable_by_key(|loner| loner.came);
         self.loners_saved = self.loners.len();
         if !snapshots.is_empty() {
             self.changes = Changes::resumed(&self.index.groups_in_order());
@@ -102,12 +105,17 @@ impl Join {
         let slots = self.slots_of(gone.columns(), gone.num_rows())?;
         slots.iter().for_each(|slot| self.clear(*slot));
         self.index.remove(&slots);
+        self.expiry.iter_mut().for_each(|expiry| expiry.forget(&slots));
         Ok(())
     }
 
     fn restore_keys(&mut self, keys: &RecordBatch) -> Result<()> {
-        let Some((appeared, keys)) = keys.columns().split_last() else { return Ok(()) };
-        let slots = self.slots_of(keys, appeared.len())?;
+        let (columns, rest) = keys.columns().split_at(self.sides[0].keys.len());
+        let [appeared, written @ ..] = rest else { return Ok(()) };
+        let slots = self.slots_of(columns, keys.num_rows())?;
+        if let (Some(expiry), [written]) = (&mut self.expiry, written) {
+            expiry.resume(&slots, written.as_primitive_opt::<Int64Type>().ok_or_else(no_number)?);
+        }
         for (slot, appeared) in slots.into_iter().zip(numbers(appeared)?.values()) {
             self.clear(slot);
             self.appeared[slot as usize] = Some(*appeared);
@@ -130,12 +138,14 @@ impl Join {
     }
 
     fn restore_loners(&mut self, side: usize, saved: &RecordBatch) -> Result<()> {
-        let rows = self.rows_of(side, saved, 1)?;
+        let rows = self.rows_of(side, saved, 2)?;
         let Some(state) = self.sides.get_mut(side) else { return Ok(()) };
         let first = state.store.append(&rows)?;
         state.store.retain(saved.num_rows());
+        let at = saved.column(1).as_primitive_opt::<Int64Type>().ok_or_else(no_number)?;
         for (row, came) in numbers(saved.column(0))?.values().iter().enumerate() {
-            self.loners.push((*came, side, first + row));
+            let at = Timestamp::from_nanos(at.value(row));
+            self.loners.push(Loner { came: *came, side, row: first + row, at });
             self.next = self.next.max(came + 1);
         }
         Ok(())
@@ -151,5 +161,9 @@ impl Join {
 }
 
 fn numbers(column: &ArrayRef) -> Result<&UInt64Array> {
-    column.as_primitive_opt::<UInt64Type>().ok_or_else(|| InternalError::new("a saved number is not a number").into())
+    column.as_primitive_opt::<UInt64Type>().ok_or_else(|| no_number().into())
+}
+
+fn no_number() -> InternalError {
+    InternalError::new("a saved number is not a number")
 }

@@ -24,6 +24,7 @@ fn join(sides: &[SchemaRef], keys: usize, keep: JoinKeep, emit: JoinEmit, requir
         keep,
         emit,
         required: required.to_vec(),
+        ttl: None,
         schema: Arc::new(Schema::new(fields)),
     }
 }

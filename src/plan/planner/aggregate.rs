@@ -50,7 +50,7 @@ pub(super) fn lower_distinct(lowerer: &Lowerer<'_>, plan: &LogicalPlan, demand: 
 fn aggregated(input: Lowered, parts: Parts, emit: AggregateEmit, schema: SchemaRef) -> Lowered {
     let Parts { keys, aggregates, totals, .. } = parts;
     let (input_mode, bounded) = (input.mode(), input.bounded);
-    let node = Aggregate { input: Box::new(input.node), keys, aggregates, emit, input_mode, totals, schema };
+    let node = Aggregate { input: Box::new(input.node), keys, aggregates, emit, input_mode, totals, ttl: None, schema };
     Lowered { node: Node::Aggregate(node), bounded, at_end: emit == AggregateEmit::Final }
 }
 

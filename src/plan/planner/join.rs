@@ -40,6 +40,7 @@ pub(super) fn lower(lowerer: &Lowerer<'_>, join: &logical::Join, demand: Demand<
         kind,
         input_modes,
         at_end: waits && appends && (only_final || bounded == Bounded::Yes),
+        ttl: [None; 2],
         schema: lowerer.columns(&join.schema),
         inputs: [Box::new(left.node), Box::new(right.node)],
     });

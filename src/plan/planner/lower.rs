@@ -87,7 +87,7 @@ pub(super) fn lower(plan: &LogicalPlan, query: &sql::Query, context: &Context<'_
     let places = Places { query, catalog: context.catalog };
     let lowerer = Lowerer { places, names: Names::of(plan) };
     let lowered = lowerer.node(plan, Demand { clause: None, only_final: false })?;
-    let plan = Plan { mode: lowered.mode(), bounded: lowered.bounded, root: rules::rewrite(lowered.node) };
+    let plan = Plan { mode: lowered.mode(), bounded: lowered.bounded, root: rules::rewrite(lowered.node, context) };
     match bounds::unbounded(&plan.root) {
         Some((node, error)) if context.require_bounded_state => Err(error.at(places.node(node)).into()),
         Some(_) | None => Ok(plan),
@@ -291,6 +291,7 @@ impl Lowerer<'_> {
             keep: keyed.keep,
             emit: keyed.emit,
             required: keyed.required.clone(),
+            ttl: None,
             schema: self.columns(datafusion_expr::UserDefinedLogicalNodeCore::schema(keyed)),
         });
         Ok(Lowered { node, bounded, at_end })

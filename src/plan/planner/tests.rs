@@ -22,7 +22,7 @@ fn catalog() -> Catalog {
     {
         let schema =
             columns(&[("k", DataType::Int64), ("v", DataType::Int64), ("t", DataType::Utf8), ("tags", tags.clone())]);
-        let stream = Stream { schema, options: vec![], bounded };
+        let stream = Stream { schema, options: vec![], bounded, state_ttl: None };
         catalog.relations.insert(name.to_string(), Relation::Stream(stream));
     }
     let schema = columns(&[("id", DataType::Int64), ("city", DataType::Utf8)]);
@@ -40,6 +40,7 @@ fn planned(text: &str) -> String {
         files: &files,
         closed: &closed,
         parameters: &parameters,
+        state_ttl: None,
         require_bounded_state: false,
         reads: Reads::Changes,
     };

@@ -1,15 +1,18 @@
-//! Rewrites of a plan, a file each. Each keeps the answer, row by row and in order.
+//! Rewrites of a plan, a file each. Each but `expire` keeps the answer, row by row and in order.
 
+mod expire;
 mod narrow_joins;
 mod point_reads;
 mod unused_ranks;
 
 use super::node::Node;
+use crate::plan::Context;
 
 /// The plan after all rewrites.
-pub(super) fn rewrite(mut root: Node) -> Node {
+pub(super) fn rewrite(mut root: Node, context: &Context<'_>) -> Node {
     narrow_joins::rewrite(&mut root);
     unused_ranks::rewrite(&mut root);
     point_reads::rewrite(&mut root);
+    expire::rewrite(&mut root, context);
     root
 }

@@ -149,6 +149,7 @@ fn running_by_reading(
             arguments: &arguments,
             selection: selection.as_ref(),
             kinds: None,
+            absent: input.absent,
         };
         accumulator.update(&one)?;
         said.push(accumulator.read(one.groups, &[])?);

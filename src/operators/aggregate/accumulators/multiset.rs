@@ -15,7 +15,7 @@ use super::extreme::Extreme;
 use super::{argument_type, saved};
 use crate::error::{InternalError, Result};
 use crate::expr::AggregateCall;
-use crate::operators::aggregate::accumulator::{GroupAccumulator, Input, argument_nulls};
+use crate::operators::aggregate::accumulator::{Absent, GroupAccumulator, Input, argument_nulls};
 
 pub fn create(call: &AggregateCall, extreme: Extreme) -> Option<Box<dyn GroupAccumulator>> {
     let data_type = argument_type(call);
@@ -153,7 +153,7 @@ impl<K: Kind> Multisets<K> {
         Box::new(Multisets::<K> { extreme, data_type, groups: vec![], nodes: 0, extra_bytes: 0 })
     }
 
-    fn change(&mut self, group: usize, value: K::Value, weight: i64) -> Result<()> {
+    fn change(&mut self, group: usize, value: K::Value, weight: i64, absent: Absent) -> Result<()> {
         let values = self.groups[group].len();
         match (self.groups[group].entry(value), weight > 0) {
             (Entry::Vacant(entry), true) => {
@@ -161,9 +161,7 @@ impl<K: Kind> Multisets<K> {
                 self.extra_bytes += K::extra_bytes(entry.key());
                 entry.insert(1);
             }
-            (Entry::Vacant(_), false) => {
-                return Err(InternalError::new("a value is taken back that is not there").into());
-            }
+            (Entry::Vacant(_), false) => return absent.check(),
             (Entry::Occupied(mut entry), true) => *entry.get_mut() += 1,
             (Entry::Occupied(mut entry), false) => {
                 *entry.get_mut() -= 1;
@@ -185,7 +183,9 @@ impl<K: Kind> GroupAccumulator for Multisets<K> {
 
     fn update(&mut self, input: &Input<'_>) -> Result<()> {
         let column = K::readable(saved(input.arguments, 0)?)?;
-        input.each(argument_nulls(input), |row, group, weight| self.change(group, K::value(&column, row), weight))
+        input.each(argument_nulls(input), |row, group, weight| {
+            self.change(group, K::value(&column, row), weight, input.absent)
+        })
     }
 
     fn update_running(&mut self, input: &Input<'_>, _: &ScalarBuffer<i64>) -> Result<ArrayRef> {

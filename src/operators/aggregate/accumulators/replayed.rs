@@ -12,7 +12,7 @@ use arrow::datatypes::{DataType, Field};
 use super::saved;
 use crate::error::{InternalError, Result};
 use crate::expr::AggregateCall;
-use crate::operators::aggregate::accumulator::{GroupAccumulator, Input};
+use crate::operators::aggregate::accumulator::{Absent, GroupAccumulator, Input};
 use crate::state::{Chains, GroupIndex, grow_to};
 
 /// Keeps the distinct rows of each group in order of appearance, and how often each is there.
@@ -46,7 +46,7 @@ impl Replayed {
     }
 
     /// A row of a group comes or goes.
-    fn change(&mut self, group: u32, entry: u32, weight: i64) -> Result<()> {
+    fn change(&mut self, group: u32, entry: u32, weight: i64, absent: Absent) -> Result<()> {
         let count = &mut self.counts[entry as usize];
         match (weight > 0, *count) {
             (true, 0) => self.chains.push(group, entry),
@@ -57,7 +57,7 @@ impl Replayed {
                 self.chains.push(group, entry);
             }
             (false, 1) => self.chains.unlink(group, entry),
-            (false, 0) => return Err(InternalError::new("a row is taken back that is not there").into()),
+            (false, 0) => return absent.check(),
         }
         *count = count.wrapping_add_signed(weight as i32);
         Ok(())
@@ -99,7 +99,9 @@ impl GroupAccumulator for Replayed {
         let Some(rows) = counted else {
             let entries = self.entries(input.groups, input.arguments)?;
             let changes = input.groups.iter().zip(&entries).enumerate();
-            changes.into_iter().try_for_each(|(row, (group, entry))| self.change(*group, *entry, input.weight(row)))?;
+            changes
+                .into_iter()
+                .try_for_each(|(row, (group, entry))| self.change(*group, *entry, input.weight(row), input.absent))?;
             self.free(entries);
             return Ok(());
         };
@@ -108,7 +110,7 @@ impl GroupAccumulator for Replayed {
         let arguments = input.arguments.iter().map(|column| take(column, &at, None)).collect::<Result<Vec<_>, _>>()?;
         let entries = self.entries(&groups, &arguments)?;
         for ((row, group), entry) in rows.iter().zip(groups).zip(&entries) {
-            self.change(group, *entry, input.weight(*row as usize))?;
+            self.change(group, *entry, input.weight(*row as usize), input.absent)?;
         }
         self.free(entries);
         Ok(())
@@ -125,7 +127,9 @@ impl GroupAccumulator for Replayed {
         let places: Vec<u32> =
             all.iter().zip(&lengths).flat_map(|(place, length)| std::iter::repeat_n(*place, *length)).collect();
         self.inner.grow(groups.len());
-        self.inner.update(&Input { groups: &places, arguments: &arguments, selection: None, kinds: None })?;
+        let absent = Absent::Fault;
+        let input = Input { groups: &places, arguments: &arguments, selection: None, kinds: None, absent };
+        self.inner.update(&input)?;
         let answer = self.inner.read(&all, &counts);
         self.inner.reset(&all);
         answer
@@ -171,7 +175,7 @@ impl GroupAccumulator for Replayed {
             arguments.push(if parts.is_empty() { lists.values().slice(0, 0) } else { concat(&parts)? });
         }
         let entries = self.entries(&owners, &arguments)?;
-        owners.iter().zip(entries).try_for_each(|(group, entry)| self.change(*group, entry, 1))
+        owners.iter().zip(entries).try_for_each(|(group, entry)| self.change(*group, entry, 1, Absent::Fault))
     }
 
     fn bytes(&self) -> usize {

@@ -1,0 +1,48 @@
+//! `state_ttl`: groups and rows that are kept by key are forgotten so long after they were last written.
+//!
+//! Over what ends by itself everything is kept, as the end bounds it. The rows of a stream that has a length of its own
+//! are kept for that long by relational joins that read it directly, or through filters and projections.
+
+use crate::plan::Context;
+use crate::plan::bounds::ends;
+use crate::plan::node::Node;
+use crate::types::Interval;
+
+/// Below so much stack a deep plan is rewritten on a new piece of it.
+const STACK_RED_ZONE_BYTES: usize = 128 * 1024;
+const STACK_GROWTH_BYTES: usize = 4 * 1024 * 1024;
+
+/// Lets every node of the plan that keeps something by key forget it in time.
+pub(super) fn rewrite(node: &mut Node, context: &Context<'_>) {
+    stacker::maybe_grow(STACK_RED_ZONE_BYTES, STACK_GROWTH_BYTES, || {
+        let ends = ends(node);
+        match node {
+            Node::Aggregate(node) if !ends && !node.keys.is_empty() => node.ttl = context.state_ttl,
+            Node::Join(node) if !ends => {
+                for (ttl, input) in node.ttl.iter_mut().zip(&node.inputs) {
+                    let own = relation(input).and_then(|relation| context.catalog.state_ttl(relation));
+                    *ttl = own.or(context.state_ttl).filter(|ttl| *ttl > Interval::default());
+                }
+            }
+            Node::KeyedJoin(node) if !ends => node.ttl = context.state_ttl,
+            Node::Aggregate(_) | Node::Join(_) | Node::KeyedJoin(_) => {}
+            Node::Source(_) | Node::Values(_) | Node::Filter(_) | Node::Project(_) => {}
+            Node::Unnest(_) | Node::Expand(_) | Node::Union(_) => {}
+            Node::Collect(_) | Node::Logic(_) => {}
+            Node::Sort(_) | Node::Limit(_) | Node::TopN(_) | Node::Over(_) => {}
+        }
+        node.inputs_mut().into_iter().for_each(|input| rewrite(input, context));
+    });
+}
+
+/// The relation whose rows a node gives, if it is one.
+fn relation(node: &Node) -> Option<&str> {
+    match node {
+        Node::Source(source) => Some(&source.relation),
+        Node::Filter(filter) => relation(&filter.input),
+        Node::Project(project) => relation(&project.input),
+        Node::Values(_) | Node::Unnest(_) | Node::Expand(_) | Node::Union(_) | Node::Aggregate(_) => None,
+        Node::Join(_) | Node::KeyedJoin(_) | Node::Collect(_) | Node::Logic(_) => None,
+        Node::Sort(_) | Node::Limit(_) | Node::TopN(_) | Node::Over(_) => None,
+    }
+}
