@@ -1,0 +1,4 @@
+-- The last bid of each bidder for each auction. The last columns make the order total.
+SELECT auction, bidder, price, channel, url, date_time
+FROM bid
+QUALIFY row_number() OVER (PARTITION BY bidder, auction ORDER BY date_time DESC, price DESC, url) = 1;

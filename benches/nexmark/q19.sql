@@ -1,0 +1,8 @@
+-- The ten highest bids for each auction. The last columns make the order total.
+SELECT *
+FROM (
+  SELECT auction, bidder, price, channel, date_time,
+    row_number() OVER (PARTITION BY auction ORDER BY price DESC, date_time, bidder, url) AS place
+  FROM bid
+)
+WHERE place <= 10;
