@@ -275,11 +275,15 @@ impl Pipeline {
             Destination::Pending(pending) => pending.batches.iter().cloned().collect(),
             Destination::Relation(_) | Destination::View(..) | Destination::Sink(_) | Destination::Discard => vec![],
         };
-        if let (Destination::View(_, rows), None) = (&mut self.destination, &self.error) {
-            if since == Epoch::ZERO {
+        if let Destination::View(_, rows) = &mut self.destination {
+            // What has failed keeps nothing.
+            let failed = self.error.is_some();
+            if failed || since == Epoch::ZERO {
                 snapshot.kept.clear();
             }
-            snapshot.kept.extend(rows.snapshot(since)?);
+            if !failed {
+                snapshot.kept.extend(rows.snapshot(since)?);
+            }
         }
         Ok(())
     }
