@@ -8,7 +8,7 @@
 //!
 //! The general form keeps the rows of each partition in order. After each batch the functions are computed anew over the
 //! partitions that it touched, and what differs from the answer before is said. Where each row's answer only looks at
-//! rows that came before it, rows are said as they come instead (see [`running`]).
+//! rows that came before it, rows are said as they come instead (`running`).
 
 mod running;
 #[cfg(test)]
