@@ -146,7 +146,7 @@ impl Core {
     }
 
     fn apply(&mut self, name: &Arc<str>, changes: RecordBatch) -> Result<()> {
-        let schema = self.fed_table(name)?.schema.clone();
+        let schema = self.fed_table(name, "changed")?.schema.clone();
         let mut changes = conform(name, &changelog_schema(&schema), changes)?;
         let op = changes.remove_column(0);
         let mut kinds = Vec::with_capacity(op.len());
@@ -162,20 +162,21 @@ impl Core {
         self.change(name, &Batch::changelog(rows, kinds.into_iter().collect()))
     }
 
-    fn fed_table(&self, name: &str) -> Result<&Table> {
+    /// The table of that name, whose rows are to be `done`.
+    pub(super) fn fed_table(&self, name: &str, done: &str) -> Result<&Table> {
         match self.fed_relation(name)? {
             Relation::Table(table) => Ok(table),
             Relation::Stream(_) | Relation::View(_) | Relation::Derived(_) | Relation::Materialized(_) => {
-                let message = format!("\"{name}\" is a stream: rows stay in it");
+                let message = format!("\"{name}\" is a stream: its rows stay in it");
                 let error = StatementError::new(Code::InvalidArgument, message);
-                Err(error.hint("Only rows of a table can be deleted.").into())
+                Err(error.hint(format!("Only rows of a table can be {done}.")).into())
             }
         }
     }
 
     /// Deletes the rows of a table that have the keys in `keys`; gives how many keys there were.
     pub(super) fn delete_keys(&mut self, name: &Arc<str>, keys: &RecordBatch) -> Result<usize> {
-        let table = self.fed_table(name)?;
+        let table = self.fed_table(name, "deleted")?;
         let columns = (table.schema.fields().iter().enumerate()).map(|(index, field)| {
             if !table.primary_key.contains(&index) {
                 return placeholder(field, keys.num_rows());

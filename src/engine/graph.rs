@@ -328,9 +328,8 @@ impl Graph {
         work: impl FnOnce(&mut Pipeline, &mut Inline, Timestamp) -> Result<Vec<Batch>>,
     ) {
         let limit = self.limit(id);
-        let view = self.pipelines.get(&id).map_or(0, |pipeline| pipeline.view_size().bytes);
-        self.driver.limit(limit.as_ref().map(|limit| limit.bytes.saturating_sub(view)));
         let Some(pipeline) = self.pipelines.get_mut(&id) else { return };
+        self.driver.limit(limit.as_ref().map(|limit| limit.bytes.saturating_sub(pipeline.view_bytes())));
         if pipeline.error.is_some() {
             return;
         }
@@ -343,7 +342,10 @@ impl Graph {
         });
         let ends = !ended_before && pipeline.dataflow.ended();
         let sent = answered.and_then(|emitted| self.send(id, emitted, signals));
-        let sent = sent.and_then(|()| self.check_view(id, limit.as_ref()));
+        let sent = match &limit {
+            Some(limit) => sent.and_then(|()| self.check_view(id, limit)),
+            None => sent,
+        };
         let after = self.pipelines.get(&id).map_or(0, Pipeline::state_bytes);
         self.state_bytes = self.state_bytes + after - before;
         let finished = sent.and_then(|()| if ends { self.finish(id, signals) } else { Ok(()) });

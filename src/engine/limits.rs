@@ -41,7 +41,7 @@ impl Graph {
         // So far nobody may have looked.
         self.state_bytes = 0;
         for pipeline in self.pipelines.values_mut() {
-            pipeline.dataflow.weigh_all();
+            pipeline.weigh_all();
             self.state_bytes += pipeline.state_bytes();
         }
     }
@@ -62,9 +62,10 @@ impl Graph {
     }
 
     /// Fails if a materialized view keeps more than it may, once it has taken rows in.
-    pub(super) fn check_view(&self, id: PipelineId, limit: Option<&Limit>) -> Result<()> {
-        let (Some(pipeline), Some(limit)) = (self.pipelines.get(&id), limit) else { return Ok(()) };
-        let (bytes, total) = (pipeline.view_size().bytes, pipeline.state_bytes());
+    pub(super) fn check_view(&mut self, id: PipelineId, limit: &Limit) -> Result<()> {
+        let Some(pipeline) = self.pipelines.get_mut(&id) else { return Ok(()) };
+        pipeline.weigh_view();
+        let (bytes, total) = (pipeline.view_bytes(), pipeline.state_bytes());
         if bytes == 0 || total <= limit.bytes {
             return Ok(());
         }
@@ -74,9 +75,12 @@ impl Graph {
 
     /// Fails if a table has no room for rows that come, before anything changes.
     pub(super) fn check_table(&self, name: &Arc<str>, batch: &Batch) -> Result<()> {
+        if self.limits.total == 0 {
+            return Ok(());
+        }
         let comes = (0..batch.num_rows()).any(|row| batch.kind(row).weight() > 0);
         let total = self.state_bytes + self.table_bytes() + row_bytes(batch.rows());
-        if self.limits.total == 0 || !comes || total <= self.limits.total {
+        if !comes || total <= self.limits.total {
             return Ok(());
         }
         let kept = self.tables.get(name).map_or(0, |table| table.state_size().bytes);

@@ -77,13 +77,8 @@ fn state_bytes(option: &sql::SqlOption, settings: &Settings) -> Result<usize> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::settings::tests::option;
     use super::*;
-    use crate::error::Place;
-
-    fn option(key: &str, value: &str) -> sql::SqlOption {
-        let place = Place::new("".into(), 0..0);
-        sql::SqlOption { key: sql::Name { value: key.into(), place: place.clone() }, value: value.into(), place }
-    }
 
     #[test]
     fn a_query_cannot_allow_itself_more_than_the_host_has_fixed() {

@@ -40,6 +40,8 @@ pub(super) struct Pipeline {
     pub(super) label: String,
     /// What holds for it alone.
     pub(super) options: QueryOptions,
+    /// Bytes of the rows of its view when they were last weighed.
+    view_bytes: usize,
 }
 
 /// Where the answer goes.
@@ -116,6 +118,7 @@ impl Pipeline {
             depends_on: BTreeSet::new(),
             label: String::new(),
             options: QueryOptions::default(),
+            view_bytes: 0,
         }
     }
 
@@ -234,6 +237,7 @@ impl Pipeline {
         self.dataflow = Dataflow::empty();
         self.feeds.clear();
         self.next_feed = 0;
+        self.view_bytes = 0;
         match &mut self.destination {
             Destination::Pending(pending) => {
                 pending.batches.clear();
@@ -252,11 +256,27 @@ impl Pipeline {
 
     /// How many bytes it kept in all when it was last weighed.
     pub(super) fn state_bytes(&self) -> usize {
-        self.dataflow.state_bytes() + self.view_size().bytes
+        self.dataflow.state_bytes() + self.view_bytes
+    }
+
+    /// Bytes of the rows of its view when they were last weighed.
+    pub(super) fn view_bytes(&self) -> usize {
+        self.view_bytes
+    }
+
+    /// Weighs all that it keeps.
+    pub(super) fn weigh_all(&mut self) {
+        self.dataflow.weigh_all();
+        self.weigh_view();
+    }
+
+    /// Weighs the rows of its view, if it is one.
+    pub(super) fn weigh_view(&mut self) {
+        self.view_bytes = self.view_size().bytes;
     }
 
     /// How much the rows of its view are, if it is one.
-    pub(super) fn view_size(&self) -> StateSize {
+    fn view_size(&self) -> StateSize {
         match &self.destination {
             Destination::View(_, rows) => rows.state_size(),
             Destination::Pending(_) | Destination::Relation(_) | Destination::Sink(_) | Destination::Discard => {

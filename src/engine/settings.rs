@@ -153,11 +153,11 @@ pub(super) fn invalid(option: &sql::SqlOption, expected: &str) -> crate::Error {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::error::Place;
 
-    fn option(key: &str, value: &str) -> sql::SqlOption {
+    pub(in crate::engine) fn option(key: &str, value: &str) -> sql::SqlOption {
         let place = Place::new("".into(), 0..0);
         sql::SqlOption { key: sql::Name { value: key.into(), place: place.clone() }, value: value.into(), place }
     }

@@ -8,17 +8,14 @@
 //! What is found holds for the rows that are there at one moment: one of them may take the place of another with its key.
 
 use crate::expr::Expr;
+use crate::plan::depth::deeper;
 use crate::plan::node::{Aggregate, AggregateEmit, Join, JoinKind, Node, OrderedEmit, Rank, TopN};
-
-/// Below so much stack a deep plan is looked at on a new piece of it.
-const STACK_RED_ZONE_BYTES: usize = 128 * 1024;
-const STACK_GROWTH_BYTES: usize = 4 * 1024 * 1024;
 
 /// The columns of `node`'s result in which no two rows agree; no column if there is one row at most.
 ///
 /// `None` if nothing of the kind is known, as two rows may be alike. NULL is a value like any other here.
 pub fn upsert_key(node: &Node) -> Option<Vec<usize>> {
-    stacker::maybe_grow(STACK_RED_ZONE_BYTES, STACK_GROWTH_BYTES, || match node {
+    deeper(|| match node {
         Node::Source(node) => node.key.clone(),
         Node::Values(node) => (node.rows.num_rows() <= 1).then(Vec::new),
         Node::Filter(node) => upsert_key(&node.input),

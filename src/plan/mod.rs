@@ -2,6 +2,7 @@
 
 mod bounds;
 mod changelog;
+pub(crate) mod depth;
 mod explain;
 mod keys;
 pub mod node;

@@ -10,14 +10,11 @@ use std::time::Duration;
 
 use crate::error::Result;
 use crate::operators::{self, Operator, Port, StateSize};
+use crate::plan::depth::deeper;
 use crate::plan::node::{Limit, Node};
 use crate::plan::{self, NodeMetrics};
 use crate::state::Snapshot;
 use crate::types::{Epoch, Timestamp};
-
-/// Below so much stack a deep plan is built on a new piece of it.
-const STACK_RED_ZONE_BYTES: usize = 128 * 1024;
-const STACK_GROWTH_BYTES: usize = 4 * 1024 * 1024;
 
 /// The operators of one plan and the edges between them.
 pub struct Dataflow {
@@ -245,7 +242,7 @@ impl Dataflow {
     }
 
     fn add(&mut self, node: &Node, snapshots: &[Vec<Snapshot>]) -> Result<Feeder> {
-        stacker::maybe_grow(STACK_RED_ZONE_BYTES, STACK_GROWTH_BYTES, || self.add_node(node, snapshots))
+        deeper(|| self.add_node(node, snapshots))
     }
 
     fn add_node(&mut self, node: &Node, snapshots: &[Vec<Snapshot>]) -> Result<Feeder> {

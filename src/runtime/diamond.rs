@@ -19,6 +19,7 @@ use arrow::compute::take_record_batch;
 use arrow::row::RowConverter;
 
 use crate::error::Result;
+use crate::plan::depth::deeper;
 use crate::plan::node::{Node, Reads};
 use crate::state::row_converter;
 use crate::types::{Batch, RowKind, RowKinds};
@@ -55,7 +56,7 @@ fn visit(node: &Node, ancestry: &Ancestry, bases: &mut BTreeSet<Arc<str>>, diamo
     }
     for input in node.inputs() {
         let mut below = BTreeSet::new();
-        stacker::maybe_grow(64 * 1024, 1024 * 1024, || visit(input, ancestry, &mut below, diamonds));
+        deeper(|| visit(input, ancestry, &mut below, diamonds));
         for base in below {
             if let Some(base) = bases.replace(base) {
                 diamonds.insert(base);

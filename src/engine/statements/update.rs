@@ -7,7 +7,7 @@ use arrow::compute::{concat_batches, filter_record_batch};
 use arrow::datatypes::{DataType, Field, Schema};
 use arrow::util::display::array_value_to_string;
 
-use crate::catalog::{Relation, Table};
+use crate::catalog::Table;
 use crate::error::{Code, Error, InternalError, Result};
 use crate::plan::{self, Parameters};
 use crate::sql::{Delete, Name, Update};
@@ -64,14 +64,7 @@ impl Core {
     /// The table whose rows are to be `done`.
     fn table_of(&self, target: &Name, done: &str) -> Result<Table> {
         self.fed(target)?;
-        match self.catalog.relations.get(&target.value) {
-            Some(Relation::Table(table)) => Ok(table.clone()),
-            Some(Relation::Stream(_) | Relation::View(_) | Relation::Derived(_) | Relation::Materialized(_)) | None => {
-                let message = format!("\"{}\" is a stream: its rows stay in it", target.value);
-                let error = at(target, Code::InvalidArgument, message);
-                Err(error.hint(format!("Only rows of a table can be {done}.")).into())
-            }
-        }
+        self.fed_table(&target.value, done).cloned().map_err(|error| placed(error, target))
     }
 }
 

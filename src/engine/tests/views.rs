@@ -84,6 +84,19 @@ fn what_a_view_keeps_is_held_to_the_limit() {
 }
 
 #[test]
+fn what_a_view_needs_to_be_asked_does_not_upset_the_count_of_what_is_kept() {
+    let engine = engine(TOTALS);
+    for key in 0..100 {
+        assert!(engine.view("totals").unwrap().get((format!("key {key}"),)).unwrap().is_none());
+    }
+    engine.execute("CHECKPOINT; DROP MATERIALIZED VIEW totals; SET max_total_state_bytes = '1MB'").unwrap();
+    engine
+        .execute("CREATE MATERIALIZED VIEW again AS SELECT count(*) AS n FROM s; INSERT INTO s VALUES ('a', 1)")
+        .unwrap();
+    assert_eq!(answer(&engine, "SELECT * FROM again"), ["1"]);
+}
+
+#[test]
 fn the_rows_of_views_go_back_to_the_last_checkpoint() {
     let (engine, directory) = engine_with_files();
     let file = path(directory.path(), "in.csv");

@@ -5,16 +5,13 @@
 
 use crate::plan::Context;
 use crate::plan::bounds::ends;
+use crate::plan::depth::deeper;
 use crate::plan::node::Node;
 use crate::types::Interval;
 
-/// Below so much stack a deep plan is rewritten on a new piece of it.
-const STACK_RED_ZONE_BYTES: usize = 128 * 1024;
-const STACK_GROWTH_BYTES: usize = 4 * 1024 * 1024;
-
 /// Lets every node of the plan that keeps something by key forget it in time.
 pub(super) fn rewrite(node: &mut Node, context: &Context<'_>) {
-    stacker::maybe_grow(STACK_RED_ZONE_BYTES, STACK_GROWTH_BYTES, || {
+    deeper(|| {
         let ends = ends(node);
         match node {
             Node::Aggregate(node) if !ends && !node.keys.is_empty() => node.ttl = context.state_ttl,

@@ -11,15 +11,12 @@ use std::sync::Arc;
 use arrow::datatypes::Schema;
 
 use crate::expr::Expr;
+use crate::plan::depth::deeper;
 use crate::plan::node::{Join, JoinKind, JoinSide, KeyedJoin, Node};
-
-/// Below so much stack a deep plan is rewritten on a new piece of it.
-pub(super) const STACK_RED_ZONE_BYTES: usize = 128 * 1024;
-pub(super) const STACK_GROWTH_BYTES: usize = 4 * 1024 * 1024;
 
 /// Narrows every join in the plan.
 pub(super) fn rewrite(node: &mut Node) {
-    stacker::maybe_grow(STACK_RED_ZONE_BYTES, STACK_GROWTH_BYTES, || {
+    deeper(|| {
         narrow_below(node);
         node.inputs_mut().into_iter().for_each(rewrite);
     });

@@ -10,15 +10,12 @@
 use arrow::array::ArrayRef;
 
 use crate::expr::Expr;
+use crate::plan::depth::deeper;
 use crate::plan::node::{Node, Source};
-
-/// Below so much stack a deep plan is rewritten on a new piece of it.
-const STACK_RED_ZONE_BYTES: usize = 128 * 1024;
-const STACK_GROWTH_BYTES: usize = 4 * 1024 * 1024;
 
 /// Tells every source below a filter which key the filter asks for.
 pub(super) fn rewrite(node: &mut Node) {
-    stacker::maybe_grow(STACK_RED_ZONE_BYTES, STACK_GROWTH_BYTES, || {
+    deeper(|| {
         if let Node::Filter(filter) = node
             && let Node::Source(source) = filter.input.as_mut()
         {

@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use arrow::datatypes::Schema;
 
-use super::narrow_joins::{STACK_GROWTH_BYTES, STACK_RED_ZONE_BYTES, found_below, looks_at};
+use super::narrow_joins::{found_below, looks_at};
+use crate::plan::depth::deeper;
 use crate::plan::node::{Node, TopN};
 
 /// Drops every unused rank in the plan.
 pub(super) fn rewrite(node: &mut Node) {
-    stacker::maybe_grow(STACK_RED_ZONE_BYTES, STACK_GROWTH_BYTES, || {
+    deeper(|| {
         drop_below(node);
         node.inputs_mut().into_iter().for_each(rewrite);
     });
