@@ -7,6 +7,7 @@ use std::sync::atomic::AtomicI64;
 use arrow::datatypes::SchemaRef;
 use datafusion_expr::{AggregateUDF, ScalarUDF};
 
+use crate::expr::Expr;
 use crate::operators::logic::LogicRef;
 use crate::plan::node::{Bounded, ChangelogMode};
 use crate::sql;
@@ -38,6 +39,19 @@ pub struct Stream {
     pub bounded: Bounded,
     /// For how long joins keep its rows, whatever holds for the query; no time for as long as they may matter.
     pub state_ttl: Option<Interval>,
+    /// Its event time, if it has one.
+    pub event_time: Option<EventTime>,
+}
+
+/// The event time of a stream.
+#[derive(Debug, Clone)]
+pub struct EventTime {
+    /// Its column.
+    pub column: usize,
+    /// The watermark after a row, an expression over the stream's columns.
+    pub watermark: Expr,
+    /// After how long a silent partition no longer holds the watermark back; never without it.
+    pub idle_after: Option<Interval>,
 }
 
 /// A table with a primary key.
@@ -73,6 +87,8 @@ pub struct Derived {
     pub bounded: Bounded,
     /// The columns in which no two of its rows agree, if that is known.
     pub key: Option<Vec<usize>>,
+    /// The columns that carry event time: no row is expected to be before its watermark in them.
+    pub event_time: Vec<usize>,
 }
 
 /// A materialized view: the result of a query, kept up to date.
@@ -101,6 +117,15 @@ impl Catalog {
 }
 
 impl Relation {
+    /// The columns that carry event time.
+    pub fn event_time(&self) -> Vec<usize> {
+        match self {
+            Relation::Stream(stream) => stream.event_time.iter().map(|time| time.column).collect(),
+            Relation::Derived(derived) => derived.event_time.clone(),
+            Relation::Table(_) | Relation::View(_) | Relation::Materialized(_) => vec![],
+        }
+    }
+
     /// Its columns, without `op`.
     pub fn schema(&self) -> &SchemaRef {
         match self {

@@ -43,7 +43,9 @@ impl Step {
             | Node::Sort(_)
             | Node::Limit(_)
             | Node::TopN(_)
-            | Node::Over(_) => None,
+            | Node::Over(_)
+            | Node::Windows(_)
+            | Node::WindowAggregate(_) => None,
         }
     }
 }

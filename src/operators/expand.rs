@@ -46,11 +46,13 @@ impl Operator for Expand {
         let ids: UInt64Array = (0..rows).flat_map(|_| self.sets.iter().map(|set| set.id)).collect();
         columns.push(cast(&(Arc::new(ids) as ArrayRef), &self.id_type)?);
         let expanded = record_batch(&self.schema, columns, repeated.len())?;
-        out.push(if batch.kinds().is_some() {
+        let watermarks = batch.watermarks_of(repeated.values().iter().map(|row| *row as usize));
+        let expanded = if batch.kinds().is_some() {
             Batch::changelog(expanded, repeated.values().iter().map(|row| apart(batch.kind(*row as usize))).collect())
         } else {
             Batch::append_only(expanded)
-        });
+        };
+        out.push(expanded.with_watermarks(watermarks));
         Ok(())
     }
 }

@@ -23,11 +23,12 @@ pub(crate) fn filter(batch: Batch, predicate: &Expr) -> Result<Batch> {
         return Ok(batch);
     }
     let rows = filter_record_batch(batch.rows(), &passes)?;
+    let watermarks = batch.watermarks_of(passes.values().set_indices());
     if batch.kinds().is_none() {
-        return Ok(Batch::append_only(rows));
+        return Ok(Batch::append_only(rows).with_watermarks(watermarks));
     }
     let kinds = (0..batch.num_rows()).filter(|row| passes.value(*row)).map(|row| kind_after(&batch, &passes, row));
-    Ok(Batch::changelog(rows, kinds.collect()))
+    Ok(Batch::changelog(rows, kinds.collect()).with_watermarks(watermarks))
 }
 
 /// What a row that passes is, now that the other half of its pair may be gone.

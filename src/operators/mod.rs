@@ -213,6 +213,7 @@ pub fn build(node: &Node, snapshots: &[Snapshot]) -> Result<Box<dyn Operator>> {
         Node::Limit(node) => limit::build(node, snapshots),
         Node::TopN(node) => top_n::build(node, snapshots),
         Node::Over(node) => over::build(node, snapshots),
+        Node::Windows(_) | Node::WindowAggregate(_) => Err(InternalError::new("windows have no operator").into()),
     }
 }
 

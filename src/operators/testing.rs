@@ -246,7 +246,13 @@ fn cuts(batch: &Batch, cut: Cut) -> Vec<Batch> {
 pub(crate) fn planned(stream: &SchemaRef, text: &str) -> Node {
     let mut catalog = Catalog::default();
     plan::register_builtin_functions(&mut catalog);
-    let stream = Stream { schema: stream.clone(), options: vec![], bounded: Bounded::UntilClosed, state_ttl: None };
+    let stream = Stream {
+        schema: stream.clone(),
+        options: vec![],
+        bounded: Bounded::UntilClosed,
+        state_ttl: None,
+        event_time: None,
+    };
     catalog.relations.insert("s".into(), Relation::Stream(stream));
     let (files, parameters) = (HashMap::new(), Parameters::default());
     let closed = std::collections::BTreeSet::new();

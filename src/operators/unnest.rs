@@ -47,6 +47,7 @@ impl Operator for Unnest {
                 Batch::changelog(rows, from.values().iter().map(|row| apart(kinds.get(*row as usize))).collect())
             }
         };
+        let unnested = unnested.with_watermarks(batch.watermarks_of(from.values().iter().map(|row| *row as usize)));
         for offset in (0..unnested.num_rows()).step_by(BATCH_ROWS) {
             out.push(unnested.slice(offset, BATCH_ROWS.min(unnested.num_rows() - offset)));
         }

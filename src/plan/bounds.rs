@@ -6,6 +6,7 @@ use crate::error::{Code, StatementError};
 use crate::expr::{AggregateCall, RunningCall, WindowCall};
 use crate::plan::changelog::mode;
 use crate::plan::node::{Bounded, ChangelogMode, Join, JoinEmit, JoinKeep, Node, OrderedEmit, Over, Rank, Sort, TopN};
+use crate::plan::node::{Closing, Window, WindowAggregate, WindowShape, Windows};
 use crate::types::Interval;
 
 /// What bounds a node's state.
@@ -79,6 +80,10 @@ pub fn bound(node: &Node) -> Bound {
         }
         Node::TopN(node) => first_rows(node),
         Node::Over(node) => looked_at(node),
+        Node::Windows(Windows { window, .. }) if !matches!(window.shape, WindowShape::Session { .. }) => Bound::None,
+        Node::Windows(Windows { window, input, .. }) | Node::WindowAggregate(WindowAggregate { window, input, .. }) => {
+            open_windows(window, input)
+        }
         Node::Sort(node) => {
             rows_kept(&node.input, "ORDER BY keeps every row; a LIMIT over rows that are only added bounds it")
         }
@@ -99,6 +104,17 @@ fn first_rows(node: &TopN) -> Bound {
         Rank::Rank | Rank::DenseRank => rows_kept(
             &node.input,
             "rank() keeps all rows that are equal to the last one; row_number() bounds it by keys",
+        ),
+    }
+}
+
+fn open_windows(window: &Window, input: &Node) -> Bound {
+    match window.closing {
+        Closing::Watermark | Closing::Clock => Bound::Window,
+        Closing::End => rows_kept(
+            input,
+            "nothing closes these windows before the end: their time is not the event time of the input; \
+             WATERMARK FOR … AS … declares it",
         ),
     }
 }

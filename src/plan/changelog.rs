@@ -14,6 +14,7 @@ pub fn mode(node: &Node) -> ChangelogMode {
         },
         Node::Join(node) => node.mode(),
         Node::TopN(node) => node.mode(),
+        Node::WindowAggregate(node) => node.mode(),
         Node::Over(node) => match node.emit {
             OrderedEmit::Final | OrderedEmit::Running => ChangelogMode::AppendOnly,
             OrderedEmit::Changes => ChangelogMode::Changelog,
@@ -21,7 +22,13 @@ pub fn mode(node: &Node) -> ChangelogMode {
         Node::Values(_) | Node::KeyedJoin(_) | Node::Collect(_) | Node::Logic(_) | Node::Sort(_) => {
             ChangelogMode::AppendOnly
         }
-        Node::Filter(_) | Node::Project(_) | Node::Unnest(_) | Node::Expand(_) | Node::Union(_) | Node::Limit(_) => {
+        Node::Filter(_)
+        | Node::Project(_)
+        | Node::Unnest(_)
+        | Node::Expand(_)
+        | Node::Union(_)
+        | Node::Limit(_)
+        | Node::Windows(_) => {
             let changes = node.inputs().into_iter().any(|input| mode(input) == ChangelogMode::Changelog);
             if changes { ChangelogMode::Changelog } else { ChangelogMode::AppendOnly }
         }

@@ -2,16 +2,18 @@
 
 use std::fmt::Write;
 
+use arrow::datatypes::DataType;
+
 use crate::expr::SortKey;
 use crate::operators::aggregate::keeps_values;
 use crate::plan::bounds::bound;
 use crate::plan::changelog::mode;
 use crate::plan::node::{
-    AggregateEmit, Bounded, ChangelogMode, GroupingSet, Join, JoinEmit, JoinKeep, JoinKind, Node, NullKeys,
-    OrderedEmit, Rank, Reads, Source, TopN,
+    AggregateEmit, Bounded, ChangelogMode, Closing, GroupingSet, Join, JoinEmit, JoinKeep, JoinKind, Node, NullKeys,
+    OrderedEmit, Rank, Reads, Source, TopN, Window, WindowShape,
 };
 use crate::plan::{DEAD_LETTERS_PREFIX, NodeMetrics, Plan};
-use crate::types::Interval;
+use crate::types::{Interval, Tick};
 
 /// The plan as a tree of text, a line a node; metrics are by node, a node before its inputs.
 pub(super) fn explain(plan: &Plan, metrics: Option<&[NodeMetrics]>) -> String {
@@ -157,6 +159,47 @@ pub(super) fn title(node: &Node) -> String {
         }
         Node::TopN(node) => top_n_title(node),
         Node::Over(node) => format!("Over: {}, {}", list(&node.calls), ordered_emit_name(node.emit)),
+        Node::Windows(node) => format!("Windows: {}", window_name(&node.window)),
+        Node::WindowAggregate(node) if node.says_late => format!("LateRows: {}", window_name(&node.window)),
+        Node::WindowAggregate(node) => {
+            let (keys, calls) = (list(&node.keys), list(&node.aggregates));
+            let (window, emit) = (window_name(&node.window), emit_name(node.emit));
+            format!("WindowAggregate: {window}, keys ({keys}), aggregates ({calls}), {emit}")
+        }
+    }
+}
+
+fn window_name(window: &Window) -> String {
+    let time = &window.time;
+    let length = |units: i64| length_name(time.data_type(), units);
+    let from = |offset: i64| if offset == 0 { String::new() } else { format!(", offset {}", length(offset)) };
+    let shape = match &window.shape {
+        WindowShape::Tumble { size, offset } => format!("TUMBLE({time}, {}{})", length(*size), from(*offset)),
+        WindowShape::Hop { slide, size, offset } => {
+            format!("HOP({time}, {}, {}{})", length(*slide), length(*size), from(*offset))
+        }
+        WindowShape::Cumulate { step, size, offset } => {
+            format!("CUMULATE({time}, {}, {}{})", length(*step), length(*size), from(*offset))
+        }
+        WindowShape::Session { gap } => format!("SESSION({time}, {})", length(*gap)),
+        WindowShape::Given { start } => format!("{start} to {time}"),
+    };
+    let closing = match window.closing {
+        Closing::Watermark => ", closed by the watermark",
+        Closing::Clock => ", closed by the clock",
+        Closing::End => ", closed by the end of the input",
+    };
+    let kept = if window.lateness == 0 { String::new() } else { format!(", kept {} longer", length(window.lateness)) };
+    format!("{shape}{closing}{kept}")
+}
+
+/// So many units of a type of time.
+fn length_name(time: &DataType, units: i64) -> String {
+    match Tick::of(time).and_then(Tick::nanos) {
+        Some(nanos) => {
+            units.checked_mul(nanos).map_or_else(|| units.to_string(), |n| Interval::from_nanos(n).to_string())
+        }
+        None => units.to_string(),
     }
 }
 

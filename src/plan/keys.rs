@@ -9,7 +9,7 @@
 
 use crate::expr::Expr;
 use crate::plan::depth::deeper;
-use crate::plan::node::{Aggregate, AggregateEmit, Join, JoinKind, Node, OrderedEmit, Rank, TopN};
+use crate::plan::node::{Aggregate, AggregateEmit, Join, JoinKind, Node, OrderedEmit, Rank, TopN, WindowAggregate};
 
 /// The columns of `node`'s result in which no two rows agree; no column if there is one row at most.
 ///
@@ -21,13 +21,14 @@ pub fn upsert_key(node: &Node) -> Option<Vec<usize>> {
         Node::Filter(node) => upsert_key(&node.input),
         Node::Project(node) => projected(&upsert_key(&node.input)?, &node.exprs),
         Node::Aggregate(node) => grouped(node),
+        Node::WindowAggregate(node) => windowed(node),
         Node::Join(node) => joined(node),
         Node::Sort(node) => upsert_key(&node.input),
         Node::Limit(node) => upsert_key(&node.input),
         Node::TopN(node) => first_rows(node),
         Node::Over(node) => upsert_key(&node.input),
         // These give several rows for one, or the same row from several inputs.
-        Node::Unnest(_) | Node::Expand(_) | Node::Union(_) => None,
+        Node::Unnest(_) | Node::Expand(_) | Node::Union(_) | Node::Windows(_) => None,
         // These say what was so at one moment, and later the same again.
         Node::KeyedJoin(_) | Node::Collect(_) | Node::Logic(_) => None,
     })
@@ -55,6 +56,17 @@ fn grouped(node: &Aggregate) -> Option<Vec<usize>> {
     match node.emit {
         AggregateEmit::Final | AggregateEmit::Changes | AggregateEmit::Every(_) => Some((0..node.keys.len()).collect()),
         AggregateEmit::Running => None,
+    }
+}
+
+/// A group of a window is told by its keys and the window's bounds.
+fn windowed(node: &WindowAggregate) -> Option<Vec<usize>> {
+    match node.emit {
+        _ if node.says_late => None,
+        AggregateEmit::Running => None,
+        AggregateEmit::Final | AggregateEmit::Changes | AggregateEmit::Every(_) => {
+            Some((0..node.keys.len() + 2).collect())
+        }
     }
 }
 
@@ -146,6 +158,7 @@ mod tests {
             options: vec![],
             bounded: Bounded::UntilClosed,
             state_ttl: None,
+            event_time: None,
         };
         catalog.relations.insert("visits".into(), Relation::Stream(visits));
         catalog

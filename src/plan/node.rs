@@ -43,6 +43,10 @@ pub enum Node {
     TopN(TopN),
     /// Functions of the rows around a row.
     Over(Over),
+    /// Each row once for each window it is in.
+    Windows(Windows),
+    /// `GROUP BY` in windows.
+    WindowAggregate(WindowAggregate),
 }
 
 /// Rows of a stream, table or file.
@@ -64,6 +68,10 @@ pub struct Source {
     pub reads: Reads,
     /// The values of the key, one a column, if no row of another key is looked at.
     pub only: Option<Vec<ArrayRef>>,
+    /// The columns read that carry event time: no row is expected to be before the relation's watermark in them.
+    pub event_time: Vec<usize>,
+    /// Whether its rows carry the watermark that held before each of them, because something above judges by it.
+    pub watermarked: bool,
 }
 
 /// What a query reads of a relation that keeps its rows: a table or a materialized view.
@@ -521,6 +529,123 @@ pub struct Over {
     pub schema: SchemaRef,
 }
 
+/// Which windows a row is in, and what closes a window.
+#[derive(Debug, Clone)]
+pub struct Window {
+    /// The row's time: a timestamp, a date or an integer. All lengths are in the units of its type.
+    /// Of [`WindowShape::Given`] it is the window's end.
+    pub time: Expr,
+    /// The windows.
+    pub shape: WindowShape,
+    /// What closes a window.
+    pub closing: Closing,
+    /// For how long after its end a window is kept for late rows, 0 if it is not.
+    pub lateness: i64,
+}
+
+/// The form of windows. They are aligned to the Unix epoch, or 0 for integers, plus an offset.
+#[derive(Debug, Clone)]
+pub enum WindowShape {
+    /// One after the other.
+    Tumble {
+        /// How long each is.
+        size: i64,
+        /// Where one begins.
+        offset: i64,
+    },
+    /// One begins each `slide`; they overlap, or leave gaps.
+    Hop {
+        /// How far apart they begin.
+        slide: i64,
+        /// How long each is.
+        size: i64,
+        /// Where one begins.
+        offset: i64,
+    },
+    /// They begin together each `size`, and end each `step` later.
+    Cumulate {
+        /// How much longer each is than the one before it.
+        step: i64,
+        /// How long the longest is, a multiple of `step`.
+        size: i64,
+        /// Where they begin.
+        offset: i64,
+    },
+    /// Rows of a key that follow each other within `gap`; a window ends `gap` after its last row.
+    Session {
+        /// After how long without a row a window ends.
+        gap: i64,
+    },
+    /// The rows carry their windows: this is where each begins, and [`Window::time`] where it ends.
+    Given {
+        /// Where the window begins.
+        start: Expr,
+    },
+}
+
+/// What closes a window.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Closing {
+    /// The watermark, when it reaches the window's end.
+    Watermark,
+    /// The engine's clock, when it does.
+    Clock,
+    /// The end of the input alone: the time of the window is no event time.
+    End,
+}
+
+/// Each row once for each window it is in: `FROM TUMBLE(…)` and its kin.
+///
+/// The result's columns are those of the input, then `window_start`, `window_end` and `window_time`.
+/// Rows without a time are counted and left out.
+#[derive(Debug, Clone)]
+pub struct Windows {
+    /// Where the rows come from.
+    pub input: Box<Node>,
+    /// What a [`WindowShape::Session`] is partitioned by; none for other shapes.
+    pub keys: Vec<Expr>,
+    /// The windows.
+    pub window: Window,
+    /// The columns of the result.
+    pub schema: SchemaRef,
+}
+
+/// `GROUP BY` in windows.
+///
+/// The result's columns are the keys, then `window_start`, `window_end` and `window_time`, then the aggregates.
+#[derive(Debug, Clone)]
+pub struct WindowAggregate {
+    /// Where the rows come from.
+    pub input: Box<Node>,
+    /// What is grouped by besides the window; none for one group a window.
+    pub keys: Vec<Expr>,
+    /// What is computed for each group.
+    pub aggregates: Vec<AggregateCall>,
+    /// The windows.
+    pub window: Window,
+    /// When results come out: [`AggregateEmit::Final`] is when a window closes.
+    pub emit: AggregateEmit,
+    /// Whether the input retracts.
+    pub input_mode: ChangelogMode,
+    /// Whether the result is not the aggregates but the late rows: the columns of the input, then `window_start`,
+    /// `window_end` and `lateness`.
+    pub says_late: bool,
+    /// The columns of the result.
+    pub schema: SchemaRef,
+}
+
+impl WindowAggregate {
+    /// Whether rows of the result are only added.
+    pub fn mode(&self) -> ChangelogMode {
+        match self.emit {
+            _ if self.says_late => ChangelogMode::AppendOnly,
+            AggregateEmit::Running => ChangelogMode::AppendOnly,
+            AggregateEmit::Final if self.window.lateness == 0 => ChangelogMode::AppendOnly,
+            AggregateEmit::Final | AggregateEmit::Changes | AggregateEmit::Every(_) => ChangelogMode::Changelog,
+        }
+    }
+}
+
 impl Node {
     /// The columns of the result, without `op`.
     pub fn schema(&self) -> SchemaRef {
@@ -541,6 +666,8 @@ impl Node {
             Node::Limit(node) => node.input.schema(),
             Node::TopN(node) => node.schema.clone(),
             Node::Over(node) => node.schema.clone(),
+            Node::Windows(node) => node.schema.clone(),
+            Node::WindowAggregate(node) => node.schema.clone(),
         }
     }
 
@@ -562,6 +689,8 @@ impl Node {
             Node::Limit(node) => vec![&node.input],
             Node::TopN(node) => vec![&node.input],
             Node::Over(node) => vec![&node.input],
+            Node::Windows(node) => vec![&node.input],
+            Node::WindowAggregate(node) => vec![&node.input],
         }
     }
 
@@ -583,6 +712,8 @@ impl Node {
             Node::Limit(node) => vec![&mut node.input],
             Node::TopN(node) => vec![&mut node.input],
             Node::Over(node) => vec![&mut node.input],
+            Node::Windows(node) => vec![&mut node.input],
+            Node::WindowAggregate(node) => vec![&mut node.input],
         }
     }
 
@@ -592,6 +723,8 @@ impl Node {
         match self {
             Node::Source(_) | Node::Values(_) | Node::Unnest(_) | Node::Expand(_) | Node::Union(_) => vec![],
             Node::Join(_) | Node::KeyedJoin(_) | Node::Limit(_) | Node::TopN(_) | Node::Over(_) => vec![],
+            // Its late rows have all the columns of its input.
+            Node::Windows(_) | Node::WindowAggregate(_) => vec![],
             Node::Filter(node) => vec![&mut node.predicate],
             Node::Project(node) => node.exprs.iter_mut().collect(),
             Node::Aggregate(node) => with_calls(&mut node.keys, &mut node.aggregates),

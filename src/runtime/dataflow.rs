@@ -318,7 +318,9 @@ fn stop_after(node: &Node) -> Option<u64> {
         | Node::Logic(_)
         | Node::Sort(_)
         | Node::TopN(_)
-        | Node::Over(_) => None,
+        | Node::Over(_)
+        | Node::Windows(_)
+        | Node::WindowAggregate(_) => None,
     }
 }
 

@@ -170,6 +170,8 @@ mod tests {
             key: None,
             reads: Reads::Changes,
             only: None,
+            event_time: vec![],
+            watermarked: false,
         })
     }
 

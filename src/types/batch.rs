@@ -10,6 +10,7 @@ use arrow::compute::kernels::cmp::not_distinct;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 
 use crate::error::Result;
+use crate::types::Timestamp;
 
 /// The name of the first column of a changelog result.
 pub const OP_COLUMN: &str = "op";
@@ -115,22 +116,24 @@ impl FromIterator<RowKind> for RowKinds {
 ///
 /// An append-only relation's batches have no row kinds; a changelog's batches have one for each row.
 /// In a changelog a `-U` is always followed, in the same batch, by its `+U`.
+/// Where something judges rows by event time, a batch carries the watermark that held just before each row.
 #[derive(Debug, Clone)]
 pub struct Batch {
     rows: RecordBatch,
     kinds: Option<RowKinds>,
+    watermarks: Option<ScalarBuffer<i64>>,
 }
 
 impl Batch {
     /// Rows of an append-only relation.
     pub fn append_only(rows: RecordBatch) -> Batch {
-        Batch { rows, kinds: None }
+        Batch { rows, kinds: None, watermarks: None }
     }
 
     /// Rows of a changelog. `kinds` has one entry a row.
     pub fn changelog(rows: RecordBatch, kinds: RowKinds) -> Batch {
         debug_assert_eq!(rows.num_rows(), kinds.len());
-        Batch { rows, kinds: Some(kinds) }
+        Batch { rows, kinds: Some(kinds), watermarks: None }
     }
 
     /// The rows, without their kinds.
@@ -158,17 +161,45 @@ impl Batch {
         self.num_rows() == 0
     }
 
+    /// For each row the watermark of its partition just before it, in nanoseconds (of integer event time the number
+    /// itself). It never falls. Without it no row of the batch is late.
+    pub fn watermarks(&self) -> Option<&ScalarBuffer<i64>> {
+        self.watermarks.as_ref()
+    }
+
+    /// The watermark just before row `row`; one before everything if that is not known.
+    pub fn watermark(&self, row: usize) -> Timestamp {
+        self.watermarks.as_ref().map_or(Timestamp::MIN, |watermarks| Timestamp::from_nanos(watermarks[row]))
+    }
+
+    /// The rows with the watermark that held before each of them.
+    #[must_use]
+    pub fn with_watermarks(self, watermarks: Option<ScalarBuffer<i64>>) -> Batch {
+        debug_assert!(watermarks.as_ref().is_none_or(|watermarks| watermarks.len() == self.num_rows()));
+        Batch { watermarks, ..self }
+    }
+
+    /// The watermarks of the rows `rows` of this batch, in that order, for a batch that is made of them.
+    pub fn watermarks_of(&self, rows: impl Iterator<Item = usize>) -> Option<ScalarBuffer<i64>> {
+        let watermarks = self.watermarks.as_ref()?;
+        Some(rows.map(|row| watermarks[row]).collect())
+    }
+
     /// Rows `offset..offset + rows`, without a copy.
     #[must_use]
     pub fn slice(&self, offset: usize, rows: usize) -> Batch {
-        Batch { rows: self.rows.slice(offset, rows), kinds: self.kinds.as_ref().map(|kinds| kinds.slice(offset, rows)) }
+        Batch {
+            rows: self.rows.slice(offset, rows),
+            kinds: self.kinds.as_ref().map(|kinds| kinds.slice(offset, rows)),
+            watermarks: self.watermarks.as_ref().map(|watermarks| watermarks.slice(offset, rows)),
+        }
     }
 
-    /// Other columns for the same rows, kinds kept.
+    /// Other columns for the same rows, kinds and watermarks kept.
     #[must_use]
     pub fn with_rows(&self, rows: RecordBatch) -> Batch {
         debug_assert_eq!(rows.num_rows(), self.num_rows());
-        Batch { rows, kinds: self.kinds.clone() }
+        Batch { rows, kinds: self.kinds.clone(), watermarks: self.watermarks.clone() }
     }
 
     /// The rows without the updates after which a row is what it was: the change was in a column that is gone.
@@ -193,7 +224,8 @@ impl Batch {
         let kept = (0..rows).map(|row| (row == pairs || !idle.value(row)) && (row == 0 || !idle.value(row - 1)));
         let kept = BooleanArray::new(kept.collect(), None);
         let kinds = (0..rows).filter(|row| kept.value(*row)).map(|row| kinds.get(row)).collect();
-        Ok(Batch { rows: compute::filter_record_batch(&self.rows, &kept)?, kinds: Some(kinds) })
+        let watermarks = self.watermarks_of((0..rows).filter(|row| kept.value(*row)));
+        Ok(Batch { rows: compute::filter_record_batch(&self.rows, &kept)?, kinds: Some(kinds), watermarks })
     }
 
     /// The batch as users see it: a changelog with its kinds in a first column `op`.
@@ -213,7 +245,10 @@ impl Batch {
         let rows = compute::concat_batches(schema, batches.iter().map(|batch| &batch.rows))?;
         let changelog = batches.iter().any(|batch| batch.kinds.is_some());
         let kinds = changelog.then(|| batches.iter().flat_map(|b| (0..b.num_rows()).map(|row| b.kind(row))).collect());
-        Ok(Batch { rows, kinds })
+        let watermarked = batches.iter().any(|batch| batch.watermarks.is_some());
+        let before = |batch: &Batch| (0..batch.num_rows()).map(|row| batch.watermark(row).nanos()).collect::<Vec<_>>();
+        let watermarks = watermarked.then(|| batches.iter().flat_map(before).collect());
+        Ok(Batch { rows, kinds, watermarks })
     }
 }
 

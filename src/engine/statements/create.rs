@@ -66,7 +66,7 @@ impl Core {
         if create.watermark.is_some() {
             self.watermarks.insert(create.name.value.clone());
         }
-        let stream = Stream { schema, options, bounded, state_ttl: own.state_ttl };
+        let stream = Stream { schema, options, bounded, state_ttl: own.state_ttl, event_time: None };
         self.catalog.relations.insert(create.name.value.clone(), Relation::Stream(stream));
         Ok(created(&create.name, ObjectKind::Stream))
     }
@@ -96,7 +96,9 @@ impl Core {
             planned.label = format!("stream \"{name}\"");
             let key = plan::upsert_key(&planned.plan.root);
             self.start(planned, Destination::Relation(shared))?;
-            self.catalog.relations.insert(name, Relation::Derived(Derived { schema, mode, bounded, key }));
+            self.catalog
+                .relations
+                .insert(name, Relation::Derived(Derived { schema, mode, bounded, key, event_time: vec![] }));
         }
         Ok(created(&create.name, ObjectKind::Stream))
     }

@@ -22,7 +22,7 @@ use crate::error::{Code, Error, InternalError, Place, StatementError};
 use crate::expr::{self, SortKey};
 use crate::plan::node::{
     Aggregate, Bounded, ChangelogMode, Collect, Expand, Filter, Join, JoinEmit, JoinSide, KeyedJoin, Limit, Logic,
-    Node, Over, Project, Sort, Source, TopN, Union, Unnest, UnnestColumn, Values,
+    Node, Over, Project, Sort, Source, TopN, Union, Unnest, UnnestColumn, Values, WindowAggregate, Windows,
 };
 use crate::plan::{Context, Plan, bounds, changelog, explain, rules};
 use crate::sql::{self, Clause, EmitMode};
@@ -335,7 +335,18 @@ impl Lowerer<'_> {
         let place = |column: &usize| projection.iter().position(|read| read == column);
         let key = source.key.as_ref().and_then(|key| key.iter().map(place).collect());
         let relation = source.relation.clone();
-        let node = Node::Source(Source { relation, projection, schema, bounded, mode, key, reads, only: None });
+        let node = Node::Source(Source {
+            relation,
+            projection,
+            schema,
+            bounded,
+            mode,
+            key,
+            reads,
+            only: None,
+            event_time: vec![],
+            watermarked: false,
+        });
         Ok(Lowered { node, bounded, at_end: false })
     }
 
@@ -502,6 +513,8 @@ fn named(node: Node, schema: SchemaRef) -> Node {
         Node::TopN(node) => Node::TopN(TopN { schema, ..node }),
         Node::Over(node) => Node::Over(Over { schema, ..node }),
         Node::Logic(node) => Node::Logic(Logic { schema, ..node }),
+        Node::Windows(node) => Node::Windows(Windows { schema, ..node }),
+        Node::WindowAggregate(node) => Node::WindowAggregate(WindowAggregate { schema, ..node }),
         Node::Filter(node) => Node::Filter(Filter { input: below(node.input, schema), ..node }),
         Node::Sort(node) => Node::Sort(Sort { input: below(node.input, schema), ..node }),
         Node::Limit(node) => Node::Limit(Limit { input: below(node.input, schema), ..node }),

@@ -143,7 +143,9 @@ impl Places<'_> {
             | Node::Logic(_)
             | Node::Limit(_)
             | Node::TopN(_)
-            | Node::Over(_) => self.query(),
+            | Node::Over(_)
+            | Node::Windows(_)
+            | Node::WindowAggregate(_) => self.query(),
         }
     }
 

@@ -22,7 +22,7 @@ fn catalog() -> Catalog {
     {
         let schema =
             columns(&[("k", DataType::Int64), ("v", DataType::Int64), ("t", DataType::Utf8), ("tags", tags.clone())]);
-        let stream = Stream { schema, options: vec![], bounded, state_ttl: None };
+        let stream = Stream { schema, options: vec![], bounded, state_ttl: None, event_time: None };
         catalog.relations.insert(name.to_string(), Relation::Stream(stream));
     }
     let schema = columns(&[("id", DataType::Int64), ("city", DataType::Utf8)]);

@@ -64,7 +64,9 @@ pub(super) fn looks_at(node: &mut Node) -> Option<BTreeSet<usize>> {
         | Node::Sort(_)
         | Node::Limit(_)
         | Node::TopN(_)
-        | Node::Over(_) => None,
+        | Node::Over(_)
+        | Node::Windows(_)
+        | Node::WindowAggregate(_) => None,
     }
 }
 
@@ -101,7 +103,9 @@ pub(super) fn found_below<'a>(
         | Node::Sort(_)
         | Node::Limit(_)
         | Node::TopN(_)
-        | Node::Over(_) => None,
+        | Node::Over(_)
+        | Node::Windows(_)
+        | Node::WindowAggregate(_) => None,
     }
 }
 
