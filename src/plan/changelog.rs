@@ -9,8 +9,9 @@ pub fn mode(node: &Node) -> ChangelogMode {
         Node::Aggregate(node) => match node.emit {
             AggregateEmit::Final | AggregateEmit::Running => ChangelogMode::AppendOnly,
             // Without aggregates a group never changes: it only appears.
-            AggregateEmit::Changes | AggregateEmit::Every(_) if node.aggregates.is_empty() => node.input_mode,
-            AggregateEmit::Changes | AggregateEmit::Every(_) => ChangelogMode::Changelog,
+            AggregateEmit::Changes | AggregateEmit::Every(_) | AggregateEmit::EveryAndFinal(_) => {
+                if node.aggregates.is_empty() { node.input_mode } else { ChangelogMode::Changelog }
+            }
         },
         Node::Join(node) => node.mode(),
         Node::TopN(node) => node.mode(),

@@ -328,6 +328,7 @@ fn emit_name(emit: AggregateEmit) -> String {
         AggregateEmit::Running => "EMIT RUNNING".into(),
         AggregateEmit::Changes => "EMIT CHANGES".into(),
         AggregateEmit::Every(interval) => format!("EMIT EVERY {interval}"),
+        AggregateEmit::EveryAndFinal(interval) => format!("EMIT EVERY {interval} AND FINAL"),
     }
 }
 

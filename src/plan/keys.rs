@@ -54,8 +54,10 @@ fn first_rows(node: &TopN) -> Option<Vec<usize>> {
 
 fn grouped(node: &Aggregate) -> Option<Vec<usize>> {
     match node.emit {
-        AggregateEmit::Final | AggregateEmit::Changes | AggregateEmit::Every(_) => Some((0..node.keys.len()).collect()),
         AggregateEmit::Running => None,
+        AggregateEmit::Final | AggregateEmit::Changes | AggregateEmit::Every(_) | AggregateEmit::EveryAndFinal(_) => {
+            Some((0..node.keys.len()).collect())
+        }
     }
 }
 
@@ -64,7 +66,7 @@ fn windowed(node: &WindowAggregate) -> Option<Vec<usize>> {
     match node.emit {
         _ if node.says_late => None,
         AggregateEmit::Running => None,
-        AggregateEmit::Final | AggregateEmit::Changes | AggregateEmit::Every(_) => {
+        AggregateEmit::Final | AggregateEmit::Changes | AggregateEmit::Every(_) | AggregateEmit::EveryAndFinal(_) => {
             Some((0..node.keys.len() + 2).collect())
         }
     }

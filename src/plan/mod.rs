@@ -3,6 +3,7 @@
 mod bounds;
 mod changelog;
 pub(crate) mod depth;
+mod event_time;
 mod explain;
 mod keys;
 pub mod node;
@@ -24,6 +25,7 @@ use crate::operators::{Forgotten, StateSize};
 use crate::sql;
 use crate::types::{Interval, OP_COLUMN, Value};
 
+pub use event_time::event_time;
 pub use keys::upsert_key;
 pub use node::{Bounded, ChangelogMode, Node, Reads};
 

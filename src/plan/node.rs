@@ -199,6 +199,9 @@ pub enum AggregateEmit {
     Changes,
     /// The keys that changed, at most that often.
     Every(Interval),
+    /// Only of a [`WindowAggregate`]: early results as of [`AggregateEmit::Every`] and, whatever has been said before,
+    /// what has changed since when the window closes. The last that is said of a group is its final result.
+    EveryAndFinal(Interval),
 }
 
 /// `GROUP BY`, `DISTINCT` and aggregates without keys.
@@ -641,7 +644,8 @@ impl WindowAggregate {
             _ if self.says_late => ChangelogMode::AppendOnly,
             AggregateEmit::Running => ChangelogMode::AppendOnly,
             AggregateEmit::Final if self.window.lateness == 0 => ChangelogMode::AppendOnly,
-            AggregateEmit::Final | AggregateEmit::Changes | AggregateEmit::Every(_) => ChangelogMode::Changelog,
+            AggregateEmit::Final | AggregateEmit::Changes => ChangelogMode::Changelog,
+            AggregateEmit::Every(_) | AggregateEmit::EveryAndFinal(_) => ChangelogMode::Changelog,
         }
     }
 }

@@ -95,10 +95,9 @@ impl Core {
             let shared: Arc<str> = name.as_str().into();
             planned.label = format!("stream \"{name}\"");
             let key = plan::upsert_key(&planned.plan.root);
+            let event_time = plan::event_time(&planned.plan.root);
             self.start(planned, Destination::Relation(shared))?;
-            self.catalog
-                .relations
-                .insert(name, Relation::Derived(Derived { schema, mode, bounded, key, event_time: vec![] }));
+            self.catalog.relations.insert(name, Relation::Derived(Derived { schema, mode, bounded, key, event_time }));
         }
         Ok(created(&create.name, ObjectKind::Stream))
     }

@@ -52,7 +52,10 @@ pub fn build(node: &Aggregate, snapshots: &[Snapshot]) -> Result<Box<dyn Operato
         AggregateEmit::Final => Box::new(Final { groups }),
         AggregateEmit::Running => Box::new(Running { groups }),
         AggregateEmit::Changes => Box::new(Changes::new(groups, None, snapshots)?),
-        AggregateEmit::Every(interval) => Box::new(Changes::new(groups, Some(interval), snapshots)?),
+        // Without a window there is no end but that of the input, where the former speaks too.
+        AggregateEmit::Every(interval) | AggregateEmit::EveryAndFinal(interval) => {
+            Box::new(Changes::new(groups, Some(interval), snapshots)?)
+        }
     })
 }
 

@@ -334,6 +334,7 @@ impl Lowerer<'_> {
         let (mode, bounded, reads) = (source.mode, source.bounded, source.reads);
         let place = |column: &usize| projection.iter().position(|read| read == column);
         let key = source.key.as_ref().and_then(|key| key.iter().map(place).collect());
+        let event_time = source.event_time.iter().filter_map(place).collect();
         let relation = source.relation.clone();
         let node = Node::Source(Source {
             relation,
@@ -344,7 +345,7 @@ impl Lowerer<'_> {
             key,
             reads,
             only: None,
-            event_time: vec![],
+            event_time,
             watermarked: false,
         });
         Ok(Lowered { node, bounded, at_end: false })

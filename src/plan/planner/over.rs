@@ -41,7 +41,7 @@ fn ordered(lowerer: &Lowerer<'_>, plan: &LogicalPlan, demand: Demand<'_>) -> Low
         Some(AggregateEmit::Final) => Some(OrderedEmit::Final),
         Some(AggregateEmit::Running) => Some(OrderedEmit::Running),
         Some(AggregateEmit::Changes) => Some(OrderedEmit::Changes),
-        Some(AggregateEmit::Every(_)) => {
+        Some(AggregateEmit::Every(_) | AggregateEmit::EveryAndFinal(_)) => {
             let error = StatementError::new(Code::Unsupported, "EMIT EVERY of rows in order is not supported yet");
             return Err(at_clause(error, demand.clause).hint("Use EMIT CHANGES or EMIT FINAL.").into());
         }

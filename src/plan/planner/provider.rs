@@ -41,6 +41,16 @@ pub(super) struct RelationSource {
     pub key: Option<Vec<usize>>,
     /// What is read of it, if it keeps its rows.
     pub reads: Reads,
+    /// The columns that carry event time.
+    pub event_time: Vec<usize>,
+}
+
+impl RelationSource {
+    /// A relation whose rows are only added, and of which no more is known.
+    fn of(name: &str, schema: &SchemaRef, bounded: Bounded) -> RelationSource {
+        let (schema, relation, mode) = (schema.clone(), name.into(), ChangelogMode::AppendOnly);
+        RelationSource { schema, bounded, mode, relation, key: None, reads: Reads::Changes, event_time: vec![] }
+    }
 }
 
 impl TableSource for RelationSource {
@@ -106,22 +116,24 @@ impl<'a> Provider<'a> {
 
     fn relation(&self, name: &str) -> PlanResult<Arc<dyn TableSource>> {
         if let Some(schema) = self.context.files.get(name) {
-            return Ok(source(name, schema, Bounded::Yes, ChangelogMode::AppendOnly, None));
+            return Ok(Arc::new(RelationSource::of(name, schema, Bounded::Yes)));
         }
         if let Some(stream) = name.strip_prefix(DEAD_LETTERS_PREFIX) {
             return self.dead_letters(name, stream);
         }
         match self.context.catalog.relations.get(name) {
-            Some(Relation::Stream(stream)) => {
-                Ok(source(name, &stream.schema, self.bounded(name, stream.bounded), ChangelogMode::AppendOnly, None))
+            Some(relation @ Relation::Stream(stream)) => {
+                let source = RelationSource::of(name, &stream.schema, self.bounded(name, stream.bounded));
+                Ok(Arc::new(RelationSource { event_time: relation.event_time(), ..source }))
             }
             Some(Relation::Table(table)) => {
                 let bounded = self.bounded(name, Bounded::UntilClosed);
                 Ok(self.kept(name, &table.schema, bounded, ChangelogMode::Changelog, Some(&table.primary_key)))
             }
-            Some(Relation::Derived(derived)) => {
-                let (bounded, key) = (self.bounded(name, derived.bounded), derived.key.clone());
-                Ok(source(name, &derived.schema, bounded, derived.mode, key))
+            Some(relation @ Relation::Derived(derived)) => {
+                let (mode, key, event_time) = (derived.mode, derived.key.clone(), relation.event_time());
+                let source = RelationSource::of(name, &derived.schema, self.bounded(name, derived.bounded));
+                Ok(Arc::new(RelationSource { mode, key, event_time, ..source }))
             }
             Some(Relation::Materialized(view)) => {
                 let bounded = self.bounded(name, view.bounded);
@@ -148,8 +160,8 @@ impl<'a> Provider<'a> {
             Reads::Changes => (bounded, mode),
             Reads::Present => (Bounded::Yes, ChangelogMode::AppendOnly),
         };
-        let (schema, relation, key, reads) = (schema.clone(), name.into(), key.cloned(), self.context.reads);
-        Arc::new(RelationSource { schema, bounded, mode, relation, key, reads })
+        let (key, reads) = (key.cloned(), self.context.reads);
+        Arc::new(RelationSource { mode, key, reads, ..RelationSource::of(name, schema, bounded) })
     }
 
     /// Whether a relation ends by itself now, which it does once it is closed.
@@ -160,7 +172,7 @@ impl<'a> Provider<'a> {
     fn dead_letters(&self, name: &str, stream: &str) -> PlanResult<Arc<dyn TableSource>> {
         match self.context.catalog.relations.get(stream) {
             Some(Relation::Stream(_)) => {
-                Ok(source(name, &crate::types::dead_letter_schema(), Bounded::Yes, ChangelogMode::AppendOnly, None))
+                Ok(Arc::new(RelationSource::of(name, &crate::types::dead_letter_schema(), Bounded::Yes)))
             }
             Some(_) | None => Err(self.not_found(stream)),
         }
@@ -177,17 +189,6 @@ impl<'a> Provider<'a> {
             None => smuggle(error.hint("SHOW ALL lists what there is; a file is named in quotes, as in FROM 'a.csv'.")),
         }
     }
-}
-
-fn source(
-    name: &str,
-    schema: &SchemaRef,
-    bounded: Bounded,
-    mode: ChangelogMode,
-    key: Option<Vec<usize>>,
-) -> Arc<dyn TableSource> {
-    let (schema, relation) = (schema.clone(), name.into());
-    Arc::new(RelationSource { schema, bounded, mode, relation, key, reads: Reads::Changes })
 }
 
 impl ContextProvider for Provider<'_> {

@@ -4,6 +4,7 @@ mod expire;
 mod narrow_joins;
 mod point_reads;
 mod unused_ranks;
+mod watermarked;
 
 use super::node::Node;
 use crate::plan::Context;
@@ -14,5 +15,6 @@ pub(super) fn rewrite(mut root: Node, context: &Context<'_>) -> Node {
     unused_ranks::rewrite(&mut root);
     point_reads::rewrite(&mut root);
     expire::rewrite(&mut root, context);
+    watermarked::rewrite(&mut root);
     root
 }

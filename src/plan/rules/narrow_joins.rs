@@ -143,6 +143,8 @@ fn narrow_source(side: &mut JoinSide) {
     source.schema = projected(&source.schema, &read);
     source.projection = read.iter().map(|column| source.projection[*column]).collect();
     let place = |column: usize| read.range(..column).count();
+    let times = source.event_time.iter().filter(|time| read.contains(time));
+    source.event_time = times.map(|time| place(*time)).collect();
     side.columns.iter_mut().for_each(|column| *column = place(*column));
     side.keys.iter_mut().for_each(|key| key.renumber(&place));
 }

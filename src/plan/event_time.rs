@@ -1,0 +1,150 @@
+//! Which columns carry event time, and which are the bounds of windows.
+//!
+//! ```text
+//! Project: at, price                 event time: at
+//!   Filter: price > 0                event time: at
+//!     Source: bids(at, price, url)   event time: at, as WATERMARK FOR at AS … declares it
+//! ```
+
+use arrow::datatypes::Schema;
+
+use crate::expr::Expr;
+use crate::plan::depth::deeper;
+use crate::plan::node::{Closing, Node, Source, UnnestColumn, Window, WindowAggregate};
+
+/// What the window functions call the columns of a window.
+pub(crate) const WINDOW_COLUMNS: [&str; 3] = ["window_start", "window_end", "window_time"];
+
+/// The columns of `node`'s result in which no row is expected to be before the watermark.
+pub fn event_time(node: &Node) -> Vec<usize> {
+    deeper(|| match node {
+        Node::Source(node) => node.event_time.clone(),
+        Node::Filter(node) => event_time(&node.input),
+        Node::Limit(node) => event_time(&node.input),
+        Node::Project(node) => places(&node.exprs, &event_time(&node.input)),
+        Node::Unnest(node) => {
+            let times = event_time(&node.input);
+            let carries = |column: &UnnestColumn| matches!(column, UnnestColumn::Repeat(at) if times.contains(at));
+            (0..node.columns.len()).filter(|column| carries(&node.columns[*column])).collect()
+        }
+        // A key that is not in a set is NULL, and no earlier than anything.
+        Node::Expand(node) => event_time(&node.input),
+        Node::Union(node) => common(&node.inputs),
+        Node::Windows(node) => {
+            let first = node.input.schema().fields().len();
+            event_time(&node.input).into_iter().chain(closed(&node.window, first)).collect()
+        }
+        Node::WindowAggregate(node) if node.says_late => vec![],
+        Node::WindowAggregate(node) => closed(&node.window, node.keys.len()),
+        // What they say of a row does not wait for the watermark, or does not keep to it.
+        Node::Values(_) | Node::Aggregate(_) | Node::Join(_) | Node::KeyedJoin(_) => vec![],
+        Node::Collect(_) | Node::Logic(_) | Node::Sort(_) | Node::TopN(_) | Node::Over(_) => vec![],
+    })
+}
+
+/// The end and the time of windows whose columns begin at `first`, if the watermark closes them.
+fn closed(window: &Window, first: usize) -> Vec<usize> {
+    match window.closing {
+        Closing::Watermark => vec![first + 1, first + 2],
+        Closing::Clock | Closing::End => vec![],
+    }
+}
+
+/// Where those columns stand among `exprs`.
+fn places(exprs: &[Expr], columns: &[usize]) -> Vec<usize> {
+    let is_one = |expr: &Expr| expr.column_index().is_some_and(|column| columns.contains(&column));
+    (0..exprs.len()).filter(|place| is_one(&exprs[*place])).collect()
+}
+
+/// What carries event time in every input. Rows that are written in the statement are over before it begins.
+fn common(inputs: &[Node]) -> Vec<usize> {
+    let mut inputs = inputs.iter().filter(|input| !matches!(input, Node::Values(_))).map(event_time);
+    let first = inputs.next().unwrap_or_default();
+    inputs.fold(first, |common, times| common.into_iter().filter(|time| times.contains(time)).collect())
+}
+
+/// Two columns that are the start and the end of the same window.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Bounds {
+    pub start: usize,
+    pub end: usize,
+}
+
+/// The columns of `node`'s result that are the bounds of windows.
+pub(crate) fn window_bounds(node: &Node) -> Vec<Bounds> {
+    let first = |first: usize| Bounds { start: first, end: first + 1 };
+    deeper(|| match node {
+        Node::Source(node) => named_bounds(node),
+        Node::Project(node) => projected(&window_bounds(&node.input), &node.exprs),
+        Node::Filter(_) | Node::Limit(_) | Node::Sort(_) | Node::TopN(_) | Node::Over(_) | Node::Expand(_) => {
+            node.inputs().first().map(|input| window_bounds(input)).unwrap_or_default()
+        }
+        Node::Unnest(node) => moved(&window_bounds(&node.input), &|bound| {
+            node.columns.iter().position(|column| *column == UnnestColumn::Repeat(bound))
+        }),
+        Node::Union(node) => {
+            let mut inputs = node.inputs.iter().map(window_bounds);
+            let first = inputs.next().unwrap_or_default();
+            inputs.fold(first, |common, bounds| common.into_iter().filter(|bound| bounds.contains(bound)).collect())
+        }
+        Node::Join(node) => {
+            let side = |side: usize| {
+                let before = if side == 0 { 0 } else { node.columns[0].len() };
+                let place = |bound: usize| node.columns[side].iter().position(|column| *column == bound);
+                moved(&window_bounds(&node.inputs[side]), &|bound| place(bound).map(|place| before + place))
+            };
+            [side(0), side(1)].concat()
+        }
+        Node::KeyedJoin(node) => {
+            let mut before = 0;
+            let mut bounds = vec![];
+            for side in &node.sides {
+                let place = |bound: usize| side.columns.iter().position(|column| *column == bound);
+                bounds.extend(moved(&window_bounds(&side.input), &|bound| place(bound).map(|place| before + place)));
+                before += side.columns.len();
+            }
+            bounds
+        }
+        Node::Aggregate(node) => projected(&window_bounds(&node.input), &node.keys),
+        Node::Collect(node) => projected(&window_bounds(&node.input), &node.keys),
+        Node::Windows(node) => {
+            let mut bounds = window_bounds(&node.input);
+            bounds.push(first(node.input.schema().fields().len()));
+            bounds
+        }
+        Node::WindowAggregate(WindowAggregate { says_late: true, input, .. }) => {
+            let mut bounds = window_bounds(input);
+            bounds.push(first(input.schema().fields().len()));
+            bounds
+        }
+        Node::WindowAggregate(node) => {
+            let mut bounds = projected(&window_bounds(&node.input), &node.keys);
+            bounds.push(first(node.keys.len()));
+            bounds
+        }
+        Node::Values(_) | Node::Logic(_) => vec![],
+    })
+}
+
+/// The bounds of the windows of a shared stream: its columns of those names, if the end carries event time.
+fn named_bounds(source: &Source) -> Vec<Bounds> {
+    let [start, end, _] = WINDOW_COLUMNS.map(|name| source.schema.index_of(name).ok());
+    let bounds = start.zip(end).map(|(start, end)| Bounds { start, end });
+    bounds.into_iter().filter(|bounds| source.event_time.contains(&bounds.end)).collect()
+}
+
+fn projected(bounds: &[Bounds], exprs: &[Expr]) -> Vec<Bounds> {
+    moved(bounds, &|bound| exprs.iter().position(|expr| expr.column_index() == Some(bound)))
+}
+
+/// The bounds whose columns both have a place.
+fn moved(bounds: &[Bounds], place: &dyn Fn(usize) -> Option<usize>) -> Vec<Bounds> {
+    let moved = |bounds: &Bounds| Some(Bounds { start: place(bounds.start)?, end: place(bounds.end)? });
+    bounds.iter().filter_map(moved).collect()
+}
+
+/// The columns of event time by name, for EXPLAIN.
+pub(super) fn names(node: &Node) -> Vec<String> {
+    let schema: &Schema = &node.schema();
+    event_time(node).into_iter().map(|column| schema.field(column).name().clone()).collect()
+}

@@ -1,0 +1,42 @@
+//! Rows carry the watermark that held before them where a node above judges by it whether they are late: below a window
+//! that the watermark closes, as far down as rows go through one by one.
+
+use crate::plan::depth::deeper;
+use crate::plan::node::{Closing, Node, WindowAggregate, Windows};
+
+/// Tells every source whose rows are judged that they carry the watermark.
+pub(super) fn rewrite(node: &mut Node) {
+    deeper(|| {
+        if judges(node) {
+            node.inputs_mut().into_iter().for_each(mark);
+        }
+        node.inputs_mut().into_iter().for_each(rewrite);
+    });
+}
+
+/// Whether a node judges its rows by the watermark before each of them.
+fn judges(node: &Node) -> bool {
+    let window = match node {
+        Node::WindowAggregate(WindowAggregate { window, .. }) => window,
+        // Only a session is late by itself: of other shapes each row goes on to what judges it.
+        Node::Windows(Windows { window, .. }) => window,
+        Node::Source(_) | Node::Values(_) | Node::Filter(_) | Node::Project(_) | Node::Unnest(_) => return false,
+        Node::Expand(_) | Node::Union(_) | Node::Aggregate(_) | Node::Join(_) | Node::KeyedJoin(_) => return false,
+        Node::Collect(_) | Node::Logic(_) | Node::Sort(_) | Node::Limit(_) => return false,
+        Node::TopN(_) | Node::Over(_) => return false,
+    };
+    window.closing == Closing::Watermark
+}
+
+fn mark(node: &mut Node) {
+    deeper(|| match node {
+        Node::Source(source) => source.watermarked = !source.event_time.is_empty(),
+        Node::Filter(_) | Node::Project(_) | Node::Unnest(_) | Node::Expand(_) | Node::Union(_) => {
+            node.inputs_mut().into_iter().for_each(mark);
+        }
+        Node::Limit(_) | Node::Windows(_) => node.inputs_mut().into_iter().for_each(mark),
+        // Rows that come out of these are never late.
+        Node::Values(_) | Node::Aggregate(_) | Node::Join(_) | Node::KeyedJoin(_) | Node::Collect(_) => {}
+        Node::Logic(_) | Node::Sort(_) | Node::TopN(_) | Node::Over(_) | Node::WindowAggregate(_) => {}
+    });
+}
