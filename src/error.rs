@@ -132,7 +132,7 @@ impl fmt::Display for Code {
 /// A range of a statement's text.
 ///
 /// It owns the whole text, so an error can be shown with its line long after the statement is gone.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Place {
     text: Arc<str>,
     bytes: Range<usize>,

@@ -197,6 +197,12 @@ impl AggregateCall {
         }
     }
 
+    /// Makes it look at column `place(n)` where it looked at column `n`.
+    pub(crate) fn renumber(&mut self, place: &dyn Fn(usize) -> usize) {
+        let sorted = self.order_by.iter_mut().map(|key| &mut key.expr);
+        self.arguments.iter_mut().chain(&mut self.filter).chain(sorted).for_each(|expr| expr.renumber(place));
+    }
+
     /// DataFusion's accumulator for one group: the adapter's way for functions that have no columnar form of ours.
     /// Its inputs are [`AggregateCall::arguments`], then the keys of [`AggregateCall::order_by`].
     pub(crate) fn accumulator(&self) -> Result<Box<dyn Accumulator>> {

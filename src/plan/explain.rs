@@ -8,9 +8,10 @@ use crate::expr::SortKey;
 use crate::operators::aggregate::keeps_values;
 use crate::plan::bounds::bound;
 use crate::plan::changelog::mode;
+use crate::plan::event_time;
 use crate::plan::node::{
     AggregateEmit, Bounded, ChangelogMode, Closing, GroupingSet, Join, JoinEmit, JoinKeep, JoinKind, Node, NullKeys,
-    OrderedEmit, Rank, Reads, Source, TopN, Window, WindowShape,
+    OrderedEmit, Rank, Reads, Source, TopN, Window, WindowAggregate, WindowShape,
 };
 use crate::plan::{DEAD_LETTERS_PREFIX, NodeMetrics, Plan};
 use crate::types::{Interval, Tick};
@@ -33,6 +34,7 @@ impl Tree<'_> {
         let metrics = self.metrics.and_then(|metrics| metrics.get(self.next)).copied();
         self.next += 1;
         let mut notes = vec![mode_name(mode(node)).to_string()];
+        notes.extend(event_time_note(node));
         notes.extend(state_note(node));
         notes.extend(retraction_note(node));
         notes.extend(metrics.map(metrics_note));
@@ -52,6 +54,11 @@ fn mode_name(mode: ChangelogMode) -> &'static str {
         ChangelogMode::AppendOnly => "append-only",
         ChangelogMode::Changelog => "changelog",
     }
+}
+
+fn event_time_note(node: &Node) -> Option<String> {
+    let times = event_time::names(node);
+    (!times.is_empty()).then(|| format!("event time {}", times.join(", ")))
 }
 
 /// Nodes that never keep anything do not say so.
@@ -159,17 +166,22 @@ pub(super) fn title(node: &Node) -> String {
         }
         Node::TopN(node) => top_n_title(node),
         Node::Over(node) => format!("Over: {}, {}", list(&node.calls), ordered_emit_name(node.emit)),
-        Node::Windows(node) => format!("Windows: {}", window_name(&node.window)),
-        Node::WindowAggregate(node) if node.says_late => format!("LateRows: {}", window_name(&node.window)),
-        Node::WindowAggregate(node) => {
-            let (keys, calls) = (list(&node.keys), list(&node.aggregates));
-            let (window, emit) = (window_name(&node.window), emit_name(node.emit));
-            format!("WindowAggregate: {window}, keys ({keys}), aggregates ({calls}), {emit}")
-        }
+        Node::Windows(node) => format!("Windows: {}", window_name(&node.window, &node.input)),
+        Node::WindowAggregate(node) => window_title(node),
     }
 }
 
-fn window_name(window: &Window) -> String {
+fn window_title(node: &WindowAggregate) -> String {
+    let window = window_name(&node.window, &node.input);
+    if node.says_late {
+        return format!("LateRows: {window}, keys ({})", list(&node.keys));
+    }
+    let (keys, calls, emit) = (list(&node.keys), list(&node.aggregates), emit_name(node.emit));
+    format!("WindowAggregate: {window}, keys ({keys}), aggregates ({calls}), {emit}")
+}
+
+/// Windows over the rows of `input`, and what closes them.
+fn window_name(window: &Window, input: &Node) -> String {
     let time = &window.time;
     let length = |units: i64| length_name(time.data_type(), units);
     let from = |offset: i64| if offset == 0 { String::new() } else { format!(", offset {}", length(offset)) };
@@ -185,12 +197,22 @@ fn window_name(window: &Window) -> String {
         WindowShape::Given { start } => format!("{start} to {time}"),
     };
     let closing = match window.closing {
-        Closing::Watermark => ", closed by the watermark",
-        Closing::Clock => ", closed by the clock",
-        Closing::End => ", closed by the end of the input",
+        Closing::Watermark => format!(", closed by the watermark of {}", watermarks(input).join(" and ")),
+        Closing::Clock => ", closed by the clock".into(),
+        Closing::End => ", closed by the end of the input".into(),
     };
     let kept = if window.lateness == 0 { String::new() } else { format!(", kept {} longer", length(window.lateness)) };
     format!("{shape}{closing}{kept}")
+}
+
+/// The relations that a watermark comes from.
+fn watermarks(node: &Node) -> Vec<String> {
+    let mut relations = match node {
+        Node::Source(source) if !source.event_time.is_empty() => vec![relation_name(&source.relation)],
+        other => other.inputs().into_iter().flat_map(watermarks).collect(),
+    };
+    relations.dedup();
+    relations
 }
 
 /// So many units of a type of time.

@@ -9,6 +9,8 @@
 //!     WHERE b.x > 1                        WHERE b.x > 1
 //! ```
 //!
+//! `ALLOW LATENESS` behind a `GROUP BY` becomes one more grouping key, a call of [`LATENESS_CARRIER`].
+//!
 //! The number is the clause's index. The tokens put in carry the span of the clause, so every later error keeps its
 //! place. What a user calls by one of the borrowed words becomes a plain name first.
 
@@ -16,7 +18,7 @@ use sqlparser::keywords::Keyword;
 use sqlparser::tokenizer::{Span, Token, TokenWithSpan, Word};
 
 use super::source::Source;
-use super::statement::{CLAUSE_CARRIER, Clause, EmitMode, KeepMode};
+use super::statement::{CLAUSE_CARRIER, Clause, EmitMode, KeepMode, LATENESS_CARRIER};
 use super::time::{is_unit, parse_length};
 use super::words::{closest, is_named, is_one_of, is_word, keyword, starts_with, token_at};
 use crate::error::{Code, Error, Result, StatementError};
@@ -24,6 +26,7 @@ use crate::types::Interval;
 
 const EMIT_MODES: [&str; 7] = ["FINAL", "RUNNING", "CHANGES", "COMPLETE", "ON", "EVERY", "WINDOW"];
 const KEEP_MODES: [&str; 3] = ["FIRST", "LAST", "PRODUCT"];
+const LATENESS: [&str; 2] = ["ALLOW", "LATENESS"];
 
 /// Words the parser would take for clauses of other dialects.
 const BORROWED: [Keyword; 8] = [
@@ -77,6 +80,8 @@ impl Cutter<'_> {
         while at < self.tokens.len() {
             if self.begins_clause(at) {
                 at = self.cut(at)?;
+            } else if starts_with(self.tokens, at, &LATENESS) && !is_named(self.tokens, at) {
+                at = self.carry_lateness(at)?;
             } else {
                 self.pass(at);
                 at += 1;
@@ -98,6 +103,25 @@ impl Cutter<'_> {
         let begins =
             is_word(token, "EMIT") || is_word(token, "KEEP") && is_one_of(token_at(self.tokens, at + 1), &KEEP_MODES);
         begins && !is_named(self.tokens, at)
+    }
+
+    /// Puts a grouping key in the place of the `ALLOW LATENESS` at `from` and returns where the tokens go on.
+    fn carry_lateness(&mut self, from: usize) -> Result<usize> {
+        let length = from + LATENESS.len();
+        let mut reader = Reader { source: self.source, tokens: self.tokens, at: length };
+        reader.any_length()?;
+        let next = reader.at;
+        let span = Span::new(self.tokens[from].span.start, self.tokens[next - 1].span.end);
+        if !self.levels.last().is_some_and(|level| level.is_query && level.grouped) {
+            let message = "ALLOW LATENESS belongs behind a GROUP BY with a window";
+            return Err(StatementError::new(Code::Syntax, message).at(self.source.place(span)).into());
+        }
+        let name = Word { value: LATENESS_CARRIER.into(), quote_style: None, keyword: Keyword::NoKeyword };
+        let spanned = |token| TokenWithSpan { token, span };
+        self.out.extend([Token::Comma, Token::Word(name), Token::LParen].map(spanned));
+        self.out.extend_from_slice(&self.tokens[length..next]);
+        self.out.push(spanned(Token::RParen));
+        Ok(next)
     }
 
     /// Hands one token on, noting what it says about the level.
@@ -351,6 +375,24 @@ impl Reader<'_> {
             return Ok(EmitMode::EveryAndFinal(interval));
         }
         Err(self.expected("FINAL after AND").into())
+    }
+
+    /// Skips `INTERVAL '…' [unit]` or a number, of either sign.
+    fn any_length(&mut self) -> Result<()> {
+        self.at += usize::from(*token_at(self.tokens, self.at) == Token::Minus);
+        let interval = self.word("INTERVAL");
+        match token_at(self.tokens, self.at) {
+            Token::SingleQuotedString(_) if interval => self.at += 1,
+            Token::Number(..) => self.at += 1,
+            _ => return Err(self.expected("INTERVAL '…' after ALLOW LATENESS").into()),
+        }
+        if let Token::Word(word) = token_at(self.tokens, self.at)
+            && interval
+            && is_unit(&word.value)
+        {
+            self.at += 1;
+        }
+        Ok(())
     }
 
     /// `INTERVAL '…' [unit]`, longer than nothing.

@@ -12,6 +12,9 @@ use crate::types::{Interval, Timestamp};
 /// The clause of a join chain is named by the number in [`ast::Select::prewhere`].
 pub const CLAUSE_CARRIER: &str = "riverrun_clause";
 
+/// The function that stands among the grouping keys of a query for its `ALLOW LATENESS`, called with the length.
+pub const LATENESS_CARRIER: &str = "__allow_lateness";
+
 /// One statement of a text.
 #[derive(Debug, Clone)]
 pub struct Statement {

@@ -506,10 +506,6 @@ mod refusals {
             ("SELECT * FROM t |> WHERE a", "1:17 \"|>\" the pipe operator is not supported"),
             ("FROM t SELECT a", "1:1 \"FROM\" expected a statement"),
             ("SELECT * FROM WHERE a > 1", "1:15 \"WHERE\" expected the name of a relation, found \"WHERE\""),
-            (
-                "SELECT k FROM t GROUP BY k, TUMBLE(at, INTERVAL '1 day') ALLOW LATENESS INTERVAL '1 day'",
-                "1:58 \"ALLOW LATENESS\" ALLOW LATENESS is not supported",
-            ),
             ("SELECT 1 UNION SELECT * FROM t FOR SHARE", "1:32 \"FOR\" a row lock"),
             ("SELECT * FROM (SELECT * FROM t TABLESAMPLE (10)) x", "1:32 \"TABLESAMPLE\""),
             ("WITH x AS (INSERT INTO t VALUES (1)) SELECT 1", "1:12 \"INSERT\""),
@@ -517,6 +513,14 @@ mod refusals {
         ] {
             refused(text, expected);
         }
+    }
+
+    #[test]
+    fn allow_lateness_is_a_grouping_key() {
+        refused("SELECT k FROM t ALLOW LATENESS INTERVAL '1 day'", "1:17 \"ALLOW LATENESS INTERVAL '1 day'\"");
+        refused("SELECT k FROM t GROUP BY k ALLOW LATENESS soon", "1:43 \"soon\" expected INTERVAL '…'");
+        let text = "SELECT k FROM t GROUP BY k ALLOW LATENESS INTERVAL '1' DAY HAVING k > 1 EMIT FINAL";
+        assert!(tree(text).contains("GROUP BY k, __allow_lateness(INTERVAL '1' DAY) HAVING k > 1"));
     }
 
     #[test]

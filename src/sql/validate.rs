@@ -39,7 +39,6 @@ const FOREIGN: &[Foreign] = &[
     foreign(&["MATCH_RECOGNIZE"], "MATCH_RECOGNIZE", ""),
     foreign(&["SYSTEM_TIME"], "a temporal join", ""),
     foreign(&["FOR", "SYSTEM_TIME"], "a temporal join", ""),
-    foreign(&["ALLOW", "LATENESS"], "ALLOW LATENESS", ""),
     foreign(&["TABLESAMPLE"], "TABLESAMPLE", "Filter with random() instead."),
     foreign(&["SAMPLE"], "SAMPLE", "Filter with random() instead."),
     foreign(&["PIVOT"], "PIVOT", "Use aggregates with FILTER (WHERE …)."),

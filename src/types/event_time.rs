@@ -37,6 +37,11 @@ impl Tick {
         self.nanos
     }
 
+    /// How long before its end the time of a window is: a millisecond, or a tick where that is longer.
+    pub fn before_end(self) -> i64 {
+        self.nanos.map_or(1, |nanos| (1_000_000 / nanos).max(1))
+    }
+
     /// The last tick that is not after `time`. Of integer event time a watermark is the number itself.
     pub fn floor(self, time: Timestamp) -> i64 {
         match (time, self.nanos) {
@@ -117,5 +122,8 @@ mod tests {
         assert_eq!(tick.floor(Timestamp::MAX), i64::MAX);
         assert_eq!(tick.time(2), Timestamp::from_millis(2_000));
         assert_eq!(Tick::of(&DataType::Utf8), None);
+        let before = |data_type: &DataType| Tick::of(data_type).map(Tick::before_end);
+        assert_eq!(before(&DataType::Timestamp(TimeUnit::Microsecond, None)), Some(1_000));
+        assert_eq!([before(&DataType::Date32), before(&DataType::Int64)], [Some(1); 2]);
     }
 }

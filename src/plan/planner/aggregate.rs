@@ -14,6 +14,7 @@ use datafusion_expr::{Expr, ExprSchemable};
 use datafusion_physical_expr::aggregate::LoweredAggregateBuilder;
 
 use super::lower::{Demand, Lowered, Lowerer, Lowering, at_clause, never_ends, placed};
+use super::windows;
 use crate::error::{Code, StatementError};
 use crate::expr::{self, AggregateCall};
 use crate::operators::aggregate::check_call;
@@ -22,7 +23,12 @@ use crate::sql::{Clause, EmitMode};
 
 /// Lowers a `GROUP BY`.
 pub(super) fn lower(lowerer: &Lowerer<'_>, node: &logical::Aggregate, demand: Demand<'_>) -> Lowering<Lowered> {
-    let (emit, input) = input_of(lowerer, &node.input, demand)?;
+    let asked = windows::asked_emit(demand.clause)?;
+    let input = match windows::over_bounds(lowerer, node, input_of(lowerer, &node.input, asked, demand)?, demand)? {
+        Ok(windowed) => return Ok(windowed),
+        Err(input) => input,
+    };
+    let emit = emit_of(&input, demand)?;
     let (input, parts) = match node.group_expr.first() {
         Some(Expr::GroupingSet(_)) => expand(lowerer, input, node)?,
         _ => (input, Parts::plain(lowerer, node)?),
@@ -40,7 +46,8 @@ pub(super) fn lower(lowerer: &Lowerer<'_>, node: &logical::Aggregate, demand: De
 
 /// Lowers `SELECT DISTINCT`: groups without aggregates.
 pub(super) fn lower_distinct(lowerer: &Lowerer<'_>, plan: &LogicalPlan, demand: Demand<'_>) -> Lowering<Lowered> {
-    let (emit, input) = input_of(lowerer, plan, demand)?;
+    let input = input_of(lowerer, plan, asked_emit(demand.clause)?, demand)?;
+    let emit = emit_of(&input, demand)?;
     let schema = lowerer.columns(plan.schema());
     let keys = (0..schema.fields().len()).map(|index| super::lower::column(&schema, index)).collect();
     let parts = Parts { keys, aggregates: vec![], expanded: false, totals: no_rows() };
@@ -54,13 +61,21 @@ fn aggregated(input: Lowered, parts: Parts, emit: AggregateEmit, schema: SchemaR
     Lowered { node: Node::Aggregate(node), bounded, at_end: emit == AggregateEmit::Final }
 }
 
-/// The input of an aggregate, and when the aggregate speaks: what the clause says or, without one,
-/// `FINAL` over what ends and `CHANGES` over what does not.
-fn input_of(lowerer: &Lowerer<'_>, plan: &LogicalPlan, demand: Demand<'_>) -> Lowering<(AggregateEmit, Lowered)> {
-    let asked = asked_emit(demand.clause)?;
+/// The input of an aggregate that is asked to speak so.
+fn input_of(
+    lowerer: &Lowerer<'_>,
+    plan: &LogicalPlan,
+    asked: Option<AggregateEmit>,
+    demand: Demand<'_>,
+) -> Lowering<Lowered> {
     let only_final = asked == Some(AggregateEmit::Final) || (asked.is_none() && demand.only_final);
-    let input = lowerer.node(plan, Demand::below(only_final))?;
-    let emit = match asked {
+    lowerer.node(plan, Demand::below(only_final))
+}
+
+/// When an aggregate without a window speaks: what the clause says or, without one, `FINAL` over what ends and
+/// `CHANGES` over what does not.
+fn emit_of(input: &Lowered, demand: Demand<'_>) -> Lowering<AggregateEmit> {
+    let emit = match asked_emit(demand.clause)? {
         Some(emit) => emit,
         None if demand.only_final || input.bounded == Bounded::Yes => AggregateEmit::Final,
         None => AggregateEmit::Changes,
@@ -73,7 +88,7 @@ fn input_of(lowerer: &Lowerer<'_>, plan: &LogicalPlan, demand: Demand<'_>) -> Lo
         let error = at_clause(error, demand.clause);
         return Err(error.hint("Use EMIT CHANGES, or add EMIT FINAL to the inner query.").into());
     }
-    Ok((emit, input))
+    Ok(emit)
 }
 
 pub(super) fn asked_emit(clause: Option<&Clause>) -> Lowering<Option<AggregateEmit>> {

@@ -3,7 +3,8 @@
 //! A query with a clause becomes `SELECT * FROM (query) AS __clause_n`, a join chain with one a nested join of
 //! that alias; the relation planner takes the alias off and puts a [`super::extension::Marked`] node there.
 //! `INTERSECT ALL` and `EXCEPT ALL` become such a query too, whose alias has the relation planner count the copies of rows.
-//! `COLLECT(…)` among the grouping keys becomes a call of the marker function with its bounds as numbers.
+//! `COLLECT(…)` among the grouping keys becomes a call of the marker function with its bounds as numbers; so do windows
+//! (see [`super::windows`]).
 
 use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
@@ -14,6 +15,8 @@ use sqlparser::ast::{SetOperator, SetQuantifier, Spanned, TableFactor, TableWith
 use super::columns::{self, Naming};
 use super::functions::COLLECT_MARKER;
 use super::refusals::{self, is_collect};
+use super::windows::{self, Marker};
+use crate::catalog::Catalog;
 use crate::error::{Code, Error, InternalError, Result, StatementError};
 use crate::sql::{self, CLAUSE_CARRIER};
 use crate::types::Interval;
@@ -22,16 +25,27 @@ const ALIAS: &str = "__clause_";
 const COMPARED: &str = "__compared_";
 const COPIES: &str = "__copies";
 
-/// The query as DataFusion can plan it, and the index of the clause at its very end.
-pub(super) fn ready(query: &sql::Query, naming: Naming) -> Result<(ast::Query, Option<usize>)> {
+/// A query as DataFusion can plan it.
+pub(super) struct Ready {
+    pub ast: ast::Query,
+    /// The index of the clause at its very end.
+    pub clause: Option<usize>,
+    /// What the markers of windows stand for.
+    pub markers: Vec<Marker>,
+}
+
+/// The query as DataFusion can plan it.
+pub(super) fn ready(query: &sql::Query, catalog: &Catalog, naming: Naming) -> Result<Ready> {
     let mut ast = query.ast.as_ref().clone();
     refusals::check(&ast, &query.text)?;
     let clause = take_carrier(&mut ast);
-    let mut rewrite = Rewrite { text: &query.text, naming, compared: 0 };
-    match VisitMut::visit(&mut ast, &mut rewrite) {
-        ControlFlow::Continue(()) => Ok((ast, clause)),
-        ControlFlow::Break(error) => Err(error),
+    let mut rewrite = Rewrite { text: &query.text, catalog, naming, compared: 0, markers: vec![] };
+    if let ControlFlow::Break(error) = VisitMut::visit(&mut ast, &mut rewrite) {
+        return Err(error);
     }
+    let markers = rewrite.markers;
+    windows::check_marked(&ast, &query.text)?;
+    Ok(Ready { ast, clause, markers })
 }
 
 /// The index of the clause that a relation was marked with by [`ready`].
@@ -62,9 +76,12 @@ pub(super) fn without_alias(mut relation: TableFactor) -> TableFactor {
 
 struct Rewrite<'a> {
     text: &'a Arc<str>,
+    catalog: &'a Catalog,
     naming: Naming,
     /// How many subqueries behind `ANY` or `ALL` have a name.
     compared: usize,
+    /// What the markers of windows stand for, so far.
+    markers: Vec<Marker>,
 }
 
 impl VisitorMut for Rewrite<'_> {
@@ -72,6 +89,7 @@ impl VisitorMut for Rewrite<'_> {
 
     fn post_visit_query(&mut self, query: &mut ast::Query) -> ControlFlow<Error> {
         let index = take_carrier(query);
+        stop(windows::mark_order(query, self.text, self.catalog, &self.markers))?;
         stop(mark_copies(&mut query.body))?;
         match index {
             Some(index) => stop(wrap(query, alias(index))),
@@ -99,9 +117,15 @@ impl VisitorMut for Rewrite<'_> {
         ControlFlow::Continue(())
     }
 
+    fn post_visit_table_factor(&mut self, relation: &mut TableFactor) -> ControlFlow<Error> {
+        windows::unwrap_table(relation);
+        ControlFlow::Continue(())
+    }
+
     fn post_visit_select(&mut self, select: &mut ast::Select) -> ControlFlow<Error> {
         mark_join(select);
-        stop(mark_collect(select, self.text))
+        stop(mark_collect(select, self.text))?;
+        stop(windows::mark(select, self.text, self.catalog, &mut self.markers))
     }
 }
 

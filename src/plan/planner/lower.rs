@@ -17,7 +17,7 @@ use super::extension::{Keyed, Machine, Marked, downcast};
 use super::names::{Names, relation_name};
 use super::places::Places;
 use super::provider::RelationSource;
-use super::{aggregate, collect, join, over};
+use super::{aggregate, collect, join, over, windows};
 use crate::error::{Code, Error, InternalError, Place, StatementError};
 use crate::expr::{self, SortKey};
 use crate::plan::node::{
@@ -251,6 +251,12 @@ impl Lowerer<'_> {
         }
         if let Some(collected) = downcast::<collect::Collected>(node) {
             return collect::lower(self, collected, demand);
+        }
+        if let Some(grouped) = downcast::<windows::Grouped>(node) {
+            return windows::lower_grouped(self, grouped, demand);
+        }
+        if let Some(assigned) = downcast::<windows::Assigned>(node) {
+            return windows::lower_assigned(self, assigned, demand);
         }
         match downcast::<Machine>(node) {
             Some(machine) => self.machine(machine, demand),

@@ -6,7 +6,7 @@
 //! 3. [`keyed`] makes keyed joins of the join chains that have a clause, before any filter could be pushed below them.
 //! 4. DataFusion's analyzer settles types; [`casts`] refuses what it cast silently.
 //! 5. A chosen list of its rewrites runs.
-//! 6. [`collect`] takes the markers of `COLLECT` out.
+//! 6. [`collect`] takes the markers of `COLLECT` out, [`windows`] those of windows.
 //! 7. [`lower`] makes nodes of the result; [`names`] says how users see expressions, [`places`] where they stand.
 //!
 //! With `expr.rs` this folder is the only place that names DataFusion's planning types.
@@ -35,6 +35,7 @@ mod subqueries;
 mod unnest;
 mod update;
 mod window;
+mod windows;
 
 use std::sync::{Arc, LazyLock};
 
@@ -116,7 +117,7 @@ fn finish(plan: LogicalPlan, query: &sql::Query, context: &Context<'_>) -> Resul
     let asked_for = casts::casts(&plan).map_err(failed)?;
     let plan = analyze(plan).map_err(failed)?;
     casts::check(&plan, &asked_for, &query.text)?;
-    let plan = optimize(plan).and_then(collect::place).map_err(failed)?;
+    let plan = optimize(plan).and_then(collect::place).and_then(windows::place).map_err(failed)?;
     lower::lower(&plan, query, context).map_err(|error| match error {
         lower::Failure::Ours(error) => error,
         lower::Failure::Plan(error) => failed(error),
@@ -127,8 +128,8 @@ fn finish(plan: LogicalPlan, query: &sql::Query, context: &Context<'_>) -> Resul
 ///
 /// This is the only place that names `SqlToRel`: it is generic, and costs seconds of compilation wherever it is.
 fn bind(query: &sql::Query, context: &Context<'_>, naming: Naming) -> Result<LogicalPlan> {
-    let (ast, clause) = clauses::ready(query, naming)?;
-    let provider = provider::Provider::new(context, &OPTIONS, query, naming);
+    let clauses::Ready { ast, clause, markers } = clauses::ready(query, context.catalog, naming)?;
+    let provider = provider::Provider::new(context, &OPTIONS, query, naming, &markers);
     let planner = SqlToRel::new(&provider);
     let plan = planner
         .sql_statement_to_plan(ast::Statement::Query(Box::new(ast)))

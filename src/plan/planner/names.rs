@@ -12,6 +12,7 @@ use datafusion_expr::logical_plan::{LogicalPlan, Projection};
 use datafusion_expr::{BinaryExpr, Expr, WindowFrame};
 
 use super::functions::SAME;
+use super::windows::BOUNDS;
 use crate::types::type_name;
 
 /// What parts a repeated name from its number: `SELECT k, k` has columns `k` and `k` + this + `1` while it is planned,
@@ -23,6 +24,9 @@ const UNNEST_PLACEHOLDER: &str = "__unnest_placeholder(";
 pub(super) const UNNESTED: &str = "__unnest_";
 /// How DataFusion calls the column that tells grouping sets apart.
 const GROUPING_ID: &str = "__grouping_id";
+
+/// What the names of the aggregates begin with that give the bounds of a window.
+const WINDOW_BOUND: &str = "__window_";
 
 /// How the planner calls the number of a copy of a row.
 pub(super) const COPY: &str = "__copy";
@@ -42,8 +46,15 @@ pub(super) fn visible(text: &str) -> String {
     match visible.as_str() {
         GROUPING_ID => "grouping_id".into(),
         COPY => "copy".into(),
+        bound if bound.starts_with(WINDOW_BOUND) => window_bound(bound).unwrap_or(visible),
         _ => unplaced(&visible).unwrap_or(visible),
     }
+}
+
+/// `__window_end(bids.at)` is `window_end`.
+fn window_bound(name: &str) -> Option<String> {
+    let bound = BOUNDS.into_iter().find(|bound| name.starts_with(bound))?;
+    bound.strip_prefix("__").map(str::to_string)
 }
 
 /// `__unnest_placeholder(a.st).x` is `x`, and `__unnest_placeholder(a.tags,depth=1)` is `a.tags`.
@@ -199,6 +210,9 @@ impl Names {
     }
 
     fn aggregate(&self, call: &AggregateFunction) -> String {
+        if let Some(bound) = window_bound(call.func.name()) {
+            return bound;
+        }
         let AggregateFunctionParams { args, distinct, filter, order_by, null_treatment } = &call.params;
         let distinct = if *distinct { "DISTINCT " } else { "" };
         // DataFusion counts rows by counting a literal.

@@ -12,7 +12,7 @@ use datafusion_expr::planner::{
     ContextProvider, ExprPlanner, PlannedRelation, RelationPlanner, RelationPlannerContext, RelationPlanning,
 };
 use datafusion_expr::{AggregateUDF, HigherOrderUDF, ScalarUDF, TableSource, WindowUDF};
-use sqlparser::ast::{self, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, TableFactor};
+use sqlparser::ast::{self, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, Spanned, TableFactor};
 
 use super::clauses::{clause_index, sides_of_copies, without_alias};
 use super::columns::Naming;
@@ -20,6 +20,7 @@ use super::copies;
 use super::diagnose::smuggle;
 use super::extension::{Machine, Marked, extension};
 use super::functions::{self, CLOSE_REASON, COLLECT_MARKER, SAME};
+use super::windows::{self, Kind, Marker};
 use crate::catalog::Relation;
 use crate::error::{Code, Place, StatementError, did_you_mean};
 use crate::operators::logic::LogicRef;
@@ -80,19 +81,26 @@ pub(super) struct Provider<'a> {
     options: &'a ConfigOptions,
     text: &'a Arc<str>,
     naming: Naming,
+    markers: &'a [Marker],
     expression_planners: Vec<Arc<dyn ExprPlanner>>,
     relation_planners: Vec<Arc<dyn RelationPlanner>>,
 }
 
 impl<'a> Provider<'a> {
-    /// For a query.
-    pub fn new(context: &'a Context<'a>, options: &'a ConfigOptions, query: &'a sql::Query, naming: Naming) -> Self {
-        Provider::with_clauses(context, options, &query.text, &query.clauses, naming)
+    /// For a query with those markers in it.
+    pub fn new(
+        context: &'a Context<'a>,
+        options: &'a ConfigOptions,
+        query: &'a sql::Query,
+        naming: Naming,
+        markers: &'a [Marker],
+    ) -> Self {
+        Provider { naming, markers, ..Provider::with_clauses(context, options, &query.text, &query.clauses) }
     }
 
     /// For expressions that stand alone in a text.
     pub fn of_expressions(context: &'a Context<'a>, options: &'a ConfigOptions, text: &'a Arc<str>) -> Self {
-        Provider::with_clauses(context, options, text, &[], Naming::Plain)
+        Provider::with_clauses(context, options, text, &[])
     }
 
     fn with_clauses(
@@ -100,7 +108,6 @@ impl<'a> Provider<'a> {
         options: &'a ConfigOptions,
         text: &'a Arc<str>,
         clauses: &[Clause],
-        naming: Naming,
     ) -> Self {
         let logics = context.catalog.logics.clone();
         let ours = Relations { clauses: clauses.into(), logics, text: text.clone() };
@@ -108,7 +115,8 @@ impl<'a> Provider<'a> {
             context,
             options,
             text,
-            naming,
+            naming: Naming::Plain,
+            markers: &[],
             expression_planners: functions::expression_planners(),
             relation_planners: vec![Arc::new(ours)],
         }
@@ -212,7 +220,7 @@ impl ContextProvider for Provider<'_> {
         match name {
             COLLECT_MARKER => Some(functions::collect_marker(self.text)),
             SAME => Some(functions::same()),
-            _ => self.context.catalog.scalars.get(name).cloned(),
+            _ => windows::function(name, self.markers).or_else(|| self.context.catalog.scalars.get(name).cloned()),
         }
     }
 
@@ -225,7 +233,7 @@ impl ContextProvider for Provider<'_> {
     fn get_aggregate_meta(&self, name: &str) -> Option<Arc<AggregateUDF>> {
         match name {
             CLOSE_REASON => Some(functions::close_reason()),
-            _ => self.context.catalog.aggregates.get(name).cloned(),
+            _ => windows::bound(name).or_else(|| self.context.catalog.aggregates.get(name).cloned()),
         }
     }
 
@@ -292,6 +300,10 @@ impl RelationPlanner for Relations {
             return Ok(RelationPlanning::Original(Box::new(relation)));
         };
         let place = sql::place_of(&self.text, name.span);
+        if let Some(kind) = Kind::of(&ast::ObjectName::from(vec![name.clone()])) {
+            let place = sql::place_of(&self.text, relation.span());
+            return Ok(planned(windows::plan_relation(kind, &args, place, &self.text, context)?, alias));
+        }
         let called = context.normalize_ident(name);
         match self.logics.get(&called) {
             Some(logic) => self.plan_logic(&Name { value: called, place }, logic, &args, alias, context),
@@ -384,7 +396,7 @@ fn plan_errors(
     Ok(planned(plan, alias))
 }
 
-fn table_factor(name: ast::ObjectName) -> TableFactor {
+pub(super) fn table_factor(name: ast::ObjectName) -> TableFactor {
     TableFactor::Table {
         name,
         alias: None,
@@ -400,7 +412,7 @@ fn table_factor(name: ast::ObjectName) -> TableFactor {
 }
 
 /// Takes `TABLE t PARTITION BY k`, as the parser carries it, apart: the relation and the keys.
-fn table_argument(argument: &FunctionArg) -> Option<(TableFactor, Vec<ast::Expr>)> {
+pub(super) fn table_argument(argument: &FunctionArg) -> Option<(TableFactor, Vec<ast::Expr>)> {
     let (FunctionArg::Unnamed(FunctionArgExpr::Expr(ast::Expr::Function(call)))
     | FunctionArg::Named { arg: FunctionArgExpr::Expr(ast::Expr::Function(call)), .. }) = argument
     else {

@@ -13,7 +13,6 @@ use super::places::{back_over, first_line, join_place, over_closing};
 use crate::error::{Code, Error, Place, Result, StatementError};
 use crate::sql::{self, TABLE_ARGUMENT};
 
-const WINDOWS: [&str; 4] = ["tumble", "hop", "cumulate", "session"];
 const IN_HINT: &str = "[NOT] EXISTS (SELECT … WHERE …) may stand anywhere in a condition.";
 const VALUE_HINT: &str = "Compute it in a query of its own, and give its value as a parameter.";
 pub(super) const UNNEST_HINT: &str = "Write FROM t CROSS JOIN UNNEST(t.list) AS u (element).";
@@ -60,31 +59,11 @@ struct Refusals<'a> {
 impl Visitor for Refusals<'_> {
     type Break = Error;
 
-    fn pre_visit_table_factor(&mut self, relation: &TableFactor) -> ControlFlow<Error> {
-        match relation {
-            TableFactor::Table { name, args: Some(_), .. } if is_window(name) => self.window(name),
-            TableFactor::TableFunction { expr: Expr::Function(call), .. } if is_window(&call.name) => {
-                self.window(&call.name)
-            }
-            // The parser's relations are not ours to enumerate.
-            _ => ControlFlow::Continue(()),
-        }
-    }
-
     fn pre_visit_select(&mut self, select: &ast::Select) -> ControlFlow<Error> {
         for join in select.from.iter().flat_map(|from| &from.joins) {
             self.join(join)?;
             if let Some(condition) = on_condition(&join.join_operator) {
                 self.truth(condition, Truth::Whole)?;
-            }
-        }
-        if let GroupByExpr::Expressions(keys, _) = &select.group_by {
-            for key in keys {
-                if let Expr::Function(call) = key
-                    && is_window(&call.name)
-                {
-                    self.window(&call.name)?;
-                }
             }
         }
         for condition in select.selection.iter().chain(&select.having) {
@@ -163,12 +142,6 @@ impl Refusals<'_> {
             // The parser's joins are not ours to enumerate.
             _ => ControlFlow::Continue(()),
         }
-    }
-
-    fn window(&self, name: &ast::ObjectName) -> ControlFlow<Error> {
-        let error = StatementError::new(Code::Unsupported, "event-time windows are not supported yet");
-        let error = error.at(sql::place_of(self.text, name.span()));
-        ControlFlow::Break(error.hint("COLLECT(…) windows by count and by silence.").into())
     }
 
     /// From the words before a subquery to the end of its first line.
@@ -267,8 +240,4 @@ impl Visitor for NullableIn<'_> {
             _ => ControlFlow::Continue(()),
         }
     }
-}
-
-fn is_window(name: &ast::ObjectName) -> bool {
-    WINDOWS.contains(&name.to_string().to_lowercase().as_str())
 }

@@ -3,9 +3,10 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Field, Schema};
+use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
 
-use crate::catalog::{Catalog, Relation, Stream, Table};
+use crate::catalog::{Catalog, EventTime, Relation, Stream, Table};
+use crate::expr::Expr;
 use crate::plan::{self, Bounded, Context, Parameters, Reads};
 use crate::sql::{self, Body};
 
@@ -25,12 +26,20 @@ fn catalog() -> Catalog {
         let stream = Stream { schema, options: vec![], bounded, state_ttl: None, event_time: None };
         catalog.relations.insert(name.to_string(), Relation::Stream(stream));
     }
+    let at = DataType::Timestamp(TimeUnit::Microsecond, None);
+    for (name, at) in [("bids", at), ("ticks", DataType::Int64)] {
+        let schema = columns(&[("k", DataType::Int64), ("at", at.clone()), ("v", DataType::Int64), ("late", at)]);
+        let watermark = Expr::column(&schema, 1);
+        let event_time = Some(EventTime { column: 1, watermark, idle_after: None });
+        let stream = Stream { schema, options: vec![], bounded: Bounded::UntilClosed, state_ttl: None, event_time };
+        catalog.relations.insert(name.to_string(), Relation::Stream(stream));
+    }
     let schema = columns(&[("id", DataType::Int64), ("city", DataType::Utf8)]);
     catalog.relations.insert("people".into(), Relation::Table(Table { schema, primary_key: vec![0], options: vec![] }));
     catalog
 }
 
-fn planned(text: &str) -> String {
+pub(super) fn planned(text: &str) -> String {
     let catalog = catalog();
     let files = HashMap::new();
     let parameters = Parameters::default();
@@ -58,7 +67,7 @@ fn planned(text: &str) -> String {
 }
 
 /// The plan or error of each text, as it should be.
-fn check(cases: &[(&str, &str)]) {
+pub(super) fn check(cases: &[(&str, &str)]) {
     for (text, expected) in cases {
         let lines: Vec<&str> =
             expected.trim().lines().map(|line| line.strip_prefix("        ").unwrap_or(line)).collect();

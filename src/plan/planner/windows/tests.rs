@@ -1,0 +1,286 @@
+//! Windows from text to plan. `bids` has event time `at`, a timestamp, `ticks` has it as an integer, `a` has none.
+
+use crate::plan::planner::tests::check;
+
+#[test]
+fn the_bounds_of_a_window_can_be_said_everywhere() {
+    check(&[
+        (
+            "SELECT k, window_start, window_end, count(*) FROM bids GROUP BY k, TUMBLE(at, INTERVAL '10 seconds')",
+            "Project: bids.k, window_start, window_end, count(*)  [append-only; event time window_end]
+        └─ WindowAggregate: TUMBLE(bids.at, 10 seconds), closed by the watermark of bids, keys (bids.k), aggregates (count(*)), EMIT FINAL  [append-only; event time window_end, window_time; state bounded by open windows]
+           └─ Source: bids (until closed)  [append-only; event time at]",
+        ),
+        (
+            "SELECT window_end AS e, sum(v) AS s FROM bids GROUP BY HOP(at, slide => INTERVAL '2' SECOND, size => INTERVAL '10' SECOND) ALLOW LATENESS INTERVAL '1 minute' HAVING window_start > TIMESTAMP '2020-01-01 00:00:00' EMIT EVERY INTERVAL '1 second' AND FINAL",
+            "Project: window_end AS e, sum(bids.v) AS s  [changelog; event time e]
+        └─ Filter: window_start > TIMESTAMP '2020-01-01T00:00:00'  [changelog; event time window_end]
+           └─ Project: window_end, sum(bids.v), window_start  [changelog; event time window_end]
+              └─ WindowAggregate: HOP(bids.at, 2 seconds, 10 seconds), closed by the watermark of bids, kept 1 minute longer, keys (), aggregates (sum(bids.v)), EMIT EVERY 1 second AND FINAL  [changelog; event time window_end, window_time; state bounded by open windows]
+                 └─ Source: bids (until closed)  [append-only; event time at]",
+        ),
+        (
+            "SELECT TUMBLE_START(at, INTERVAL '10' SECOND), k FROM bids GROUP BY k, TUMBLE(at, INTERVAL '10 seconds') EMIT CHANGES",
+            "Project: window_start AS TUMBLE_START(at, INTERVAL '10' SECOND), bids.k  [changelog]
+        └─ WindowAggregate: TUMBLE(bids.at, 10 seconds), closed by the watermark of bids, keys (bids.k), aggregates (), EMIT CHANGES  [changelog; event time window_end, window_time; state bounded by open windows]
+           └─ Source: bids (until closed)  [append-only; event time at]",
+        ),
+        (
+            "SELECT window_start, rank() OVER (PARTITION BY window_start ORDER BY count(*)) FROM bids GROUP BY k, TUMBLE(at, INTERVAL '10 seconds')",
+            "Project: window_start, rank() OVER (PARTITION BY window_start ORDER BY count(*))  [changelog]
+        └─ Over: rank() OVER (PARTITION BY window_start ORDER BY count(*)), EMIT CHANGES  [changelog; state not bounded: OVER keeps every row; without ORDER BY and with ROWS BETWEEN n PRECEDING AND CURRENT ROW it keeps n for each key]
+           └─ Project: window_start, count(*)  [append-only]
+              └─ WindowAggregate: TUMBLE(bids.at, 10 seconds), closed by the watermark of bids, keys (bids.k), aggregates (count(*)), EMIT FINAL  [append-only; event time window_end, window_time; state bounded by open windows]
+                 └─ Source: bids (until closed)  [append-only; event time at]",
+        ),
+    ]);
+}
+
+#[test]
+fn windows_over_windows_go_on_in_event_time() {
+    check(&[
+        (
+            "SELECT k, max(window_start) FROM (SELECT k, count(*) AS v, window_start, window_time FROM bids GROUP BY k, TUMBLE(at, INTERVAL '10 seconds')) GROUP BY k, TUMBLE(window_time, INTERVAL '1 minute')",
+            "Project: bids.k, max(window_start)  [append-only]
+        └─ WindowAggregate: TUMBLE(window_time, 1 minute), closed by the watermark of bids, keys (bids.k), aggregates (max(window_start)), EMIT FINAL  [append-only; event time window_end, window_time; state bounded by open windows]
+           └─ Project: bids.k, window_start, window_time  [append-only; event time window_time]
+              └─ WindowAggregate: TUMBLE(bids.at, 10 seconds), closed by the watermark of bids, keys (bids.k), aggregates (), EMIT FINAL  [append-only; event time window_end, window_time; state bounded by open windows]
+                 └─ Source: bids (until closed)  [append-only; event time at]",
+        ),
+        (
+            "SELECT window_start, window_end, max(n) FROM (SELECT k, window_start, window_end, count(*) AS n FROM TABLE(HOP(TABLE bids, DESCRIPTOR(at), INTERVAL '2' SECOND, INTERVAL '10' SECOND)) GROUP BY k, window_start, window_end) GROUP BY window_start, window_end",
+            "Project: window_start, window_end, max(n)  [append-only; event time window_end]
+        └─ WindowAggregate: window_start to window_end, closed by the watermark of bids, keys (), aggregates (max(n)), EMIT FINAL  [append-only; event time window_end, window_time; state bounded by open windows]
+           └─ Project: window_start, window_end, count(*) AS n  [append-only; event time window_end]
+              └─ Project: k, window_start, window_end, count(*)  [append-only; event time window_end]
+                 └─ WindowAggregate: HOP(bids.at, 2 seconds, 10 seconds), closed by the watermark of bids, keys (bids.k), aggregates (count(*)), EMIT FINAL  [append-only; event time window_end, window_time; state bounded by open windows]
+                    └─ Source: bids (until closed)  [append-only; event time at]",
+        ),
+        (
+            "SELECT window_start, window_end, count(*) FROM TUMBLE((SELECT k, window_start, window_time FROM bids GROUP BY k, TUMBLE(at, INTERVAL '10 seconds')), window_time, INTERVAL '1 minute') GROUP BY window_start, window_end",
+            "Project: window_start, window_end, count(*)  [append-only; event time window_end]
+        └─ WindowAggregate: TUMBLE(__window_of_0, 1 minute), closed by the watermark of bids, keys (), aggregates (count(*)), EMIT FINAL  [append-only; event time window_end, window_time; state bounded by open windows]
+           └─ Project: window_time AS __window_of_0  [append-only; event time __window_of_0]
+              └─ WindowAggregate: TUMBLE(bids.at, 10 seconds), closed by the watermark of bids, keys (bids.k), aggregates (), EMIT FINAL  [append-only; event time window_end, window_time; state bounded by open windows]
+                 └─ Source: bids (until closed)  [append-only; event time at]",
+        ),
+    ]);
+}
+
+#[test]
+fn an_aggregate_over_rows_in_windows_makes_the_windows_itself() {
+    check(&[
+        (
+            "SELECT k, window_start, window_end, count(*) FROM TABLE(TUMBLE(TABLE bids, DESCRIPTOR(at), INTERVAL '10' SECOND)) WHERE v > 3 GROUP BY k, window_start, window_end",
+            "Project: k, window_start, window_end, count(*)  [append-only; event time window_end]
+        └─ WindowAggregate: TUMBLE(bids.at, 10 seconds), closed by the watermark of bids, keys (bids.k), aggregates (count(*)), EMIT FINAL  [append-only; event time window_end, window_time; state bounded by open windows]
+           └─ Filter: bids.v > 3  [append-only; event time at]
+              └─ Source: bids (until closed)  [append-only; event time at]",
+        ),
+        (
+            "SELECT window_start, count(*), k, window_end FROM TUMBLE(bids, at, INTERVAL '10' SECOND) GROUP BY window_start, k, window_end, window_time EMIT ON WINDOW CLOSE",
+            "Project: window_start, count(*), bids.k, window_end  [append-only; event time window_end]
+        └─ Project: window_start, k, window_end, window_time, count(*)  [append-only; event time window_end, window_time]
+           └─ WindowAggregate: TUMBLE(bids.at, 10 seconds), closed by the watermark of bids, keys (bids.k), aggregates (count(*)), EMIT FINAL  [append-only; event time window_end, window_time; state bounded by open windows]
+              └─ Source: bids (until closed)  [append-only; event time at]",
+        ),
+        (
+            "SELECT window_start, window_end, sum(p) FROM (SELECT v * 2 AS p, window_start, window_end FROM TUMBLE(bids, at, INTERVAL '10' SECOND)) GROUP BY window_start, window_end ALLOW LATENESS INTERVAL '1 second'",
+            "Project: window_start, window_end, sum(p)  [changelog; event time window_end]
+        └─ WindowAggregate: TUMBLE(bids.at, 10 seconds), closed by the watermark of bids, kept 1 second longer, keys (), aggregates (sum(p)), EMIT FINAL  [changelog; event time window_end, window_time; state bounded by open windows]
+           └─ Project: bids.v * 2 AS p, bids.at  [append-only; event time bids.at]
+              └─ Source: bids (until closed)  [append-only; event time at]",
+        ),
+        (
+            "SELECT k, window_start, window_end, count(*) FROM SESSION(TABLE bids PARTITION BY k, DESCRIPTOR(at), INTERVAL '10 seconds') GROUP BY k, window_start, window_end",
+            "Project: k, window_start, window_end, count(*)  [append-only; event time window_end]
+        └─ WindowAggregate: SESSION(bids.at, 10 seconds), closed by the watermark of bids, keys (bids.k), aggregates (count(*)), EMIT FINAL  [append-only; event time window_end, window_time; state bounded by open windows]
+           └─ Source: bids (until closed)  [append-only; event time at]",
+        ),
+    ]);
+}
+
+#[test]
+fn rows_are_put_into_windows() {
+    check(&[
+        (
+            "SELECT * FROM TUMBLE(bids, at, INTERVAL '10' SECOND)",
+            "Windows: TUMBLE(bids.at, 10 seconds), closed by the watermark of bids  [append-only; event time at, window_end, window_time]
+        └─ Source: bids (until closed)  [append-only; event time at]",
+        ),
+    ]);
+}
+
+#[test]
+fn windows_are_closed_by_what_their_time_is() {
+    check(&[
+        (
+            "SELECT count(*) FROM ticks GROUP BY TUMBLE(at, 10, offset => 3)",
+            "Project: count(*)  [append-only]
+        └─ WindowAggregate: TUMBLE(ticks.at, 10, offset 3), closed by the watermark of ticks, keys (), aggregates (count(*)), EMIT FINAL  [append-only; event time window_end, window_time; state bounded by open windows]
+           └─ Source: ticks (until closed)  [append-only; event time at]",
+        ),
+        (
+            "SELECT count(*) FROM a GROUP BY TUMBLE(v, 10)",
+            "Project: count(*)  [append-only]
+        └─ WindowAggregate: TUMBLE(a.v, 10), closed by the end of the input, keys (), aggregates (count(*)), EMIT FINAL  [append-only; state not bounded: nothing closes these windows before the end: their time is not the event time of the input; WATERMARK FOR … AS … declares it]
+           └─ Source: a (until closed)  [append-only]",
+        ),
+        (
+            "SELECT count(*), window_start FROM a GROUP BY TUMBLE(proctime(), INTERVAL '10 seconds')",
+            "Project: count(*), window_start  [append-only]
+        └─ WindowAggregate: TUMBLE(proctime(), 10 seconds), closed by the clock, keys (), aggregates (count(*)), EMIT FINAL  [append-only; state bounded by open windows]
+           └─ Source: a (until closed)  [append-only]",
+        ),
+    ]);
+}
+
+#[test]
+fn the_order_of_windows_waits_for_the_end() {
+    check(&[
+        (
+            "SELECT k, count(*) FROM bids GROUP BY k, SESSION(at, INTERVAL '10 seconds') ORDER BY window_end EMIT FINAL",
+            "Project: bids.k, count(*)  [append-only]
+        └─ Sort: window_end ASC, EMIT FINAL  [append-only; state not bounded: ORDER BY keeps every row; a LIMIT over rows that are only added bounds it]
+           └─ Project: bids.k, count(*), window_end  [append-only; event time window_end]
+              └─ WindowAggregate: SESSION(bids.at, 10 seconds), closed by the watermark of bids, keys (bids.k), aggregates (count(*)), EMIT FINAL  [append-only; event time window_end, window_time; state bounded by open windows]
+                 └─ Source: bids (until closed)  [append-only; event time at]",
+        ),
+    ]);
+}
+
+#[test]
+fn lengths_that_are_none_are_refused() {
+    check(&[
+        (
+            "SELECT count(*) FROM bids GROUP BY TUMBLE(at, INTERVAL '0 seconds')",
+            "invalid-argument: the size of a window must be longer than nothing at line 1, column 56",
+        ),
+        (
+            "SELECT count(*) FROM bids GROUP BY TUMBLE(at, INTERVAL '-1 seconds')",
+            "invalid-argument: the size of a window must be longer than nothing at line 1, column 56",
+        ),
+        (
+            "SELECT count(*) FROM bids GROUP BY TUMBLE(at, INTERVAL '1 month')",
+            "invalid-argument: months and years have no fixed length at line 1, column 56 (Write an interval of fixed length, such as INTERVAL '5 seconds'.)",
+        ),
+        (
+            "SELECT count(*) FROM bids GROUP BY TUMBLE(at, INTERVAL '1 nanosecond')",
+            "invalid-argument: 1 nanosecond is no multiple of 1 microsecond, in which TIMESTAMP(6) counts at line 1, column 56 (Choose such a multiple, or cast the time to a finer type.)",
+        ),
+        (
+            "SELECT count(*) FROM bids GROUP BY TUMBLE(at, 10)",
+            "invalid-argument: the windows of TIMESTAMP(6) are as long as an interval says at line 1, column 47 (Write an interval such as INTERVAL '10 seconds'.)",
+        ),
+        (
+            "SELECT count(*) FROM ticks GROUP BY TUMBLE(at, INTERVAL '1 second')",
+            "invalid-argument: the windows of BIGINT are as long as a number says at line 1, column 57 (Write a whole number instead of an interval.)",
+        ),
+        (
+            "SELECT count(*) FROM a GROUP BY TUMBLE(t, INTERVAL '1 second')",
+            "type: TUMBLE needs a time, and this is VARCHAR at line 1, column 40 (A time is a timestamp, a date or an integer.)",
+        ),
+    ]);
+}
+
+#[test]
+fn calls_are_refused_that_are_none() {
+    check(&[
+        (
+            "SELECT count(*) FROM bids GROUP BY TUMBLE(at)",
+            "invalid-argument: TUMBLE needs its \"size\" at line 1, column 36 (Write TUMBLE(at, INTERVAL '10 seconds' [, offset => INTERVAL '1 second']).)",
+        ),
+        (
+            "SELECT count(*) FROM bids GROUP BY HOP(at, INTERVAL '1 second')",
+            "invalid-argument: HOP needs its \"size\" at line 1, column 36 (Write HOP(at, slide => INTERVAL '2 seconds', size => INTERVAL '10 seconds' [, offset => INTERVAL '1 second']).)",
+        ),
+        (
+            "SELECT count(*) FROM bids GROUP BY HOP(at, INTERVAL '1 second', INTERVAL '1 second', INTERVAL '1 second', INTERVAL '1 second')",
+            "invalid-argument: HOP takes fewer arguments at line 1, column 36 (Write HOP(at, slide => INTERVAL '2 seconds', size => INTERVAL '10 seconds' [, offset => INTERVAL '1 second']).)",
+        ),
+        (
+            "SELECT count(*) FROM bids GROUP BY HOP(at, sliide => INTERVAL '1 second')",
+            "invalid-argument: HOP has no argument \"sliide\" at line 1, column 36 (Write HOP(at, slide => INTERVAL '2 seconds', size => INTERVAL '10 seconds' [, offset => INTERVAL '1 second']).)",
+        ),
+        (
+            "SELECT * FROM TUMBLE(INTERVAL '1 second')",
+            "invalid-argument: TUMBLE needs its \"timecol\" at line 1, column 15 (Write TUMBLE(TABLE t, at, INTERVAL '10 seconds' [, offset => INTERVAL '1 second']).)",
+        ),
+        (
+            "SELECT * FROM TUMBLE(nothing, at, INTERVAL '1 second')",
+            "unknown-relation: relation \"nothing\" not found at line 1, column 22 (SHOW ALL lists what there is; a file is named in quotes, as in FROM 'a.csv'.)",
+        ),
+        (
+            "SELECT * FROM TUMBLE(bids, nothing, INTERVAL '1 second')",
+            "unknown-column: column \"nothing\" not found at line 1, column 28 (The columns here are \"k\", \"at\", \"v\", \"late\".)",
+        ),
+        (
+            "SELECT count(*) FROM bids GROUP BY CUMULATE(at, INTERVAL '2 second', INTERVAL '5 seconds')",
+            "invalid-argument: max_size must be a multiple of step at line 1, column 36",
+        ),
+        (
+            "SELECT count(*) FROM bids GROUP BY HOP(at, INTERVAL '1 ms', INTERVAL '5 days')",
+            "invalid-argument: each row would be in 432000000 windows, and 100000 is the most at line 1, column 36",
+        ),
+    ]);
+}
+
+#[test]
+fn a_window_stands_alone_among_the_keys() {
+    check(&[
+        (
+            "SELECT count(*) FROM bids GROUP BY TUMBLE(at, INTERVAL '1 second'), TUMBLE(at, INTERVAL '1 second')",
+            "invalid-argument: a GROUP BY takes one window at line 1, column 69",
+        ),
+        (
+            "SELECT count(*) FROM bids GROUP BY ROLLUP (k, TUMBLE(at, INTERVAL '1 second'))",
+            "unsupported: windows together with grouping sets are not supported at line 1, column 47 (Use a UNION ALL of one query for each grouping set.)",
+        ),
+        (
+            "SELECT TUMBLE(at, INTERVAL '1 second') FROM bids",
+            "invalid-argument: TUMBLE belongs into a GROUP BY, or into FROM at line 1, column 8 (window_start, window_end and window_time say its bounds.)",
+        ),
+        (
+            "SELECT TUMBLE_START(at, INTERVAL '1 second') FROM bids",
+            "invalid-argument: TUMBLE_START needs a TUMBLE in the GROUP BY at line 1, column 8",
+        ),
+        (
+            "SELECT HOP_START(at, INTERVAL '1 second') FROM bids GROUP BY TUMBLE(at, INTERVAL '1 second')",
+            "invalid-argument: HOP_START is not of the window that is grouped by at line 1, column 8 (window_start, window_end and window_time say the bounds of any window.)",
+        ),
+        (
+            "SELECT TUMBLE_START(at, INTERVAL '1 second') FROM bids GROUP BY TUMBLE(at, INTERVAL '2 second')",
+            "invalid-argument: TUMBLE_START is not of the window that is grouped by at line 1, column 8 (window_start, window_end and window_time say the bounds of any window.)",
+        ),
+        (
+            "SELECT at FROM bids GROUP BY TUMBLE(at, INTERVAL '2 second')",
+            "invalid-argument: \"bids.at\" must appear in GROUP BY clause because it's not an aggregate expression at line 1, column 8 (Either add \"bids.at\" to GROUP BY clause, or use an aggregate function like ANY_VALUE(bids.at).)",
+        ),
+    ]);
+}
+
+#[test]
+fn clauses_that_cannot_be_honoured_are_refused() {
+    check(&[
+        (
+            "SELECT count(*) FROM bids GROUP BY k ALLOW LATENESS INTERVAL '2 second'",
+            "invalid-argument: ALLOW LATENESS needs a window to group by at line 1, column 62 (Add TUMBLE(at, …) to the GROUP BY, or window_start and window_end.)",
+        ),
+        (
+            "SELECT count(*) FROM a GROUP BY TUMBLE(v, 5) ALLOW LATENESS 2",
+            "invalid-argument: ALLOW LATENESS needs windows that the watermark closes at line 1, column 61 (WATERMARK FOR at AS … declares the event time of a stream.)",
+        ),
+        (
+            "SELECT count(*) FROM bids ALLOW LATENESS INTERVAL '2 second'",
+            "syntax: ALLOW LATENESS belongs behind a GROUP BY with a window at line 1, column 27",
+        ),
+        (
+            "SELECT count(*) FROM bids GROUP BY k EMIT ON WINDOW CLOSE",
+            "emit-mode: there is no window here that could close at line 1, column 38 (Use EMIT FINAL.)",
+        ),
+        (
+            "SELECT count(*) FROM bids GROUP BY HOP(at, INTERVAL '1 second', INTERVAL '2 seconds') EMIT RUNNING",
+            "emit-mode: EMIT RUNNING gives one row for each row, and these windows overlap at line 1, column 87 (Use EMIT CHANGES, EMIT EVERY or EMIT FINAL.)",
+        ),
+    ]);
+}
