@@ -1,4 +1,6 @@
 -- How many bids, bidders and auctions there are a day, by three classes of price.
+CREATE STREAM bid WITH (connector = 'nexmark', events = 100000, rate = 1000);
+
 SELECT
   to_char(date_time, '%Y-%m-%d') AS day,
   count(*) AS bids,

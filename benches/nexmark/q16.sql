@@ -1,4 +1,6 @@
 -- The same for each channel, with the minute of its last bid.
+CREATE STREAM bid WITH (connector = 'nexmark', events = 100000, rate = 1000);
+
 SELECT
   channel,
   to_char(date_time, '%Y-%m-%d') AS day,

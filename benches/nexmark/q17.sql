@@ -1,4 +1,6 @@
 -- The bids of each auction a day, and what they come to.
+CREATE STREAM bid WITH (connector = 'nexmark', events = 100000, rate = 1000);
+
 SELECT
   auction,
   to_char(date_time, '%Y-%m-%d') AS day,

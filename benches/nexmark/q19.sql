@@ -1,4 +1,6 @@
 -- The ten highest bids for each auction. The last columns make the order total.
+CREATE STREAM bid WITH (connector = 'nexmark', events = 100000, rate = 1000);
+
 SELECT *
 FROM (
   SELECT auction, bidder, price, channel, date_time,

@@ -1,4 +1,7 @@
 -- The average of the highest bids of the auctions of each category.
+CREATE STREAM auction WITH (connector = 'nexmark', events = 100000, rate = 1000);
+CREATE STREAM bid WITH (connector = 'nexmark', events = 100000, rate = 1000);
+
 SELECT category, avg(final) AS average
 FROM (
   SELECT a.id, a.category, max(b.price) AS final

@@ -1,4 +1,7 @@
 -- The average price of the last ten auctions that each seller has closed. The last columns make the order total.
+CREATE STREAM auction WITH (connector = 'nexmark', events = 100000, rate = 1000);
+CREATE STREAM bid WITH (connector = 'nexmark', events = 100000, rate = 1000);
+
 SELECT seller, id, avg(price) OVER (
   PARTITION BY seller ORDER BY date_time, id ROWS BETWEEN 9 PRECEDING AND CURRENT ROW
 ) AS average

@@ -9,7 +9,7 @@ use arrow::datatypes::SchemaRef;
 
 use crate::catalog::{Catalog, Relation};
 use crate::error::{Error, InternalError, Result};
-use crate::io::{self, Access, FileOptions};
+use crate::io::{self, Access, FileOptions, SourceOptions};
 use crate::plan::node::{Node, Source};
 use crate::plan::{self, Bounded, ChangelogMode, Context, DEAD_LETTERS_PREFIX, Parameters, Plan, Reads};
 use crate::recovery::{MemoryStore, PipelineId, PipelineSnapshot};
@@ -351,11 +351,13 @@ impl Core {
         projection: Option<&[usize]>,
     ) -> Result<Box<dyn io::Source>> {
         let (options, schema) = match (files.get(relation), self.catalog.relations.get(relation)) {
-            (Some(schema), _) => (FileOptions::for_path(relation)?, schema),
-            (None, Some(Relation::Stream(stream))) => (FileOptions::parse(&stream.options)?, &stream.schema),
+            (Some(schema), _) => (SourceOptions::File(Box::new(FileOptions::for_path(relation)?)), schema),
+            (None, Some(Relation::Stream(stream))) => {
+                (SourceOptions::parse(relation, &stream.options)?, &stream.schema)
+            }
             (None, _) => return Err(InternalError::new(format!("nothing is known of \"{relation}\"")).into()),
         };
-        io::open_source(&options, Some(schema.clone()), projection, &self.access)
+        io::open_stream(&options, schema.clone(), projection, &self.access)
     }
 
     /// The rows of a table as they are now.

@@ -14,6 +14,8 @@ mod output;
 mod rejects;
 mod schema;
 
+use std::sync::Arc;
+
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 
@@ -21,7 +23,8 @@ pub use crate::types::dead_letter_schema;
 pub use access::Access;
 pub use changes::{ChangeSource, Changes, written, written_schema};
 pub use connectors::memory::MemorySource;
-pub use options::{FileOptions, Form, OnError, Takes};
+pub use connectors::nexmark_options::NexmarkOptions;
+pub use options::{FileOptions, Form, OnError, SourceOptions, Takes};
 
 use crate::error::Result;
 use connectors::file::FileSource;
@@ -127,6 +130,62 @@ pub fn open_source(
         None => infer_schema(options, access)?,
     };
     Ok(Box::new(FileSource::open(options, schema, projection, access)?))
+}
+
+/// The columns of what a stream reads, as far as that tells them.
+pub fn stream_schema(options: &SourceOptions, access: &Access) -> Result<SchemaRef> {
+    match options {
+        SourceOptions::File(file) => infer_schema(file, access),
+        SourceOptions::Nexmark(nexmark) => nexmark_schema(nexmark),
+    }
+}
+
+/// Refuses columns that what a stream reads is known not to have. A file is looked into only when it is read.
+pub fn check_stream(options: &SourceOptions, schema: &SchemaRef) -> Result<()> {
+    match options {
+        SourceOptions::File(_) => Ok(()),
+        SourceOptions::Nexmark(nexmark) => open_nexmark(nexmark, schema.clone(), None).map(drop),
+    }
+}
+
+/// Opens what a stream reads, to read the columns `projection` of `schema`.
+pub fn open_stream(
+    options: &SourceOptions,
+    schema: SchemaRef,
+    projection: Option<&[usize]>,
+    access: &Access,
+) -> Result<Box<dyn Source>> {
+    match options {
+        SourceOptions::File(file) => open_source(file, Some(schema), projection, access),
+        SourceOptions::Nexmark(nexmark) => open_nexmark(nexmark, schema, projection),
+    }
+}
+
+#[cfg(feature = "nexmark")]
+fn nexmark_schema(options: &NexmarkOptions) -> Result<SchemaRef> {
+    Ok(Arc::new(connectors::nexmark::columns(options.table)))
+}
+
+#[cfg(feature = "nexmark")]
+fn open_nexmark(options: &NexmarkOptions, schema: SchemaRef, projection: Option<&[usize]>) -> Result<Box<dyn Source>> {
+    Ok(Box::new(connectors::nexmark::NexmarkSource::open(options, schema, projection)?))
+}
+
+#[cfg(not(feature = "nexmark"))]
+fn nexmark_schema(_: &NexmarkOptions) -> Result<SchemaRef> {
+    Err(without_nexmark())
+}
+
+#[cfg(not(feature = "nexmark"))]
+fn open_nexmark(_: &NexmarkOptions, _: SchemaRef, _: Option<&[usize]>) -> Result<Box<dyn Source>> {
+    Err(without_nexmark())
+}
+
+#[cfg(not(feature = "nexmark"))]
+fn without_nexmark() -> crate::Error {
+    crate::error::OutsideError::new(crate::error::Code::Unsupported, "the connector \"nexmark\" is not built in")
+        .hint("Build riverrun with its feature \"nexmark\".")
+        .into()
 }
 
 /// Begins to write rows of `schema` to what `options` names.

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::error::{Code, Place, Result, StatementError, did_you_mean};
+use crate::io::connectors::nexmark_options::NexmarkOptions;
 use crate::sql::SqlOption;
 
 /// How many rows a batch has unless `batch_rows` says otherwise.
@@ -47,6 +48,35 @@ pub struct FileOptions {
     /// Where the path stands in the statement, if it does.
     pub place: Option<Place>,
 }
+
+/// What a stream reads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SourceOptions {
+    /// Files, or the process's input.
+    File(Box<FileOptions>),
+    /// The auction house of the benchmark Nexmark.
+    Nexmark(NexmarkOptions),
+}
+
+impl SourceOptions {
+    /// What the `WITH (…)` list of the stream `name` says.
+    pub fn parse(name: &str, options: &[SqlOption]) -> Result<SourceOptions> {
+        if let Some(connector) = find(options, "connector")
+            && one_of(connector, &SOURCES)?.is_none()
+        {
+            return Ok(SourceOptions::Nexmark(NexmarkOptions::parse(name, options)?));
+        }
+        let file = FileOptions::parse(options)?;
+        FileOptions::check_rows_read(options)?;
+        Ok(SourceOptions::File(Box::new(file)))
+    }
+}
+
+const CONNECTORS: [(&str, Connector); 2] = [("file", Connector::File), ("stdio", Connector::Stdio)];
+
+/// What a stream can read, and which of the connectors for files it is.
+const SOURCES: [(&str, Option<Connector>); 3] =
+    [("file", Some(Connector::File)), ("stdio", Some(Connector::Stdio)), ("nexmark", None)];
 
 /// What is read from or written to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -184,8 +214,11 @@ const KEYS: [&str; 19] = [
     "max_row_bytes",
     "changelog",
     "mode",
-    "sep",
+    SHORT_FOR_DELIMITER,
 ];
+
+/// It is understood, and not spoken of.
+const SHORT_FOR_DELIMITER: &str = "sep";
 
 /// The format of JSON objects that are changes.
 const DEBEZIUM: &str = "debezium-json";
@@ -224,19 +257,8 @@ impl FileOptions {
 
     /// What a `WITH (…)` list says. Unknown options and impossible values are errors.
     pub fn parse(options: &[SqlOption]) -> Result<FileOptions> {
-        for (index, option) in options.iter().enumerate() {
-            let key = option.key.value.as_str();
-            if !KEYS.contains(&key) {
-                let unknown = StatementError::new(Code::UnknownName, format!("there is no option \"{key}\""));
-                let hint = did_you_mean(key, KEYS)
-                    .unwrap_or_else(|| format!("The options are {}.", KEYS[..KEYS.len() - 1].join(", ")));
-                return Err(unknown.at(option.key.place.clone()).hint(hint).into());
-            }
-            if options[..index].iter().any(|earlier| earlier.key.value == key) {
-                let twice = StatementError::new(Code::Duplicate, format!("the option \"{key}\" is given twice"));
-                return Err(twice.at(option.key.place.clone()).into());
-            }
-        }
+        check_keys(options, &KEYS)?;
+        find(options, "connector").map(|connector| one_of(connector, &CONNECTORS)).transpose()?;
         match find(options, "path") {
             Some(path) => FileOptions::build(&path.value, Some(path.place.clone()), options),
             None if find(options, "connector").is_some_and(|connector| connector.value == "stdio") => {
@@ -357,16 +379,35 @@ fn refuse_option(options: &[SqlOption], key: &str, message: &str, hint: &str) ->
     Err(StatementError::new(Code::InvalidArgument, message).at(option.key.place.clone()).hint(hint).into())
 }
 
-fn find<'a>(options: &'a [SqlOption], key: &str) -> Option<&'a SqlOption> {
+/// Refuses options that do not exist, and those that are given twice.
+pub(super) fn check_keys(options: &[SqlOption], keys: &[&str]) -> Result<()> {
+    for (index, option) in options.iter().enumerate() {
+        let key = option.key.value.as_str();
+        if !keys.contains(&key) {
+            let unknown = StatementError::new(Code::UnknownName, format!("there is no option \"{key}\""));
+            let shown: Vec<&str> = keys.iter().copied().filter(|key| *key != SHORT_FOR_DELIMITER).collect();
+            let hint = did_you_mean(key, keys.iter().copied())
+                .unwrap_or_else(|| format!("The options are {}.", shown.join(", ")));
+            return Err(unknown.at(option.key.place.clone()).hint(hint).into());
+        }
+        if options[..index].iter().any(|earlier| earlier.key.value == key) {
+            let twice = StatementError::new(Code::Duplicate, format!("the option \"{key}\" is given twice"));
+            return Err(twice.at(option.key.place.clone()).into());
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn find<'a>(options: &'a [SqlOption], key: &str) -> Option<&'a SqlOption> {
     options.iter().find(|option| option.key.value == key)
 }
 
-fn bad_value(option: &SqlOption, expected: &str) -> StatementError {
+pub(super) fn bad_value(option: &SqlOption, expected: &str) -> StatementError {
     let message = format!("\"{}\" is not a value for \"{}\"", option.value, option.key.value);
     StatementError::new(Code::InvalidArgument, message).at(option.place.clone()).hint(format!("It must be {expected}."))
 }
 
-fn one_of<T: Copy>(option: &SqlOption, values: &[(&str, T)]) -> Result<T> {
+pub(super) fn one_of<T: Copy>(option: &SqlOption, values: &[(&str, T)]) -> Result<T> {
     let wanted = option.value.to_ascii_lowercase();
     if let Some((_, value)) = values.iter().find(|(name, _)| *name == wanted) {
         return Ok(*value);
@@ -379,7 +420,7 @@ fn one_of<T: Copy>(option: &SqlOption, values: &[(&str, T)]) -> Result<T> {
     })
 }
 
-fn number(option: &SqlOption, least: u64, most: u64) -> Result<u64> {
+pub(super) fn number(option: &SqlOption, least: u64, most: u64) -> Result<u64> {
     let parsed = option.value.parse().ok().filter(|number| (least..=most).contains(number));
     let expected = if most == u64::MAX {
         format!("a number of at least {least}")
@@ -389,7 +430,7 @@ fn number(option: &SqlOption, least: u64, most: u64) -> Result<u64> {
     parsed.ok_or_else(|| bad_value(option, &expected).into())
 }
 
-fn size(options: &[SqlOption], key: &str, default: usize, most: usize) -> Result<usize> {
+pub(super) fn size(options: &[SqlOption], key: &str, default: usize, most: usize) -> Result<usize> {
     let Some(option) = find(options, key) else { return Ok(default) };
     Ok(usize::try_from(number(option, 1, most as u64)?).unwrap_or(most))
 }
@@ -459,7 +500,7 @@ fn timestamp_format(option: &SqlOption) -> Result<String> {
 
 fn connector(path: &str, option: Option<&SqlOption>) -> Result<Connector> {
     let Some(option) = option else { return Ok(if path == "-" { Connector::Stdio } else { Connector::File }) };
-    let connector = one_of(option, &[("file", Connector::File), ("stdio", Connector::Stdio)])?;
+    let connector = one_of(option, &CONNECTORS)?;
     if connector == Connector::Stdio && path != "-" {
         let message = format!("the connector \"stdio\" has no path \"{path}\"");
         return Err(StatementError::new(Code::InvalidArgument, message)
@@ -508,7 +549,7 @@ fn no_path(options: &[SqlOption]) -> crate::Error {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::sql::Name;
 

@@ -7,7 +7,7 @@ use arrow::datatypes::{DataType, Schema, SchemaRef};
 
 use crate::catalog::{Derived, Materialized, Relation, SinkDef, Stream, Table, View};
 use crate::error::{Code, Result, StatementError, did_you_mean};
-use crate::io::{self, FileOptions, Form, OnError, SourceCounts, Takes};
+use crate::io::{self, FileOptions, Form, OnError, SourceCounts, SourceOptions, Takes};
 use crate::operators::kept_rows::KeptRows;
 use crate::operators::upsert::Upsert;
 use crate::plan::{self, Bounded, ChangelogMode, Parameters, Reads};
@@ -48,12 +48,12 @@ impl Core {
         let mut schema = plan::declared_columns(&create.columns, &self.context(&Default::default(), parameters))?;
         let mut bounded = Bounded::UntilClosed;
         if !options.is_empty() {
-            let file = FileOptions::parse(&options)?;
-            FileOptions::check_rows_read(&options)?;
+            let read = SourceOptions::parse(&create.name.value, &options)?;
             bounded = Bounded::Yes;
             if create.columns.is_empty() {
-                schema = io::infer_schema(&file, &self.access)?;
+                schema = io::stream_schema(&read, &self.access)?;
             }
+            io::check_stream(&read, &schema).map_err(|error| placed(error, &create.name))?;
         } else if create.columns.is_empty() {
             return Err(at(&create.name, Code::Syntax, format!("stream \"{}\" has no columns", create.name.value))
                 .hint("Declare them in parentheses, name a file WITH (path = '…'), or write AS SELECT ….")

@@ -3,3 +3,6 @@
 pub(super) mod file;
 pub(super) mod file_sink;
 pub mod memory;
+#[cfg(feature = "nexmark")]
+pub(super) mod nexmark;
+pub mod nexmark_options;
