@@ -21,6 +21,7 @@ pub mod top_n;
 pub mod union;
 pub mod unnest;
 pub mod upsert;
+pub mod windows;
 
 mod difference;
 mod ordered;
@@ -213,7 +214,8 @@ pub fn build(node: &Node, snapshots: &[Snapshot]) -> Result<Box<dyn Operator>> {
         Node::Limit(node) => limit::build(node, snapshots),
         Node::TopN(node) => top_n::build(node, snapshots),
         Node::Over(node) => over::build(node, snapshots),
-        Node::Windows(_) | Node::WindowAggregate(_) => Err(InternalError::new("windows have no operator").into()),
+        Node::Windows(node) => windows::build(node, snapshots),
+        Node::WindowAggregate(_) => Err(InternalError::new("windows have no operator").into()),
     }
 }
 

@@ -46,7 +46,7 @@ const TUMBLE: &[Parameter] = &[parameter(&["size"]), OFFSET];
 const HOP: &[Parameter] = &[parameter(&["slide"]), parameter(&["size"]), OFFSET];
 const CUMULATE: &[Parameter] = &[parameter(&["step"]), parameter(&["max_size", "size"]), OFFSET];
 const SESSION: &[Parameter] = &[parameter(&["gap"])];
-const TIME: Parameter = parameter(&["timecol", "time"]);
+const TIME: Parameter = parameter(&["time", "timecol"]);
 const DATA: Parameter = parameter(&["data"]);
 
 impl Kind {

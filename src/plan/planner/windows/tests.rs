@@ -204,7 +204,7 @@ fn calls_are_refused_that_are_none() {
         ),
         (
             "SELECT * FROM TUMBLE(INTERVAL '1 second')",
-            "invalid-argument: TUMBLE needs its \"timecol\" at line 1, column 15 (Write TUMBLE(TABLE t, at, INTERVAL '10 seconds' [, offset => INTERVAL '1 second']).)",
+            "invalid-argument: TUMBLE needs its \"time\" at line 1, column 15 (Write TUMBLE(TABLE t, at, INTERVAL '10 seconds' [, offset => INTERVAL '1 second']).)",
         ),
         (
             "SELECT * FROM TUMBLE(nothing, at, INTERVAL '1 second')",

@@ -1,0 +1,254 @@
+//! Each row once for each window it is in: `FROM TUMBLE(…)`, `HOP(…)` and `CUMULATE(…)`.
+//!
+//! ```text
+//! a 7   with HOP(at, 2, 5)   →   a 7 | 4 9
+//!                                a 7 | 6 11
+//! ```
+//!
+//! The windows of one row come together, the earliest first. Rows without a time are counted and left out.
+
+use arrow::array::{Array, ArrayRef, Int64Array, RecordBatch, UInt32Array};
+use arrow::compute::kernels::aggregate::{max, min};
+use arrow::compute::take;
+use arrow::datatypes::SchemaRef;
+
+use crate::error::{Code, DataError, InternalError, Result};
+use crate::expr::Expr;
+use crate::operators::expand::apart;
+use crate::operators::rows::{BATCH_ROWS, record_batch};
+use crate::operators::{Operator, Output, Port};
+use crate::plan::node;
+use crate::plan::node::WindowShape;
+use crate::state::Snapshot;
+use crate::types::{Batch, Tick, ticks, times};
+
+/// The operator of `node`.
+pub fn build(node: &node::Windows, _: &[Snapshot]) -> Result<Box<dyn Operator>> {
+    let time = &node.window.time;
+    let Some(tick) = Tick::of(time.data_type()) else {
+        return Err(InternalError::new("windows over what is no time").into());
+    };
+    let shape = match node.window.shape {
+        WindowShape::Tumble { size, offset } => Shape::Every { slide: size, size, offset },
+        WindowShape::Hop { slide, size, offset } => Shape::Every { slide, size, offset },
+        WindowShape::Cumulate { step, size, offset } => Shape::Growing { step, size, offset },
+        WindowShape::Session { .. } | WindowShape::Given { .. } => {
+            return Err(InternalError::new("rows cannot be put into these windows one by one").into());
+        }
+    };
+    Ok(Box::new(Windows { time: time.clone(), tick, shape, schema: node.schema.clone() }))
+}
+
+struct Windows {
+    time: Expr,
+    tick: Tick,
+    shape: Shape,
+    schema: SchemaRef,
+}
+
+/// Which windows there are, in ticks.
+#[derive(Debug, Clone, Copy)]
+enum Shape {
+    /// One begins each `slide`.
+    Every { slide: i64, size: i64, offset: i64 },
+    /// They begin together each `size`, and end each `step` later.
+    Growing { step: i64, size: i64, offset: i64 },
+}
+
+/// Rows in windows: which row of the batch, and the bounds of a window that it is in.
+#[derive(Default)]
+struct Placed {
+    rows: Vec<u32>,
+    starts: Vec<i64>,
+    ends: Vec<i64>,
+}
+
+impl Operator for Windows {
+    fn on_batch(&mut self, _: Port, batch: Batch, out: &mut Output) -> Result<()> {
+        let at = ticks(&self.time.evaluate(batch.rows())?)?;
+        self.shape.check(&at)?;
+        let rows = u32::try_from(at.len()).map_err(|_| InternalError::new("a batch of too many rows"))?;
+        let mut placed = Placed::default();
+        for row in 0..rows {
+            if at.is_valid(row as usize) {
+                self.shape.place(row, at.value(row as usize), &mut placed);
+            }
+            if placed.rows.len() >= BATCH_ROWS {
+                out.push(self.said(&batch, std::mem::take(&mut placed))?);
+            }
+        }
+        out.push(self.said(&batch, placed)?);
+        Ok(())
+    }
+}
+
+impl Windows {
+    /// The rows with their windows.
+    fn said(&self, batch: &Batch, placed: Placed) -> Result<Batch> {
+        let Placed { rows, starts, ends } = placed;
+        let length = rows.len();
+        // Most often every row is in one window.
+        let all = length == batch.num_rows() && rows.iter().zip(0..).all(|(row, place)| *row == place);
+        let rows = UInt32Array::from(rows);
+        let mut columns = match all {
+            true => batch.rows().columns().to_vec(),
+            false => repeated(batch.rows(), &rows)?,
+        };
+        let before_end = self.tick.before_end();
+        let last = Int64Array::from_iter_values(ends.iter().map(|end| end - before_end));
+        for bound in [Int64Array::from(starts), Int64Array::from(ends), last] {
+            columns.push(times(bound, self.time.data_type())?);
+        }
+        let windows = record_batch(&self.schema, columns, length)?;
+        let watermarks = batch.watermarks_of(rows.values().iter().map(|row| *row as usize));
+        let windows = match batch.kinds() {
+            None => Batch::append_only(windows),
+            // The row before an update may be in other windows than the row after it.
+            Some(kinds) => {
+                Batch::changelog(windows, rows.values().iter().map(|row| apart(kinds.get(*row as usize))).collect())
+            }
+        };
+        Ok(windows.with_watermarks(watermarks))
+    }
+}
+
+fn repeated(batch: &RecordBatch, rows: &UInt32Array) -> Result<Vec<ArrayRef>> {
+    batch.columns().iter().map(|column| Ok(take(column, rows, None)?)).collect()
+}
+
+impl Shape {
+    /// Fails if a window would begin or end beyond what 64 bits hold.
+    fn check(self, at: &Int64Array) -> Result<()> {
+        let size = match self {
+            Shape::Every { slide, size, .. } => slide.saturating_add(size),
+            Shape::Growing { size, .. } => size,
+        };
+        // A window begins within one size before a row, and ends within one after it; its offset is less than that.
+        let fits = |time: Option<i64>| {
+            let reach = size.checked_mul(3);
+            time.zip(reach)
+                .is_none_or(|(time, reach)| time.checked_sub(reach).is_some() && time.checked_add(reach).is_some())
+        };
+        if fits(min(at)) && fits(max(at)) && size.checked_mul(3).is_some() {
+            return Ok(());
+        }
+        Err(DataError::new(Code::Value, "a time is too far away for the window that it is in").into())
+    }
+
+    /// Puts a row into its windows.
+    fn place(self, row: u32, at: i64, placed: &mut Placed) {
+        match self {
+            Shape::Every { slide, size, offset } => {
+                let last = at - (at - offset).rem_euclid(slide);
+                // The first that begins no earlier than a size before the row.
+                let mut start = last - (size - 1 - (at - last)).div_euclid(slide) * slide;
+                while start <= last {
+                    placed.push(row, start, start + size);
+                    start += slide;
+                }
+            }
+            Shape::Growing { step, size, offset } => {
+                let start = at - (at - offset).rem_euclid(size);
+                let mut end = start + ((at - start) / step + 1) * step;
+                while end <= start + size {
+                    placed.push(row, start, end);
+                    end += step;
+                }
+            }
+        }
+    }
+}
+
+impl Placed {
+    fn push(&mut self, row: u32, start: i64, end: i64) {
+        self.rows.push(row);
+        self.starts.push(start);
+        self.ends.push(end);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::operators::testing::{batch, check, columns, no_input};
+    use crate::plan::node::{Closing, Window};
+
+    fn node(shape: WindowShape) -> (SchemaRef, node::Windows) {
+        let input = columns("k:text at:int");
+        let time = Expr::column(&input, 1);
+        let window = Window { time, shape, closing: Closing::End, lateness: 0 };
+        let schema = columns("k:text at:int window_start:int window_end:int window_time:int");
+        (input.clone(), node::Windows { input: no_input(&input), keys: vec![], window, schema })
+    }
+
+    fn windows(shape: WindowShape, script: &str) {
+        let (input, node) = node(shape);
+        check(&[input], script, |snapshots| build(&node, snapshots));
+    }
+
+    #[test]
+    fn tumbling_windows_lie_side_by_side_on_both_sides_of_zero() {
+        windows(
+            WindowShape::Tumble { size: 10, offset: 0 },
+            "0: a 0 | b 9 | c NULL | d 10 | e -1 | f -10 ->
+             a 0 0 10 9 | b 9 0 10 9 | d 10 10 20 19 | e -1 -10 0 -1 | f -10 -10 0 -1",
+        );
+        windows(WindowShape::Tumble { size: 10, offset: 3 }, "0: a 2 | b 3 -> a 2 -7 3 2 | b 3 3 13 12");
+    }
+
+    #[test]
+    fn hopping_windows_overlap() {
+        windows(
+            WindowShape::Hop { slide: 2, size: 5, offset: 0 },
+            "0: a 7 | b 8 | c -1 ->
+             a 7 4 9 8 | a 7 6 11 10 | b 8 4 9 8 | b 8 6 11 10 | b 8 8 13 12 | c -1 -4 1 0 | c -1 -2 3 2",
+        );
+    }
+
+    #[test]
+    fn hopping_windows_may_leave_gaps() {
+        windows(
+            WindowShape::Hop { slide: 10, size: 3, offset: 1 },
+            "0: a 0 | b 1 | c 3 | d 4 | e 11 | f -9 -> b 1 1 4 3 | c 3 1 4 3 | e 11 11 14 13 | f -9 -9 -6 -7",
+        );
+    }
+
+    #[test]
+    fn cumulating_windows_begin_together() {
+        windows(
+            WindowShape::Cumulate { step: 2, size: 6, offset: 0 },
+            "0: a 0 | b 2 | c 5 | d -1 ->
+             a 0 0 2 1 | a 0 0 4 3 | a 0 0 6 5 | b 2 0 4 3 | b 2 0 6 5 | c 5 0 6 5 | d -1 -6 0 -1",
+        );
+    }
+
+    #[test]
+    fn the_halves_of_an_update_go_apart() {
+        windows(
+            WindowShape::Tumble { size: 10, offset: 0 },
+            "0: -U a 1 | +U a 12 | -D b 5 -> -D a 1 0 10 9 | +I a 12 10 20 19 | -D b 5 0 10 9",
+        );
+    }
+
+    #[test]
+    fn the_watermark_before_a_row_goes_with_each_of_its_windows() -> Result<()> {
+        let (input, node) = node(WindowShape::Hop { slide: 2, size: 4, offset: 0 });
+        let mut operator = build(&node, &[])?;
+        let mut out = Output::default();
+        let rows = batch(&input, "a 1 | b NULL | c 4").with_watermarks(Some(vec![5, 6, 7].into()));
+        operator.on_batch(Port(0), rows, &mut out)?;
+        let said: Vec<Batch> = out.drain().collect();
+        assert_eq!(said[0].watermarks().map(|watermarks| watermarks.to_vec()), Some(vec![5, 5, 7, 7]));
+        Ok(())
+    }
+
+    #[test]
+    fn a_time_at_the_end_of_all_times_is_an_error() -> Result<()> {
+        let (input, node) = node(WindowShape::Tumble { size: 10, offset: 0 });
+        for time in ["9223372036854775807", "-9223372036854775808"] {
+            let rows = batch(&input, &format!("a {time}"));
+            assert!(build(&node, &[])?.on_batch(Port(0), rows, &mut Output::default()).is_err());
+        }
+        Ok(())
+    }
+}
