@@ -341,6 +341,9 @@ impl Graph {
             None => error,
         });
         let ends = !ended_before && pipeline.dataflow.ended();
+        if answered.as_ref().is_ok_and(|emitted| !emitted.is_empty()) {
+            pipeline.dataflow.note_spoke(self.now);
+        }
         let sent = answered.and_then(|emitted| self.send(id, emitted, signals));
         let sent = match &limit {
             Some(limit) => sent.and_then(|()| self.check_view(id, limit)),

@@ -31,6 +31,8 @@ pub(crate) mod testing;
 
 use std::fmt;
 
+use arrow::array::ArrayRef;
+
 use crate::error::{Error, InternalError, LimitError, MAX_STATE_BYTES, Result, StateLimit};
 use crate::plan::Node;
 use crate::state::{Snapshot, row_bytes};
@@ -58,6 +60,17 @@ pub struct Forgotten {
     pub expired: usize,
     /// Rows that took back what had been forgotten.
     pub ignored: usize,
+}
+
+impl Forgotten {
+    /// What has been left behind since that had been.
+    #[must_use]
+    pub fn since(self, before: Forgotten) -> Forgotten {
+        Forgotten {
+            expired: self.expired.saturating_sub(before.expired),
+            ignored: self.ignored.saturating_sub(before.ignored),
+        }
+    }
 }
 
 /// What an operator may keep and have said at once.
@@ -179,6 +192,20 @@ pub trait Operator: Send {
     fn state_size(&self) -> StateSize {
         StateSize::default()
     }
+
+    /// What it waits for before it says more, as far as there is something to tell.
+    fn waits(&self) -> Waits {
+        Waits::default()
+    }
+}
+
+/// What an operator waits for, for `EXPLAIN WHY`.
+#[derive(Debug, Clone, Default)]
+pub struct Waits {
+    /// Of a join: for each side a key of which the others have no row, a column a part; no columns if there is none.
+    pub unmet: Vec<Vec<ArrayRef>>,
+    /// Of a join: whether there is a key of which every side has a row.
+    pub met: bool,
 }
 
 /// An operator has gone beyond what it may keep. The driver knows which, and the engine what the limit is.

@@ -312,7 +312,7 @@ fn rows(count: usize) -> String {
 }
 
 /// A relation as it is named in a query.
-fn relation_name(relation: &str) -> String {
+pub(super) fn relation_name(relation: &str) -> String {
     match relation.strip_prefix(DEAD_LETTERS_PREFIX) {
         Some(stream) => format!("ERRORS({stream})"),
         None => relation.to_string(),

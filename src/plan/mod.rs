@@ -9,6 +9,7 @@ mod keys;
 pub mod node;
 mod planner;
 mod rules;
+mod why;
 
 use std::collections::{BTreeSet, HashMap};
 use std::ops::ControlFlow;
@@ -28,6 +29,7 @@ use crate::types::{Interval, OP_COLUMN, Value};
 pub use event_time::event_time;
 pub use keys::upsert_key;
 pub use node::{Bounded, ChangelogMode, Node, Reads};
+pub use why::{Cause, Seen, why};
 
 /// What a statement is planned against.
 pub struct Context<'a> {
@@ -85,6 +87,18 @@ pub struct NodeMetrics {
 }
 
 impl NodeMetrics {
+    /// What it has done since it had done that.
+    #[must_use]
+    pub fn since(&self, before: &NodeMetrics) -> NodeMetrics {
+        NodeMetrics {
+            rows_in: self.rows_in.saturating_sub(before.rows_in),
+            rows_out: self.rows_out.saturating_sub(before.rows_out),
+            skipped: self.skipped.saturating_sub(before.skipped),
+            forgotten: self.forgotten.since(before.forgotten),
+            ..*self
+        }
+    }
+
     /// Adds a time that was measured.
     pub fn took(&mut self, time: Option<Duration>) {
         if let Some(time) = time {
@@ -161,6 +175,11 @@ pub fn explain(plan: &Plan, metrics: Option<&[NodeMetrics]>) -> String {
 /// What a node is, in one line, as `EXPLAIN` says it.
 pub fn title(node: &Node) -> String {
     explain::title(node)
+}
+
+/// A relation as it is named in a query.
+pub fn relation_name(relation: &str) -> String {
+    explain::relation_name(relation)
 }
 
 /// The built-in functions, put into a new catalog.

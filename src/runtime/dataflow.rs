@@ -12,7 +12,7 @@ use crate::error::Result;
 use crate::operators::{self, Operator, Port, StateSize};
 use crate::plan::depth::deeper;
 use crate::plan::node::{Limit, Node};
-use crate::plan::{self, NodeMetrics};
+use crate::plan::{self, NodeMetrics, Seen};
 use crate::state::Snapshot;
 use crate::types::{Epoch, Timestamp};
 
@@ -23,6 +23,8 @@ pub struct Dataflow {
     /// By node, in the tree's order from the root.
     pub(super) metrics: Vec<NodeMetrics>,
     pub(super) ended: bool,
+    /// When it has last said something, by the engine's clock, and what each node had done by then.
+    spoke: Option<(Timestamp, Vec<NodeMetrics>)>,
     /// Bytes of all stages, as they were last weighed.
     state_bytes: usize,
 }
@@ -86,6 +88,7 @@ pub struct DataflowSnapshot {
     inputs_ended: Vec<bool>,
     stages: Vec<StageSnapshot>,
     ended: bool,
+    spoke: Option<(Timestamp, Vec<NodeMetrics>)>,
 }
 
 #[derive(Clone, Debug)]
@@ -125,7 +128,7 @@ impl Dataflow {
 
     /// A dataflow of nothing, for a query that has failed before it began.
     pub fn empty() -> Dataflow {
-        Dataflow { stages: vec![], inputs: vec![], metrics: vec![], ended: false, state_bytes: 0 }
+        Dataflow { stages: vec![], inputs: vec![], metrics: vec![], ended: false, spoke: None, state_bytes: 0 }
     }
 
     /// Whether input `input` has ended, or can no longer change the result.
@@ -148,6 +151,42 @@ impl Dataflow {
             }
         }
         metrics
+    }
+
+    /// Notes that it has said something at `now`.
+    pub fn note_spoke(&mut self, now: Timestamp) {
+        match &mut self.spoke {
+            Some((at, metrics)) => {
+                *at = now;
+                metrics.clone_from(&self.metrics);
+            }
+            None => self.spoke = Some((now, self.metrics.clone())),
+        }
+    }
+
+    /// When it has last said something, by the engine's clock.
+    pub fn spoke(&self) -> Option<Timestamp> {
+        self.spoke.as_ref().map(|(at, _)| *at)
+    }
+
+    /// How each node stands, in the tree's order from the root: what it has done since the dataflow last said something.
+    pub fn seen(&self) -> Vec<Seen> {
+        let before = self.spoke.as_ref().map(|(_, metrics)| metrics.as_slice()).unwrap_or_default();
+        let since = |(number, metrics): (usize, &NodeMetrics)| match before.get(number) {
+            Some(before) => metrics.since(before),
+            None => *metrics,
+        };
+        let mut seen: Vec<Seen> = self.metrics.iter().enumerate().map(since).map(Seen::of).collect();
+        for stage in &self.stages {
+            for step in &stage.steps {
+                let node = &mut seen[step.node];
+                (node.waits, node.due, node.open) = (step.operator.waits(), step.operator.notify_at(), !stage.done);
+            }
+        }
+        for input in &self.inputs {
+            seen[input.node].open = !input.ended;
+        }
+        seen
     }
 
     /// The node of input `input`, in the tree's order.
@@ -213,6 +252,7 @@ impl Dataflow {
         snapshot.metrics.clone_from(&self.metrics);
         snapshot.inputs_ended = self.inputs.iter().map(|input| input.ended).collect();
         snapshot.ended = self.ended;
+        snapshot.spoke.clone_from(&self.spoke);
         snapshot.stages = self
             .stages
             .iter()
@@ -223,6 +263,7 @@ impl Dataflow {
 
     fn resume(&mut self, snapshot: &DataflowSnapshot) {
         self.ended = snapshot.ended;
+        self.spoke.clone_from(&snapshot.spoke);
         if snapshot.metrics.len() == self.metrics.len() {
             self.metrics.clone_from(&snapshot.metrics);
         }

@@ -9,9 +9,9 @@ use sqlparser::tokenizer::{Span, Token};
 use super::parser::StatementParser;
 use super::statement::{
     AdvanceClock, AdvanceWatermark, Assignment, Body, Copy, Declare, Delete, Explain, Fetch, Insert, Name, ObjectKind,
-    Purpose, Query, SqlOption, Update,
+    Purpose, Query, Silent, SqlOption, Update,
 };
-use super::words::is_one_of;
+use super::words::{is_one_of, is_word};
 use crate::error::{Code, Result};
 
 impl StatementParser<'_> {
@@ -94,11 +94,29 @@ impl StatementParser<'_> {
         Ok(self.finish(query))
     }
 
-    /// `EXPLAIN [ANALYZE] statement`, from `ANALYZE` on.
-    pub(super) fn explain(&mut self) -> Result<Explain> {
+    /// `EXPLAIN [ANALYZE] statement` and `EXPLAIN WHY`, from the second word on.
+    pub(super) fn explain(&mut self) -> Result<Body> {
+        if self.word("WHY") {
+            return self.explain_why().map(Body::ExplainWhy);
+        }
         let analyze = self.word("ANALYZE");
+        let (query, purpose) = self.explained()?;
+        Ok(Body::Explain(Explain { analyze, query, purpose }))
+    }
+
+    /// A statement that holds a query, or the name of something that is defined by one.
+    fn explain_why(&mut self) -> Result<Silent> {
+        let statement = ["DECLARE", "INSERT", "COPY", "CREATE"].iter().any(|word| is_word(self.peek(), word));
+        if self.at_query() || statement {
+            return self.explained().map(|(query, purpose)| Silent::Query(Box::new(query), purpose));
+        }
+        self.name("a query, or the name of a cursor, view, stream or sink").map(Silent::Name)
+    }
+
+    /// The query of the statement that is explained.
+    fn explained(&mut self) -> Result<(Query, Purpose)> {
         if self.at_query() {
-            return Ok(Explain { analyze, query: self.query()?, purpose: Purpose::Asked });
+            return Ok((self.query()?, Purpose::Asked));
         }
         let from = self.span();
         let query = match () {
@@ -108,13 +126,10 @@ impl StatementParser<'_> {
             () if self.word("CREATE") => self.created_query()?,
             () => return Err(self.expected("a query")),
         };
-        match query {
-            Some((query, purpose)) => Ok(Explain { analyze, query, purpose }),
-            None => {
-                let error = self.error(Code::Unsupported, from, "there is no query in this statement to explain");
-                Err(error.hint("EXPLAIN takes a query, or a statement that holds one.").into())
-            }
-        }
+        query.ok_or_else(|| {
+            let error = self.error(Code::Unsupported, from, "there is no query in this statement to explain");
+            error.hint("EXPLAIN takes a query, or a statement that holds one.").into()
+        })
     }
 
     fn created_query(&mut self) -> Result<Option<(Query, Purpose)>> {
@@ -136,6 +151,7 @@ impl StatementParser<'_> {
             | Body::Describe(_)
             | Body::Set(_)
             | Body::Explain(_)
+            | Body::ExplainWhy(_)
             | Body::Declare(_)
             | Body::Fetch(_)
             | Body::CloseCursor(_)

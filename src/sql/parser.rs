@@ -81,7 +81,7 @@ impl<'a> StatementParser<'a> {
             () if self.word("SHOW") => self.show(),
             () if self.word("DESCRIBE") || self.word("DESC") => self.name("the name of a relation").map(Body::Describe),
             () if self.word("SET") => self.set().map(Body::Set),
-            () if self.word("EXPLAIN") => self.explain().map(Body::Explain),
+            () if self.word("EXPLAIN") => self.explain(),
             () if self.word("DECLARE") => self.declare().map(Body::Declare),
             () if self.word("FETCH") => self.fetch().map(Body::Fetch),
             () if self.word("CLOSE") => self.close(),

@@ -183,6 +183,8 @@ pub enum Body {
     Set(SqlOption),
     /// `EXPLAIN [ANALYZE] query`; also of a statement that holds a query (its query).
     Explain(Explain),
+    /// `EXPLAIN WHY name` or of a query.
+    ExplainWhy(Silent),
     /// `DECLARE name CURSOR FOR query`.
     Declare(Declare),
     /// `FETCH ALL | n FROM cursor`.
@@ -336,6 +338,15 @@ pub struct Explain {
     pub query: Query,
     /// What the statement does with it.
     pub purpose: Purpose,
+}
+
+/// What `EXPLAIN WHY` asks about.
+#[derive(Debug, Clone)]
+pub enum Silent {
+    /// A cursor, view, derived stream or sink.
+    Name(Name),
+    /// A query, which is run.
+    Query(Box<Query>, Purpose),
 }
 
 /// What a statement does with its query.

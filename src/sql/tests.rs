@@ -406,6 +406,9 @@ mod control {
         }
         let Body::Explain(explain) = body("EXPLAIN ANALYZE COPY (SELECT 1) TO 'x'") else { panic!() };
         assert!(explain.analyze);
+        let Body::ExplainWhy(Silent::Name(name)) = body("explain why totals") else { panic!() };
+        assert_eq!(name.value, "totals");
+        assert!(matches!(body("EXPLAIN WHY SELECT 1"), Body::ExplainWhy(Silent::Query(_, Purpose::Asked))));
         refused("EXPLAIN CREATE TABLE t (a INT PRIMARY KEY)", "1:9 \"CREATE\" there is no query");
         refused("EXPLAIN EXPLAIN SELECT 1", "1:9 \"EXPLAIN\" expected a query");
     }

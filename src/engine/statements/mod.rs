@@ -11,6 +11,7 @@ mod query;
 mod show;
 mod time;
 mod update;
+mod why;
 
 use crate::catalog::Relation;
 use crate::error::{Code, Error, Result, StatementError, did_you_mean};
@@ -39,6 +40,7 @@ impl Core {
             Body::Describe(name) => self.describe(name),
             Body::Set(option) => self.set(option),
             Body::Explain(explain) => self.explain(explain, parameters),
+            Body::ExplainWhy(silent) => self.explain_why(silent, parameters),
             Body::Declare(declare) => self.declare(declare, parameters),
             Body::Fetch(fetch) => self.fetch_cursor(fetch),
             Body::CloseCursor(name) => self.close_cursor(name),

@@ -1,6 +1,6 @@
 //! What a `WITH (connector = 'nexmark', …)` says.
 
-use crate::error::{Code, Result, StatementError, did_you_mean};
+use crate::error::{Code, Result, StatementError};
 use crate::io::options::{BATCH_ROWS, bad_value, check_keys, find, number, one_of, size};
 use crate::sql::{self, SqlOption};
 

@@ -30,7 +30,7 @@ use arrow::datatypes::SchemaRef;
 use crate::error::Result;
 use crate::expr::Expr;
 use crate::operators::rows::{BATCH_ROWS, record_batch, take_rows};
-use crate::operators::{Operator, Output, Port, StateSize};
+use crate::operators::{Operator, Output, Port, StateSize, Waits};
 use crate::plan::node::{self, ChangelogMode, JoinKind, NullKeys, Residual};
 use crate::state::{Chains, Expiry, GroupIndex, Snapshot, grow_to};
 use crate::types::{Batch, Epoch, RowKind, RowKinds, Timestamp};
@@ -191,6 +191,16 @@ impl Operator for Join {
             side.rows.bytes() + side.chains.bytes() + matches + slots + expiry
         };
         StateSize { rows, bytes: self.index.bytes() + self.sides.iter().map(side).sum::<usize>() }
+    }
+
+    fn waits(&self) -> Waits {
+        let slots = self.index.groups_in_order();
+        let has = |side: usize, slot: u32| !self.sides[side].chains.is_empty(slot);
+        let alone = |side: usize| slots.iter().copied().rfind(|slot| has(side, *slot) && !has(1 - side, *slot));
+        Waits {
+            unmet: (0..2).map(|side| self.index.key_of(alone(side))).collect(),
+            met: slots.iter().any(|slot| has(0, *slot) && has(1, *slot)),
+        }
     }
 }
 

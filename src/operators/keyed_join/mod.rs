@@ -23,7 +23,7 @@ use arrow::datatypes::SchemaRef;
 use crate::error::Result;
 use crate::expr::Expr;
 use crate::operators::rows::{BATCH_ROWS, append_only, record_batch};
-use crate::operators::{Operator, Output, Port, StateSize};
+use crate::operators::{Operator, Output, Port, StateSize, Waits};
 use crate::plan::node::{JoinEmit, JoinKeep, JoinSide, KeyedJoin};
 use crate::state::{Changes, Expiry, GroupIndex, RowId, RowStore, Snapshot};
 use crate::types::{Batch, Epoch, Interval, Timestamp};
@@ -178,6 +178,17 @@ impl Operator for Join {
         let expiry = self.expiry.as_ref().map_or(0, Expiry::bytes);
         let appeared = self.appeared.capacity() * size_of::<Option<u64>>();
         StateSize { rows, bytes: self.index.bytes() + stores + loners + appeared + self.changes.bytes() + expiry }
+    }
+
+    fn waits(&self) -> Waits {
+        let slots = self.index.groups_in_order();
+        let has = |side: &Side, slot: u32| !side.kept.rows(slot).is_empty();
+        let met = |slot: u32| self.sides.iter().all(|side| has(side, slot));
+        let alone = |side: &Side| slots.iter().copied().rfind(|slot| has(side, *slot) && !met(*slot));
+        Waits {
+            unmet: self.sides.iter().map(|side| self.index.key_of(alone(side))).collect(),
+            met: slots.iter().any(|slot| met(*slot)),
+        }
     }
 }
 

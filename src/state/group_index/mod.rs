@@ -101,6 +101,11 @@ impl GroupIndex {
         })
     }
 
+    /// The key of a group, a column a part; no columns for no group.
+    pub fn key_of(&self, group: Option<u32>) -> Vec<ArrayRef> {
+        group.and_then(|group| self.keys(&[group]).ok()).unwrap_or_default()
+    }
+
     /// Forgets `groups`; their numbers may be given to other keys.
     pub fn remove(&mut self, groups: &[u32]) {
         for group in groups.iter().copied() {

@@ -1,0 +1,254 @@
+//! Why nothing comes out of a query: the nodes to which rows have come, and of which none has gone on.
+//!
+//! ```text
+//! Project      in 0, out 0
+//! └─ Join      in 5, out 0        ← no keys have met
+//!    ├─ a      in 2, out 2
+//!    └─ Filter in 9, out 3
+//! ```
+
+use std::fmt::Write;
+use std::sync::Arc;
+
+use arrow::array::ArrayRef;
+use arrow::util::display::{ArrayFormatter, FormatOptions};
+
+use crate::expr::Expr;
+use crate::operators::Waits;
+use crate::plan::NodeMetrics;
+use crate::plan::depth::deeper;
+use crate::plan::explain::{relation_name, title};
+use crate::plan::node::{
+    Aggregate, AggregateEmit, Collect, Join, JoinEmit, JoinKind, KeyedJoin, Limit, Node, OrderedEmit, TopN,
+};
+use crate::types::Timestamp;
+
+/// How a node stands.
+#[derive(Debug, Clone, Default)]
+pub struct Seen {
+    /// What it has done in the time that is asked about.
+    pub metrics: NodeMetrics,
+    /// What its operator waits for.
+    pub waits: Waits,
+    /// When it wants to be notified.
+    pub due: Option<Timestamp>,
+    /// Whether more rows may come to it.
+    pub open: bool,
+}
+
+impl Seen {
+    /// A node that has done that.
+    pub fn of(metrics: NodeMetrics) -> Seen {
+        Seen { metrics, ..Seen::default() }
+    }
+}
+
+/// Why nothing comes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Cause {
+    /// No row of this relation has come.
+    Unfed(Arc<str>),
+    /// Anything else.
+    Said(String),
+}
+
+/// Why nothing has come out of `root`, whose nodes stand so, a node before its inputs; nothing if something has.
+pub fn why(root: &Node, seen: &[Seen]) -> Vec<Cause> {
+    let mut asked = Asked { seen, causes: vec![] };
+    asked.ask(root, 0);
+    asked.causes
+}
+
+struct Asked<'a> {
+    seen: &'a [Seen],
+    causes: Vec<Cause>,
+}
+
+impl Asked<'_> {
+    /// Looks for causes at a node and below it.
+    fn ask(&mut self, node: &Node, number: usize) {
+        if self.rows_out(number) > 0 {
+            return;
+        }
+        let inputs = numbered(node, number);
+        let silent: Vec<&(usize, &Node)> = inputs.iter().filter(|(number, _)| self.rows_out(*number) == 0).collect();
+        let has_rows = silent.len() < inputs.len();
+        if silent.is_empty() || has_rows && waits_for_end(node) {
+            let cause = self.cause(node, number);
+            if !self.causes.contains(&cause) {
+                self.causes.push(cause);
+            }
+            return;
+        }
+        for (number, input) in silent {
+            deeper(|| self.ask(input, *number));
+        }
+    }
+
+    fn rows_out(&self, number: usize) -> u64 {
+        self.seen.get(number).map_or(0, |seen| seen.metrics.rows_out)
+    }
+
+    /// Why a node says nothing of what has come to it.
+    fn cause(&self, node: &Node, number: usize) -> Cause {
+        let seen = self.seen.get(number).cloned().unwrap_or_default();
+        let came = rows(seen.metrics.rows_in);
+        Cause::Said(match node {
+            Node::Source(source) => return Cause::Unfed(source.relation.clone()),
+            Node::Values(_) => "there are no rows in VALUES".into(),
+            Node::Filter(filter) => {
+                format!("the filter {} has left out {}", filter.predicate, all(seen.metrics.rows_in))
+            }
+            _ if waits_for_end(node) && seen.open => self.end(node, number),
+            Node::Unnest(_) => format!("there is nothing in the lists of {}", all(seen.metrics.rows_in)),
+            Node::Aggregate(node) => aggregate(node, &seen),
+            Node::Join(node) => join(node, &seen),
+            Node::KeyedJoin(node) => keyed_join(node, &seen),
+            Node::Collect(node) => collect(node, &seen),
+            Node::Logic(node) => format!("the state machine {} has answered nothing to {came}", node.name),
+            Node::Limit(node) => limit(node, seen.metrics.rows_in),
+            Node::TopN(node) => top_n(node, &came),
+            Node::Project(_)
+            | Node::Expand(_)
+            | Node::Union(_)
+            | Node::Sort(_)
+            | Node::Over(_)
+            | Node::Windows(_)
+            | Node::WindowAggregate(_) => format!("{came} have come to {}, which has said nothing", title(node)),
+        })
+    }
+
+    /// What has to end before a node says anything.
+    fn end(&self, node: &Node, number: usize) -> String {
+        let mut open = vec![];
+        self.open_relations(node, number, &mut open);
+        let (relations, are) = (open.join(" and "), if open.len() == 1 { "has" } else { "have" });
+        format!("{} speaks when its input ends, and {relations} {are} not been closed", title(node))
+    }
+
+    /// The relations below a node that have not ended.
+    fn open_relations(&self, node: &Node, number: usize, found: &mut Vec<String>) {
+        if let Node::Source(source) = node
+            && self.seen.get(number).is_some_and(|seen| seen.open)
+        {
+            let name = format!("\"{}\"", relation_name(&source.relation));
+            if !found.contains(&name) {
+                found.push(name);
+            }
+        }
+        for (number, input) in numbered(node, number) {
+            deeper(|| self.open_relations(input, number, found));
+        }
+    }
+}
+
+/// The inputs of a node with their numbers, if its own is `number`.
+fn numbered(node: &Node, number: usize) -> Vec<(usize, &Node)> {
+    let mut next = number + 1;
+    let number = |input| {
+        let number = next;
+        next += size(input);
+        (number, input)
+    };
+    node.inputs().into_iter().map(number).collect()
+}
+
+/// How many nodes there are at a node and below it.
+fn size(node: &Node) -> usize {
+    1 + node.inputs().into_iter().map(|input| deeper(|| size(input))).sum::<usize>()
+}
+
+/// Whether a node says nothing before its input ends.
+fn waits_for_end(node: &Node) -> bool {
+    match node {
+        Node::Aggregate(node) => node.emit == AggregateEmit::Final,
+        Node::Join(node) => node.at_end,
+        Node::KeyedJoin(node) => node.emit == JoinEmit::Final,
+        Node::Sort(_) => true,
+        Node::TopN(node) => node.emit == OrderedEmit::Final && !node.by_arrival(),
+        Node::Over(node) => node.emit == OrderedEmit::Final,
+        Node::Source(_) | Node::Values(_) | Node::Filter(_) | Node::Project(_) | Node::Unnest(_) => false,
+        Node::Expand(_) | Node::Union(_) | Node::Collect(_) | Node::Logic(_) | Node::Limit(_) => false,
+        Node::Windows(_) | Node::WindowAggregate(_) => false,
+    }
+}
+
+fn aggregate(node: &Aggregate, seen: &Seen) -> String {
+    let came = rows(seen.metrics.rows_in);
+    match (node.emit, seen.due) {
+        (AggregateEmit::Every(interval) | AggregateEmit::EveryAndFinal(interval), Some(due)) => {
+            format!("{came} have come to an aggregate that speaks every {interval}, next when the clock reaches {due}")
+        }
+        _ => format!("{came} have changed nothing that {} says", title(&Node::Aggregate(node.clone()))),
+    }
+}
+
+fn join(node: &Join, seen: &Seen) -> String {
+    let [left, right] = &node.names;
+    let (of_left, of_right) = (unmet(&node.keys[0], seen, 0), unmet(&node.keys[1], seen, 1));
+    match node.kind {
+        JoinKind::Anti => format!("the rows of {left} all have a match in {right}"),
+        _ if seen.waits.met => {
+            let rest = node.residual.as_ref().map(|residual| residual.predicate.to_string()).unwrap_or_default();
+            let rest = if rest.is_empty() { "have brought nothing".into() } else { format!("do not fulfil {rest}") };
+            format!("rows of {left} and {right} with equal keys {rest}")
+        }
+        _ => format!("no keys of {left} and {right} have met: {left} has {of_left}, {right} has {of_right}"),
+    }
+}
+
+fn keyed_join(node: &KeyedJoin, seen: &Seen) -> String {
+    let sides = node.sides.iter().enumerate();
+    let sides = sides.map(|(at, side)| format!("{} has {}", side.name, unmet(&side.keys, seen, at)));
+    let sides = sides.collect::<Vec<_>>().join(", ");
+    format!("no key has a row on every side of the join: {sides}")
+}
+
+/// A key of a side that has met none, as an example.
+fn unmet(keys: &[Expr], seen: &Seen, side: usize) -> String {
+    let values = seen.waits.unmet.get(side).map(Vec::as_slice).unwrap_or_default();
+    if values.is_empty() {
+        return "no key that waits".into();
+    }
+    let parts = keys.iter().zip(values).map(|(key, value)| format!("{key} = {}", shown(value)));
+    parts.collect::<Vec<_>>().join(", ")
+}
+
+/// The first value of a column.
+fn shown(column: &ArrayRef) -> String {
+    let options = FormatOptions::default().with_null("NULL");
+    let formatter = ArrayFormatter::try_new(column, &options);
+    formatter.map(|formatter| formatter.value(0).to_string()).unwrap_or_default()
+}
+
+fn collect(node: &Collect, seen: &Seen) -> String {
+    let mut text = format!("{} have come to a COLLECT whose windows are open", rows(seen.metrics.rows_in));
+    // Writing to a String cannot fail.
+    if let Some(most) = node.max_rows {
+        let _ = write!(text, ", none with {most} rows");
+    }
+    if let Some(due) = seen.due {
+        let _ = write!(text, "; the first closes when the clock reaches {due}");
+    }
+    text
+}
+
+fn limit(node: &Limit, came: u64) -> String {
+    match node.fetch {
+        Some(fetch) if node.skip == 0 => format!("LIMIT {fetch} lets nothing more through"),
+        Some(_) | None => format!("OFFSET {} passes over {}", node.skip, all(came)),
+    }
+}
+
+fn top_n(node: &TopN, came: &str) -> String {
+    format!("{came} came and got no place in {}", title(&Node::TopN(node.clone())))
+}
+
+/// All rows that came.
+fn all(count: u64) -> String {
+    if count == 1 { "the only row that came".into() } else { format!("all {count} rows that came") }
+}
+
+fn rows(count: u64) -> String {
+    if count == 1 { "1 row".into() } else { format!("{count} rows") }
+}
