@@ -23,6 +23,7 @@ pub mod unnest;
 pub mod upsert;
 pub mod windows;
 
+mod closing;
 mod difference;
 mod ordered;
 mod rows;
@@ -30,6 +31,7 @@ mod rows;
 pub(crate) mod testing;
 
 use std::fmt;
+use std::ops::AddAssign;
 
 use arrow::array::ArrayRef;
 
@@ -53,13 +55,17 @@ pub struct Output {
     forgotten: Forgotten,
 }
 
-/// What an operator has left behind.
+/// What an operator has left behind, in rows or keys.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Forgotten {
     /// Keys or rows that were not written for `state_ttl`.
     pub expired: usize,
     /// Rows that took back what had been forgotten.
     pub ignored: usize,
+    /// Rows that were late, once for each window they were late for.
+    pub late: usize,
+    /// Rows without a time.
+    pub untimed: usize,
 }
 
 impl Forgotten {
@@ -79,6 +85,16 @@ struct Room {
     bytes: usize,
     /// Bytes of what has been said and not yet been handed on.
     said: usize,
+}
+
+impl AddAssign for Forgotten {
+    fn add_assign(&mut self, other: Forgotten) {
+        let Forgotten { expired, ignored, late, untimed } = other;
+        self.expired += expired;
+        self.ignored += ignored;
+        self.late += late;
+        self.untimed += untimed;
+    }
 }
 
 impl Output {
@@ -131,6 +147,16 @@ impl Output {
     /// Says that so many rows took back what had been forgotten, and did nothing.
     pub fn ignore(&mut self, rows: usize) {
         self.forgotten.ignored += rows;
+    }
+
+    /// Says that so many rows were late for a window, and left out of it.
+    pub fn late(&mut self, rows: usize) {
+        self.forgotten.late += rows;
+    }
+
+    /// Says that so many rows had no time, and did nothing.
+    pub fn untimed(&mut self, rows: usize) {
+        self.forgotten.untimed += rows;
     }
 
     /// What has been left behind so far, taken out.

@@ -3,7 +3,7 @@
 //! ```text
 //! 0: a 1 | b 2      -> a 1 | b 2     rows on port 0, and what the operator says
 //! clock 5           ->               the clock reaches 5 ms; what is due runs in order before
-//! watermark 7       ->               the combined watermark reaches 7 ms
+//! watermark 7       ->               the combined watermark reaches 7 ms, or 7 ns as `7ns`
 //! end               -> a 1           every input has ended
 //! ```
 //!
@@ -130,7 +130,10 @@ impl<'a, Build: Fn(&[Snapshot]) -> Result<Box<dyn Operator>>> Run<'a, Build> {
 
     /// Runs one line of a script and gives what the operator says to it.
     fn line(&mut self, inputs: &[SchemaRef], line: &str, cut: Cut) -> Vec<String> {
-        let millis = |text: &str| Timestamp::from_millis(text.trim().parse().unwrap());
+        let millis = |text: &str| match text.trim().strip_suffix("ns") {
+            Some(nanos) => Timestamp::from_nanos(nanos.parse().unwrap()),
+            None => Timestamp::from_millis(text.trim().parse().unwrap()),
+        };
         if let Some(time) = line.strip_prefix("clock ") {
             return self.clock(millis(time));
         }

@@ -68,6 +68,7 @@ impl Operator for Windows {
         let at = ticks(&self.time.evaluate(batch.rows())?)?;
         self.shape.check(&at)?;
         let rows = u32::try_from(at.len()).map_err(|_| InternalError::new("a batch of too many rows"))?;
+        out.untimed(at.null_count());
         let mut placed = Placed::default();
         for row in 0..rows {
             if at.is_valid(row as usize) {

@@ -78,6 +78,7 @@ pub fn bound(node: &Node) -> Bound {
         Node::Sort(Sort { fetch: Some(rows), input, .. }) if mode(input) == ChangelogMode::AppendOnly => {
             Bound::Rows(*rows)
         }
+        Node::TopN(TopN { closed_by: Some(_), .. }) | Node::Over(Over { closed_by: Some(_), .. }) => Bound::Window,
         Node::TopN(node) => first_rows(node),
         Node::Over(node) => looked_at(node),
         Node::Windows(Windows { window, .. }) if !matches!(window.shape, WindowShape::Session { .. }) => Bound::None,

@@ -10,7 +10,7 @@ use arrow::datatypes::Schema;
 
 use crate::expr::Expr;
 use crate::plan::depth::deeper;
-use crate::plan::node::{Closing, Node, Source, UnnestColumn, Window, WindowAggregate};
+use crate::plan::node::{Closing, Node, OrderedEmit, Source, UnnestColumn, Window, WindowAggregate};
 
 /// What the window functions call the columns of a window.
 pub(crate) const WINDOW_COLUMNS: [&str; 3] = ["window_start", "window_end", "window_time"];
@@ -38,7 +38,11 @@ pub fn event_time(node: &Node) -> Vec<usize> {
         Node::WindowAggregate(node) => closed(&node.window, node.keys.len()),
         // What they say of a row does not wait for the watermark, or does not keep to it.
         Node::Values(_) | Node::Aggregate(_) | Node::Join(_) | Node::KeyedJoin(_) => vec![],
-        Node::Collect(_) | Node::Logic(_) | Node::Sort(_) | Node::TopN(_) | Node::Over(_) => vec![],
+        Node::Collect(_) | Node::Logic(_) | Node::Sort(_) => vec![],
+        Node::TopN(node) if node.by_arrival() => event_time(&node.input),
+        Node::TopN(node) => closing_key(&node.partition, node.closed_by),
+        Node::Over(node) if node.emit == OrderedEmit::Running => event_time(&node.input),
+        Node::Over(node) => closing_key(&node.partition, node.closed_by),
     })
 }
 
@@ -48,6 +52,19 @@ fn closed(window: &Window, first: usize) -> Vec<usize> {
         Closing::Watermark => vec![first + 1, first + 2],
         Closing::Clock | Closing::End => vec![],
     }
+}
+
+/// The end of the window that partitions are of. Of other times there may be some long before it.
+fn closing_key(partition: &[Expr], closed_by: Option<usize>) -> Vec<usize> {
+    let end = closed_by.and_then(|key| partition.get(key)).and_then(Expr::column_index);
+    end.into_iter().collect()
+}
+
+/// Which key of a partition of `input`'s rows is the end of a window that the watermark closes.
+pub(crate) fn closed_by(partition: &[Expr], input: &Node) -> Option<usize> {
+    let (times, bounds) = (event_time(input), window_bounds(input));
+    let closes = |column: usize| times.contains(&column) && bounds.iter().any(|bounds| bounds.end == column);
+    partition.iter().position(|key| key.column_index().is_some_and(closes))
 }
 
 /// Where those columns stand among `exprs`.

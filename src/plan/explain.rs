@@ -95,6 +95,12 @@ fn metrics_note(metrics: NodeMetrics) -> String {
     if metrics.forgotten.ignored > 0 {
         let _ = write!(note, ", ignored {}", metrics.forgotten.ignored);
     }
+    if metrics.forgotten.late > 0 {
+        let _ = write!(note, ", late {}", metrics.forgotten.late);
+    }
+    if metrics.forgotten.untimed > 0 {
+        let _ = write!(note, ", without time {}", metrics.forgotten.untimed);
+    }
     if metrics.state.rows > 0 || metrics.state.bytes > 0 {
         let _ = write!(note, ", state {} rows in {} bytes", metrics.state.rows, metrics.state.bytes);
     }

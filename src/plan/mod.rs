@@ -78,7 +78,7 @@ pub struct NodeMetrics {
     pub rows_out: u64,
     /// Rows of a file that could not be read and were left out.
     pub skipped: u64,
-    /// Keys or rows that were not written for `state_ttl`, and rows that took back what had been forgotten.
+    /// What was left behind: by `state_ttl`, or because it was late or had no time.
     pub forgotten: Forgotten,
     /// What is kept, or was before the input ended.
     pub state: StateSize,

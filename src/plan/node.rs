@@ -470,6 +470,9 @@ pub struct TopN {
     pub emit: OrderedEmit,
     /// Whether the input retracts.
     pub input_mode: ChangelogMode,
+    /// Which key of the partition is the end of a window that the watermark closes, if one is: then what is kept of
+    /// its rows is forgotten, and [`OrderedEmit::Final`] is when it closes.
+    pub closed_by: Option<usize>,
     /// The columns of the result.
     pub schema: SchemaRef,
 }
@@ -503,7 +506,7 @@ pub enum Rank {
 /// When a [`TopN`] or [`Over`] speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OrderedEmit {
-    /// Once, at the end.
+    /// Once, at the end or, of a window, when it closes.
     Final,
     /// One row out for every row in, as it comes.
     Running,
@@ -528,6 +531,9 @@ pub struct Over {
     pub emit: OrderedEmit,
     /// Whether the input retracts.
     pub input_mode: ChangelogMode,
+    /// Which key of the partition is the end of a window that the watermark closes, if one is: then what is kept of
+    /// its rows is forgotten, and [`OrderedEmit::Final`] is when it closes.
+    pub closed_by: Option<usize>,
     /// The columns of the result.
     pub schema: SchemaRef,
 }

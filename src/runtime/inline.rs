@@ -9,7 +9,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use crate::error::{Error, InternalError, LimitError, MAX_STATE_BYTES, Result, StateLimit};
-use crate::operators::{Event, Forgotten, Output, Port, deliver};
+use crate::operators::{Event, Output, Port, deliver};
 use crate::state::row_bytes;
 use crate::types::{Batch, Timestamp};
 
@@ -238,9 +238,7 @@ impl Inline {
                 let (delivered, took) = timed(self.stopwatch.as_deref(), || deliver(operator, event, &mut self.out));
                 delivered.map_err(|error| beyond(error, &step.title))?;
                 metrics.took(took);
-                let Forgotten { expired, ignored } = self.out.take_forgotten();
-                metrics.forgotten.expired += expired;
-                metrics.forgotten.ignored += ignored;
+                metrics.forgotten += self.out.take_forgotten();
             }
             let said = self.out.drain().inspect(|batch| metrics.rows_out += batch.num_rows() as u64);
             if number == last {

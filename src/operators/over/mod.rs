@@ -23,13 +23,14 @@ use arrow::datatypes::SchemaRef;
 
 use crate::error::Result;
 use crate::expr::{Expr, SortKey, WindowCall, WindowFunction, evaluate_all};
+use crate::operators::closing::WindowEnds;
 use crate::operators::difference::{Answer, Pairing, Touched, say_changes};
 use crate::operators::ordered::{empty_rows, take_in};
 use crate::operators::rows::record_batch;
 use crate::operators::{Operator, Output, Port, StateSize};
 use crate::plan::node::{self, OrderedEmit};
 use crate::state::{OrderedRows, Snapshot};
-use crate::types::{Batch, Epoch};
+use crate::types::{Batch, Epoch, Timestamp};
 
 /// Builds the operator of an `OVER`.
 pub fn build(node: &node::Over, snapshots: &[Snapshot]) -> Result<Box<dyn Operator>> {
@@ -43,6 +44,7 @@ pub fn build(node: &node::Over, snapshots: &[Snapshot]) -> Result<Box<dyn Operat
         order: node.order.clone(),
         calls: node.calls.clone(),
         emit: node.emit,
+        ends: WindowEnds::of(&node.partition, node.closed_by)?,
         schema: node.schema.clone(),
         rows,
         touched: Touched::default(),
@@ -60,6 +62,8 @@ struct Over {
     order: Vec<SortKey>,
     calls: Vec<WindowCall>,
     emit: OrderedEmit,
+    /// The windows that partitions are of, if the watermark closes them.
+    ends: Option<WindowEnds>,
     schema: SchemaRef,
     rows: OrderedRows,
     touched: Touched,
@@ -67,6 +71,10 @@ struct Over {
 
 impl Operator for Over {
     fn on_batch(&mut self, _: Port, batch: Batch, out: &mut Output) -> Result<()> {
+        let batch = match &mut self.ends {
+            Some(ends) => ends.in_time(batch, out)?,
+            None => batch,
+        };
         let partition = evaluate_all(&self.partition, batch.rows())?;
         let order = evaluate_all(self.order.iter().map(|key| &key.expr), batch.rows())?;
         let partitions = self.rows.partitions(&partition, batch.num_rows())?;
@@ -87,10 +95,26 @@ impl Operator for Over {
         Ok(())
     }
 
+    fn on_watermark(&mut self, watermark: Timestamp, out: &mut Output) -> Result<()> {
+        if let Some(ends) = &mut self.ends {
+            let closed = ends.closed(&self.rows, watermark)?;
+            if self.emit == OrderedEmit::Final && !closed.is_empty() {
+                self.answer(&closed)?.say(&self.rows, &self.schema, out)?;
+            }
+            self.rows.forget(&closed);
+        }
+        out.advance(watermark);
+        Ok(())
+    }
+
     fn on_eof(&mut self, out: &mut Output) -> Result<()> {
         match self.emit {
             OrderedEmit::Final => {
-                self.answer(&self.rows.partitions_in_order())?.say(&self.rows, &self.schema, out)?;
+                let partitions = match &self.ends {
+                    Some(ends) => ends.in_order(&self.rows)?,
+                    None => self.rows.partitions_in_order(),
+                };
+                self.answer(&partitions)?.say(&self.rows, &self.schema, out)?;
                 self.rows.clear();
                 Ok(())
             }

@@ -99,7 +99,8 @@ impl Operator for Running {
             // A number of rows is not signed as `row_number()`, and signed as `count(*)`.
             columns.push(cast(values, self.schema.field(columns.len()).data_type())?);
         }
-        out.push(Batch::append_only(record_batch(&self.schema, columns, rows.num_rows())?));
+        // A row goes out as it comes: it is as late as it was.
+        out.push(batch.with_rows(record_batch(&self.schema, columns, rows.num_rows())?));
         Ok(())
     }
 

@@ -68,12 +68,15 @@ impl Operator for FirstRows {
                 numbers.push(*arrived);
             }
         }
+        // A row goes out as it comes: it is as late as it was.
+        let watermarks = batch.watermarks_of(wanted.iter().map(|row| *row as usize));
         let mut columns = take_rows(rows, &UInt32Array::from(wanted))?.columns().to_vec();
         let count = numbers.len();
         if self.says_rank {
             columns.push(Arc::new(UInt64Array::from(numbers)));
         }
-        out.push(Batch::append_only(record_batch(&self.schema, columns, count)?));
+        let rows = record_batch(&self.schema, columns, count)?;
+        out.push(Batch::append_only(rows).with_watermarks(watermarks));
         Ok(())
     }
 

@@ -22,13 +22,14 @@ use arrow::datatypes::SchemaRef;
 
 use crate::error::Result;
 use crate::expr::{Expr, SortKey, evaluate_all};
+use crate::operators::closing::WindowEnds;
 use crate::operators::difference::{Answer, Pairing, Touched, say_changes};
 use crate::operators::ordered::{empty_rows, take_in};
 use crate::operators::rows::take_rows;
 use crate::operators::{Operator, Output, Port, StateSize};
 use crate::plan::node::{self, ChangelogMode, OrderedEmit, Rank};
 use crate::state::{OrderedRows, Snapshot};
-use crate::types::{Batch, Epoch};
+use crate::types::{Batch, Epoch, Timestamp};
 
 /// Builds the operator of a Top-N.
 pub fn build(node: &node::TopN, snapshots: &[Snapshot]) -> Result<Box<dyn Operator>> {
@@ -45,6 +46,7 @@ pub fn build(node: &node::TopN, snapshots: &[Snapshot]) -> Result<Box<dyn Operat
         end: node.skip.saturating_add(node.fetch),
         says_rank: node.says_rank,
         emit: node.emit,
+        ends: WindowEnds::of(&node.partition, node.closed_by)?,
         keeps_all: node.input_mode == ChangelogMode::Changelog,
         schema: node.schema.clone(),
         rows,
@@ -72,6 +74,8 @@ struct TopN {
     end: usize,
     says_rank: bool,
     emit: OrderedEmit,
+    /// The windows that partitions are of, if the watermark closes them.
+    ends: Option<WindowEnds>,
     /// Whether rows may go, so that all are kept.
     keeps_all: bool,
     schema: SchemaRef,
@@ -84,6 +88,10 @@ impl Operator for TopN {
         if self.end == 0 {
             return Ok(());
         }
+        let batch = match &mut self.ends {
+            Some(ends) => ends.in_time(batch, out)?,
+            None => batch,
+        };
         let partition = evaluate_all(&self.partition, batch.rows())?;
         let order = evaluate_all(self.order.iter().map(|key| &key.expr), batch.rows())?;
         let partitions = self.rows.partitions(&partition, batch.num_rows())?;
@@ -96,10 +104,26 @@ impl Operator for TopN {
         }
     }
 
+    fn on_watermark(&mut self, watermark: Timestamp, out: &mut Output) -> Result<()> {
+        if let Some(ends) = &mut self.ends {
+            let closed = ends.closed(&self.rows, watermark)?;
+            if self.emit == OrderedEmit::Final && !closed.is_empty() {
+                self.answer(&closed).say(&self.rows, &self.schema, out)?;
+            }
+            self.rows.forget(&closed);
+        }
+        out.advance(watermark);
+        Ok(())
+    }
+
     fn on_eof(&mut self, out: &mut Output) -> Result<()> {
         match self.emit {
             OrderedEmit::Final => {
-                self.answer(&self.rows.partitions_in_order()).say(&self.rows, &self.schema, out)?;
+                let partitions = match &self.ends {
+                    Some(ends) => ends.in_order(&self.rows)?,
+                    None => self.rows.partitions_in_order(),
+                };
+                self.answer(&partitions).say(&self.rows, &self.schema, out)?;
                 self.rows.clear();
                 Ok(())
             }

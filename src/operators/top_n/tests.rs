@@ -22,6 +22,7 @@ fn top(rank: Rank, fetch: usize, says_rank: bool, emit: OrderedEmit, mode: Chang
         says_rank,
         emit,
         input_mode: mode,
+        closed_by: None,
         schema,
     };
     (input, node)
@@ -151,5 +152,53 @@ fn only_the_first_rows_are_kept() -> Result<()> {
         top.on_batch(Port(0), Batch::append_only(rows.slice(from, 1_000)), &mut Output::default())?;
         assert_eq!(top.state_size().rows, 3);
     }
+    Ok(())
+}
+
+/// The first row by `v` of each window that ends at `e`, as it closes.
+fn windowed(emit: OrderedEmit) -> (SchemaRef, node::TopN) {
+    let input = columns("k:text e:int v:int");
+    let (_, node) = top(Rank::RowNumber, 1, false, emit, ChangelogMode::AppendOnly);
+    let column = |at| Expr::column(&input, at);
+    let order = vec![SortKey { expr: column(2), options: node.order[0].options }];
+    let partition = vec![column(0), column(1)];
+    let node =
+        node::TopN { partition, order, closed_by: Some(1), schema: input.clone(), input: no_input(&input), ..node };
+    (input, node)
+}
+
+#[test]
+fn a_window_speaks_when_the_watermark_reaches_its_end() {
+    draws(
+        windowed(OrderedEmit::Final),
+        "
+        0: a 20 5 | a 10 7 | b 10 1 | a 10 3 ->
+        watermark 0 ->
+        watermark 10ns -> a 10 3 | b 10 1
+        0: c 30 4 | d 15 2 | e NULL 1 ->
+        end -> d 15 2 | a 20 5 | c 30 4 | e NULL 1
+    ",
+    );
+}
+
+#[test]
+fn the_rows_of_a_window_that_has_closed_are_forgotten() -> Result<()> {
+    let (input, node) = windowed(OrderedEmit::Changes);
+    let mut operator = build(&node, &[])?;
+    let mut out = Output::default();
+    operator.on_batch(Port(0), crate::operators::testing::batch(&input, "a 10 1 | b 20 1"), &mut out)?;
+    operator.on_watermark(Timestamp::from_nanos(10), &mut out)?;
+    assert_eq!((operator.state_size().rows, out.take_watermark()), (1, Some(Timestamp::from_nanos(10))));
+    Ok(())
+}
+
+#[test]
+fn a_row_that_is_late_for_its_window_is_counted_and_left_out() -> Result<()> {
+    let (input, node) = windowed(OrderedEmit::Final);
+    let mut operator = build(&node, &[])?;
+    let mut out = Output::default();
+    let rows = crate::operators::testing::batch(&input, "a 10 1 | a 10 0 | a 20 0 | a NULL 0");
+    operator.on_batch(Port(0), rows.with_watermarks(Some(vec![9, 10, 10, 10].into())), &mut out)?;
+    assert_eq!((out.take_forgotten().late, operator.state_size().rows), (1, 3));
     Ok(())
 }

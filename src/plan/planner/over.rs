@@ -16,9 +16,11 @@ use super::functions::is_now;
 use super::lower::{Demand, Lowered, Lowerer, Lowering, at_clause, never_ends, placed};
 use super::places::Places;
 use super::window::{as_of_now, function_of, so_far};
+use super::windows;
 use crate::error::{Code, StatementError};
 use crate::expr::{self, SortKey, WindowFunction};
 use crate::operators::{over as over_operator, top_n};
+use crate::plan::event_time::closed_by;
 use crate::plan::node::{AggregateEmit, Bounded, ChangelogMode, Filter, Node, OrderedEmit, Over, Project, Rank, TopN};
 
 /// An input that is put in order, and when what is made of it speaks.
@@ -26,18 +28,32 @@ struct Ordered {
     input: Lowered,
     /// What the clause says.
     asked: Option<OrderedEmit>,
-    /// Without a clause: `FINAL` over what ends, and `CHANGES` over what does not.
+    /// Without a clause and windows that close: `FINAL` over what ends, and `CHANGES` over what does not.
     otherwise: OrderedEmit,
 }
 
 impl Ordered {
-    fn emit(&self) -> OrderedEmit {
-        self.asked.unwrap_or(self.otherwise)
+    /// When partitions speak, and which of their keys is the end of a window that closes: those are final when it does.
+    fn emit(&self, partition: &[expr::Expr], demand: Demand<'_>) -> Lowering<(OrderedEmit, Option<usize>)> {
+        let closed_by = closed_by(partition, &self.input.node);
+        let emit = match (self.asked, closed_by) {
+            (Some(emit), _) => emit,
+            (None, Some(_)) => OrderedEmit::Final,
+            (None, None) => self.otherwise,
+        };
+        if closed_by.is_none() {
+            // For what it says about a window that is not there.
+            asked_emit(demand.clause)?;
+            if emit == OrderedEmit::Final && self.input.bounded == Bounded::Never {
+                return Err(at_clause(never_ends(&self.input.node), demand.clause).into());
+            }
+        }
+        Ok((emit, closed_by))
     }
 }
 
 fn ordered(lowerer: &Lowerer<'_>, plan: &LogicalPlan, demand: Demand<'_>) -> Lowering<Ordered> {
-    let asked = match asked_emit(demand.clause)? {
+    let asked = match windows::asked_emit(demand.clause)? {
         Some(AggregateEmit::Final) => Some(OrderedEmit::Final),
         Some(AggregateEmit::Running) => Some(OrderedEmit::Running),
         Some(AggregateEmit::Changes) => Some(OrderedEmit::Changes),
@@ -51,11 +67,7 @@ fn ordered(lowerer: &Lowerer<'_>, plan: &LogicalPlan, demand: Demand<'_>) -> Low
     let input = lowerer.node(plan, Demand::below(only_final))?;
     let ends = demand.only_final || input.at_end || input.bounded == Bounded::Yes;
     let otherwise = if ends { OrderedEmit::Final } else { OrderedEmit::Changes };
-    let ordered = Ordered { input, asked, otherwise };
-    if ordered.emit() == OrderedEmit::Final && ordered.input.bounded == Bounded::Never {
-        return Err(at_clause(never_ends(&ordered.input.node), demand.clause).into());
-    }
-    Ok(ordered)
+    Ok(Ordered { input, asked, otherwise })
 }
 
 /// Lowers an `OVER`: a node for each run of calls over the same order.
@@ -100,6 +112,8 @@ fn over(
         return Err(volatile(lowerer, call).into());
     }
     let order = lowerer.sort_keys(&keys(&first.order_by), input)?;
+    let partition = lowerer.compile_all(&first.partition_by, input)?;
+    let (asked, closed_by) = ordered.emit(&partition, demand)?;
     let can_run = order.is_empty() && input_mode == ChangelogMode::AppendOnly;
     let lower = |as_it_comes: bool| {
         let call = |(call, column): (&LogicalCall, &FieldRef)| match as_it_comes {
@@ -108,8 +122,8 @@ fn over(
         };
         run.iter().zip(columns).map(call).collect::<Lowering<Vec<_>>>()
     };
-    let calls = lower(ordered.emit() == OrderedEmit::Running)?;
-    let emit = match (can_run && calls.iter().all(|call| call.running.is_some()), ordered.emit()) {
+    let calls = lower(asked == OrderedEmit::Running)?;
+    let emit = match (can_run && calls.iter().all(|call| call.running.is_some()), asked) {
         (false, OrderedEmit::Running) => return Err(cannot_run(input_mode, demand).into()),
         (false, emit) => emit,
         // What only looks back never changes, so each row is final as it comes.
@@ -118,12 +132,12 @@ fn over(
     let below = ordered.input.node.schema();
     let outputs = calls.iter().map(|call| call.output.clone());
     let schema = Arc::new(Schema::new(below.fields().iter().cloned().chain(outputs).collect::<Vec<_>>()));
-    let partition = lowerer.compile_all(&first.partition_by, input)?;
+    let closed_by = closed_by.filter(|_| emit != OrderedEmit::Running);
     let place = || lowerer.places.call(run[0].fun.name(), &run[0].params.args);
     let Lowered { node, bounded, at_end } = ordered.input;
-    let node = Over { input: Box::new(node), partition, order, calls, emit, input_mode, schema };
+    let node = Over { input: Box::new(node), partition, order, calls, emit, input_mode, closed_by, schema };
     over_operator::check(&node).map_err(|error| placed(error, place))?;
-    let at_end = emit == OrderedEmit::Final || (emit == OrderedEmit::Running && at_end);
+    let at_end = (emit == OrderedEmit::Final && closed_by.is_none()) || (emit == OrderedEmit::Running && at_end);
     Ok(Lowered { node: Node::Over(node), bounded, at_end })
 }
 
@@ -313,19 +327,23 @@ struct Wanted {
 }
 
 fn first_rows(ordered: Ordered, wanted: Wanted, demand: Demand<'_>) -> Lowering<Lowered> {
-    let (emit, bounded, input_mode) = (ordered.emit(), ordered.input.bounded, ordered.input.mode());
+    let (emit, closed_by) = ordered.emit(&wanted.partition, demand)?;
+    let (bounded, input_mode) = (ordered.input.bounded, ordered.input.mode());
     let below = ordered.input.node.schema();
     let says_rank = wanted.column.is_some();
     let columns = below.fields().iter().cloned().chain(wanted.column.map(Arc::new));
     let schema: SchemaRef = Arc::new(Schema::new(columns.collect::<Vec<_>>()));
     let Wanted { partition, order, rank, skip, fetch, .. } = wanted;
     let input = Box::new(ordered.input.node);
-    let node = TopN { input, partition, order, rank, skip, fetch, says_rank, emit, input_mode, schema };
+    let node = TopN { input, partition, order, rank, skip, fetch, says_rank, emit, input_mode, closed_by, schema };
+    // First rows in order of arrival stay the first, and go out as they come.
+    let closed_by = closed_by.filter(|_| !node.by_arrival());
+    let node = TopN { closed_by, ..node };
     if emit == OrderedEmit::Running && !node.by_arrival() {
         return Err(cannot_run(input_mode, demand).into());
     }
     top_n::check(&node)?;
-    let at_end = emit == OrderedEmit::Final && !node.by_arrival();
+    let at_end = emit == OrderedEmit::Final && !node.by_arrival() && closed_by.is_none();
     Ok(Lowered { node: Node::TopN(node), bounded, at_end })
 }
 

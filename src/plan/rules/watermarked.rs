@@ -2,7 +2,7 @@
 //! that the watermark closes, as far down as rows go through one by one.
 
 use crate::plan::depth::deeper;
-use crate::plan::node::{Closing, Node, WindowAggregate, Windows};
+use crate::plan::node::{Closing, Node, OrderedEmit, Over, TopN, WindowAggregate, WindowShape, Windows};
 
 /// Tells every source whose rows are judged that they carry the watermark.
 pub(super) fn rewrite(node: &mut Node) {
@@ -19,11 +19,12 @@ fn judges(node: &Node) -> bool {
     let window = match node {
         Node::WindowAggregate(WindowAggregate { window, .. }) => window,
         // Only a session is late by itself: of other shapes each row goes on to what judges it.
-        Node::Windows(Windows { window, .. }) => window,
+        Node::Windows(Windows { window, .. }) if matches!(window.shape, WindowShape::Session { .. }) => window,
+        Node::Windows(_) => return false,
         Node::Source(_) | Node::Values(_) | Node::Filter(_) | Node::Project(_) | Node::Unnest(_) => return false,
         Node::Expand(_) | Node::Union(_) | Node::Aggregate(_) | Node::Join(_) | Node::KeyedJoin(_) => return false,
         Node::Collect(_) | Node::Logic(_) | Node::Sort(_) | Node::Limit(_) => return false,
-        Node::TopN(_) | Node::Over(_) => return false,
+        Node::TopN(TopN { closed_by, .. }) | Node::Over(Over { closed_by, .. }) => return closed_by.is_some(),
     };
     window.closing == Closing::Watermark
 }
@@ -34,6 +35,8 @@ fn mark(node: &mut Node) {
         Node::Filter(_) | Node::Project(_) | Node::Unnest(_) | Node::Expand(_) | Node::Union(_) => {
             node.inputs_mut().into_iter().for_each(mark);
         }
+        Node::TopN(top) if top.by_arrival() => mark(&mut top.input),
+        Node::Over(over) if over.emit == OrderedEmit::Running => mark(&mut over.input),
         Node::Limit(_) | Node::Windows(_) => node.inputs_mut().into_iter().for_each(mark),
         // Rows that come out of these are never late.
         Node::Values(_) | Node::Aggregate(_) | Node::Join(_) | Node::KeyedJoin(_) | Node::Collect(_) => {}

@@ -247,6 +247,23 @@ impl OrderedRows {
         self.partitions.groups_in_order()
     }
 
+    /// The keys of partitions, a column each.
+    pub fn keys(&self, partitions: &[u32]) -> Result<Vec<ArrayRef>> {
+        self.partitions.keys(partitions)
+    }
+
+    /// Forgets partitions with all their rows.
+    pub fn forget(&mut self, partitions: &[u32]) {
+        let mut gone = vec![];
+        for partition in partitions {
+            while let Some(row) = self.pop(*partition) {
+                gone.push(row);
+            }
+        }
+        self.free(&gone);
+        self.forget_empty(partitions);
+    }
+
     /// What a row is sorted by: the bytes of two rows are equal if they are peers.
     #[inline]
     pub fn key(&self, row: u32) -> &[u8] {

@@ -284,3 +284,35 @@ fn clauses_that_cannot_be_honoured_are_refused() {
         ),
     ]);
 }
+
+#[test]
+fn rows_in_order_within_windows_are_final_when_those_close() {
+    check(&[
+        (
+            "SELECT * FROM (SELECT *, row_number() OVER (PARTITION BY window_start, window_end ORDER BY n DESC) AS place FROM (SELECT k, window_start, window_end, count(*) AS n FROM bids GROUP BY k, TUMBLE(at, INTERVAL '10 seconds'))) WHERE place <= 3",
+            "Project: bids.k, window_start, window_end, n, row_number() OVER (PARTITION BY window_start, window_end ORDER BY n DESC) AS place  [append-only; event time window_end]
+        └─ TopN: first 3 by row_number, keys (window_start, window_end), order (n DESC), EMIT FINAL  [append-only; event time window_end; state bounded by open windows]
+           └─ Project: bids.k, window_start, window_end, count(*) AS n  [append-only; event time window_end]
+              └─ WindowAggregate: TUMBLE(bids.at, 10 seconds), closed by the watermark of bids, keys (bids.k), aggregates (count(*)), EMIT FINAL  [append-only; event time window_end, window_time; state bounded by open windows]
+                 └─ Source: bids (until closed)  [append-only; event time at]",
+        ),
+        (
+            "SELECT *, rank() OVER (PARTITION BY window_start, window_end ORDER BY v DESC) AS place FROM TUMBLE(bids, at, INTERVAL '10 seconds') EMIT ON WINDOW CLOSE",
+            "Project: bids.k, bids.at, bids.v, bids.late, window_start, window_end, window_time, rank() OVER (PARTITION BY window_start, window_end ORDER BY bids.v DESC) AS place  [append-only; event time window_end]
+        └─ Over: rank() OVER (PARTITION BY window_start, window_end ORDER BY bids.v DESC), EMIT FINAL  [append-only; event time window_end; state bounded by open windows]
+           └─ Windows: TUMBLE(bids.at, 10 seconds), closed by the watermark of bids  [append-only; event time at, window_end, window_time]
+              └─ Source: bids (until closed)  [append-only; event time at]",
+        ),
+        (
+            "SELECT *, rank() OVER (PARTITION BY window_start, window_end ORDER BY v DESC) AS place FROM TUMBLE(bids, at, INTERVAL '10 seconds') EMIT CHANGES",
+            "Project: bids.k, bids.at, bids.v, bids.late, window_start, window_end, window_time, rank() OVER (PARTITION BY window_start, window_end ORDER BY bids.v DESC) AS place  [changelog; event time window_end]
+        └─ Over: rank() OVER (PARTITION BY window_start, window_end ORDER BY bids.v DESC), EMIT CHANGES  [changelog; event time window_end; state bounded by open windows]
+           └─ Windows: TUMBLE(bids.at, 10 seconds), closed by the watermark of bids  [append-only; event time at, window_end, window_time]
+              └─ Source: bids (until closed)  [append-only; event time at]",
+        ),
+        (
+            "SELECT *, rank() OVER (PARTITION BY k ORDER BY v DESC) AS place FROM bids EMIT ON WINDOW CLOSE",
+            "emit-mode: there is no window here that could close at line 1, column 75 (Use EMIT FINAL.)",
+        ),
+    ]);
+}
