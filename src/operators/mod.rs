@@ -75,6 +75,8 @@ impl Forgotten {
         Forgotten {
             expired: self.expired.saturating_sub(before.expired),
             ignored: self.ignored.saturating_sub(before.ignored),
+            late: self.late.saturating_sub(before.late),
+            untimed: self.untimed.saturating_sub(before.untimed),
         }
     }
 }
