@@ -6,9 +6,9 @@ use std::sync::OnceLock;
 
 use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
-use riverrun::Engine;
+use riverrun::{Access, Engine};
 
-use crate::answers::{Answer, Difference, Fold, exact, same_multiset};
+use crate::answers::{self, Answer, Difference, Fold, exact, same_multiset};
 use crate::oracle;
 
 /// How many parts the rows of a table are fed in.
@@ -123,6 +123,25 @@ fn nexmark_as_it_stands_answers_what_it_says_of_tables() {
     for script in SAME_OF_TABLES {
         script.expect(&asked_of_oracle(script.name, script.parts().1), &script.answer());
     }
+}
+
+#[test]
+fn nexmark_writes_the_bids_it_is_to_log() {
+    let script = script!("q10");
+    let (setup, copy) = script.parts();
+    let directory = tempfile::tempdir().expect("there is room for a file");
+    let path = directory.path().join("q10.csv").display().to_string();
+    let access = Access::directories([directory.path()]).expect("the directory is there");
+    let engine = Engine::builder().access(access).build().expect("an engine");
+    engine.execute(&format!("{setup}); {}", copy.replace("q10.csv", &path))).expect("the bids are written");
+    let written = format!(
+        "CREATE STREAM written (auction BIGINT, bidder BIGINT, price BIGINT, date_time TIMESTAMP(3), extra VARCHAR, \
+         day VARCHAR, minute VARCHAR) WITH (path = '{path}')"
+    );
+    engine.execute(&written).expect("the file is there");
+    let rows = engine.query("SELECT * FROM written").and_then(Iterator::collect::<Result<Vec<_>, _>>);
+    let query = copy.trim_start_matches("COPY (").trim_end_matches(") TO 'q10.csv'");
+    script.expect(&asked_of_oracle("q10", query), &answers::rows(&rows.expect("the file can be read")));
 }
 
 /// The rows of one step.
