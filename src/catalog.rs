@@ -79,6 +79,8 @@ pub struct View {
 /// A stream defined by a query.
 #[derive(Debug, Clone)]
 pub struct Derived {
+    /// The query.
+    pub query: sql::Query,
     /// The columns of its result, without `op`.
     pub schema: SchemaRef,
     /// Whether its rows are only added.
@@ -94,6 +96,8 @@ pub struct Derived {
 /// A materialized view: the result of a query, kept up to date.
 #[derive(Debug, Clone)]
 pub struct Materialized {
+    /// The query.
+    pub query: sql::Query,
     /// The columns of its result, without `op`.
     pub schema: SchemaRef,
     /// Whether its rows are only added.

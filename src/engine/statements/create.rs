@@ -97,7 +97,10 @@ impl Core {
             let key = plan::upsert_key(&planned.plan.root);
             let event_time = plan::event_time(&planned.plan.root);
             self.start(planned, Destination::Relation(shared))?;
-            self.catalog.relations.insert(name, Relation::Derived(Derived { schema, mode, bounded, key, event_time }));
+            self.catalog.relations.insert(
+                name,
+                Relation::Derived(Derived { query: query.clone(), schema, mode, bounded, key, event_time }),
+            );
         }
         Ok(created(&create.name, ObjectKind::Stream))
     }
@@ -174,7 +177,7 @@ impl Core {
         self.drop_replaced(&create.name, create.if_exists)?;
         let name = create.name.value.clone();
         planned.label = format!("materialized view \"{name}\"");
-        let view = Materialized { schema, mode, bounded, key };
+        let view = Materialized { query: create.query.clone(), schema, mode, bounded, key };
         self.catalog.relations.insert(name.clone(), Relation::Materialized(view));
         match self.start_view(planned, Destination::View(name.as_str().into(), rows)) {
             Ok(()) => Ok(created(&create.name, ObjectKind::MaterializedView)),

@@ -255,6 +255,9 @@ impl Lowerer<'_> {
         if let Some(grouped) = downcast::<windows::Grouped>(node) {
             return windows::lower_grouped(self, grouped, demand);
         }
+        if let Some(late) = downcast::<windows::Late>(node) {
+            return windows::lower_late(self, late, demand);
+        }
         if let Some(assigned) = downcast::<windows::Assigned>(node) {
             return windows::lower_assigned(self, assigned, demand);
         }

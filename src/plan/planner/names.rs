@@ -46,6 +46,7 @@ pub(super) fn visible(text: &str) -> String {
     match visible.as_str() {
         GROUPING_ID => "grouping_id".into(),
         COPY => "copy".into(),
+        "__lateness" => "lateness".into(),
         bound if bound.starts_with(WINDOW_BOUND) => window_bound(bound).unwrap_or(visible),
         _ => unplaced(&visible).unwrap_or(visible),
     }

@@ -28,6 +28,9 @@ use crate::plan::node::{Bounded, ChangelogMode, Reads};
 use crate::plan::{Context, DEAD_LETTERS_PREFIX};
 use crate::sql::{self, Clause, Name, TABLE_ARGUMENT};
 
+/// What the name begins with of the relation of late rows.
+const LATE_PREFIX: &str = "late:";
+
 /// A relation as DataFusion sees it; the plan's leaves carry it to [`super::lower`].
 pub(super) struct RelationSource {
     /// Its columns.
@@ -129,6 +132,9 @@ impl<'a> Provider<'a> {
         if let Some(stream) = name.strip_prefix(DEAD_LETTERS_PREFIX) {
             return self.dead_letters(name, stream);
         }
+        if let Some(view) = name.strip_prefix(LATE_PREFIX) {
+            return self.late(view);
+        }
         match self.context.catalog.relations.get(name) {
             Some(relation @ Relation::Stream(stream)) => {
                 let source = RelationSource::of(name, &stream.schema, self.bounded(name, stream.bounded));
@@ -184,6 +190,21 @@ impl<'a> Provider<'a> {
             }
             Some(_) | None => Err(self.not_found(stream)),
         }
+    }
+
+    /// The rows that are late for the windows of a relation that is defined by a query.
+    fn late(&self, name: &str) -> PlanResult<Arc<dyn TableSource>> {
+        let query = match self.context.catalog.relations.get(name) {
+            Some(Relation::View(view)) => Some(&view.query),
+            Some(Relation::Derived(derived)) => Some(&derived.query),
+            Some(Relation::Materialized(view)) => Some(&view.query),
+            Some(Relation::Stream(_) | Relation::Table(_)) => None,
+            None => return Err(self.not_found(name)),
+        };
+        let plan = query.map(|query| super::bind(query, self.context, self.naming)).transpose().map_err(smuggle)?;
+        let late = plan.map(|plan| windows::late_rows(&plan)).transpose()?.flatten();
+        let plan = late.ok_or_else(|| smuggle(windows::no_windows(name)))?;
+        Ok(Arc::new(Inlined { plan }))
     }
 
     fn not_found(&self, name: &str) -> DataFusionError {
@@ -308,6 +329,7 @@ impl RelationPlanner for Relations {
         match self.logics.get(&called) {
             Some(logic) => self.plan_logic(&Name { value: called, place }, logic, &args, alias, context),
             None if called == "errors" => plan_errors(place, &args, alias, context),
+            None if called == "late" => plan_late(place, &args, alias, context),
             None => Err(self.unknown(&Name { value: called, place })),
         }
     }
@@ -317,7 +339,7 @@ impl Relations {
     fn unknown(&self, name: &Name) -> DataFusionError {
         let message = format!("table function \"{}\" not found", name.value);
         let error = StatementError::new(Code::UnknownFunction, message).at(name.place.clone());
-        match did_you_mean(&name.value, self.logics.keys().map(String::as_str).chain(["errors"])) {
+        match did_you_mean(&name.value, self.logics.keys().map(String::as_str).chain(["errors", "late"])) {
             Some(hint) => smuggle(error.hint(hint)),
             None => smuggle(error.hint("A table function is a logic that the host program has registered.")),
         }
@@ -382,18 +404,49 @@ fn plan_errors(
     alias: Option<ast::TableAlias>,
     context: &mut dyn RelationPlannerContext,
 ) -> PlanResult<RelationPlanning> {
-    let name = match args {
-        [FunctionArg::Unnamed(FunctionArgExpr::Expr(ast::Expr::Identifier(name)))] => name.clone(),
-        _ => {
-            let error = StatementError::new(Code::InvalidArgument, "ERRORS takes the name of a stream").at(place);
-            return Err(smuggle(error.hint("Write FROM ERRORS(my_stream).")));
-        }
+    let Some(name) = only_name(args) else {
+        let error = StatementError::new(Code::InvalidArgument, "ERRORS takes the name of a stream").at(place);
+        return Err(smuggle(error.hint("Write FROM ERRORS(my_stream).")));
     };
-    let relation = format!("{DEAD_LETTERS_PREFIX}{}", context.normalize_ident(name));
-    let table = table_factor(ast::ObjectName::from(vec![Ident::with_quote('"', relation)]));
-    let plan = context.plan(table)?;
-    let plan = LogicalPlanBuilder::from(plan).alias("errors")?.build()?;
+    plan_prefixed(DEAD_LETTERS_PREFIX, name, "errors", alias, context)
+}
+
+/// `LATE(v)`: the rows that are late for the windows of a view or stream.
+fn plan_late(
+    place: Place,
+    args: &[FunctionArg],
+    alias: Option<ast::TableAlias>,
+    context: &mut dyn RelationPlannerContext,
+) -> PlanResult<RelationPlanning> {
+    let Some(name) = only_name(args) else {
+        let error = StatementError::new(Code::InvalidArgument, "LATE takes the name of a view or stream").at(place);
+        return Err(smuggle(error.hint("Write FROM LATE(v), where v is defined by a query with windows.")));
+    };
+    plan_prefixed(LATE_PREFIX, name, "late", alias, context)
+}
+
+/// What belongs to the relation of a name, as a relation that is called so if it has no alias.
+fn plan_prefixed(
+    prefix: &str,
+    name: Ident,
+    called: &str,
+    alias: Option<ast::TableAlias>,
+    context: &mut dyn RelationPlannerContext,
+) -> PlanResult<RelationPlanning> {
+    let span = name.span;
+    let mut name = Ident::with_quote('"', format!("{prefix}{}", context.normalize_ident(name)));
+    name.span = span;
+    let plan = context.plan(table_factor(ast::ObjectName::from(vec![name])))?;
+    let plan = LogicalPlanBuilder::from(plan).alias(called)?.build()?;
     Ok(planned(plan, alias))
+}
+
+/// The name that is the only argument of a call.
+fn only_name(args: &[FunctionArg]) -> Option<Ident> {
+    match args {
+        [FunctionArg::Unnamed(FunctionArgExpr::Expr(ast::Expr::Identifier(name)))] => Some(name.clone()),
+        _ => None,
+    }
 }
 
 pub(super) fn table_factor(name: ast::ObjectName) -> TableFactor {

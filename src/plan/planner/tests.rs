@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
 
-use crate::catalog::{Catalog, EventTime, Relation, Stream, Table};
+use crate::catalog::{Catalog, EventTime, Relation, Stream, Table, View};
 use crate::expr::Expr;
 use crate::plan::{self, Bounded, Context, Parameters, Reads};
 use crate::sql::{self, Body};
@@ -33,6 +33,24 @@ fn catalog() -> Catalog {
         let event_time = Some(EventTime { column: 1, watermark, idle_after: None });
         let stream = Stream { schema, options: vec![], bounded: Bounded::UntilClosed, state_ttl: None, event_time };
         catalog.relations.insert(name.to_string(), Relation::Stream(stream));
+    }
+    for (name, text) in [
+        (
+            "counts",
+            "SELECT k, count(*) FROM bids WHERE v > 1 GROUP BY k, TUMBLE(at, INTERVAL '10 seconds') ALLOW LATENESS INTERVAL '1 minute'",
+        ),
+        (
+            "hops",
+            "SELECT count(*) FROM HOP(bids, at, INTERVAL '2 seconds', INTERVAL '10 seconds') WHERE v > 1 GROUP BY window_start, window_end",
+        ),
+        ("groups", "SELECT k, count(*) FROM bids GROUP BY k"),
+        ("ends", "SELECT count(*) FROM a GROUP BY TUMBLE(v, 10)"),
+    ] {
+        let Body::Query(query) = sql::parse(text, &sql::Limits::default()).unwrap().remove(0).body else {
+            panic!("{text}")
+        };
+        let view = View { columns: vec![], query, schema: columns(&[]) };
+        catalog.relations.insert(name.to_string(), Relation::View(view));
     }
     let schema = columns(&[("id", DataType::Int64), ("city", DataType::Utf8)]);
     catalog.relations.insert("people".into(), Relation::Table(Table { schema, primary_key: vec![0], options: vec![] }));

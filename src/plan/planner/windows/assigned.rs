@@ -22,7 +22,7 @@ use crate::plan::planner::lower::{Demand, Lowered, Lowerer, Lowering, check_uncl
 use crate::plan::planner::provider::{table_argument, table_factor};
 
 /// What the time is called where the relation's own columns of a window make room.
-const TIME: &str = "__window_of";
+const TIME: &str = "__window_time_of";
 
 /// Rows in windows. The columns are those of the input, then the bounds of the window.
 #[derive(Debug)]
@@ -146,6 +146,11 @@ impl Assigned {
         let bounds = WINDOW_COLUMNS.iter().map(|name| (None, Arc::new(Field::new(*name, data_type.clone(), true))));
         let schema = DFSchema::new_with_metadata(own.chain(bounds).collect(), Default::default())?;
         Ok(Assigned { input, time, keys, asked, schema: Arc::new(schema) })
+    }
+
+    /// Which windows the rows are put into.
+    pub fn kind(&self) -> Kind {
+        self.asked.kind
     }
 
     fn text(&self) -> String {

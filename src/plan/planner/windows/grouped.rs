@@ -117,7 +117,7 @@ impl Grouped {
 }
 
 /// The marker that a grouping key is, and what it is called with.
-fn marker_of(key: &Expr) -> Option<(&Marker, Option<&Expr>)> {
+pub(super) fn marker_of(key: &Expr) -> Option<(&Marker, Option<&Expr>)> {
     match unaliased(key) {
         Expr::ScalarFunction(call) => marker(&call.func).map(|marker| (marker, call.args.first())),
         _ => None,

@@ -4,12 +4,14 @@
 //! 2. [`marking`] puts [`markers`] into the syntax tree, so that DataFusion plans the group form as an aggregate.
 //! 3. [`assigned`] plans the form in `FROM` as a node of ours.
 //! 4. [`grouped`] makes a node of ours of an aggregate with a marker.
-//! 5. [`aggregate`] lowers both, and finds the windows of an aggregate whose keys are bounds of windows.
+//! 5. [`late`] gives the rows that came too late for the windows of a plan.
+//! 6. [`aggregate`] lowers both, and finds the windows of an aggregate whose keys are bounds of windows.
 
 mod aggregate;
 mod assigned;
 mod call;
 mod grouped;
+mod late;
 mod lifted;
 mod markers;
 mod marking;
@@ -18,6 +20,7 @@ pub(super) use aggregate::{asked_emit, over_bounds};
 pub(super) use assigned::{Assigned, lower as lower_assigned, plan_relation};
 pub(super) use call::Kind;
 pub(super) use grouped::{Grouped, lower as lower_grouped, place};
+pub(super) use late::{Late, late_rows, lower as lower_late, no_windows};
 pub(super) use markers::{BOUNDS, Marker, bound, function};
 pub(super) use marking::{check_marked, mark, mark_order, unwrap_table};
 

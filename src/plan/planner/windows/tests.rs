@@ -59,8 +59,8 @@ fn windows_over_windows_go_on_in_event_time() {
         (
             "SELECT window_start, window_end, count(*) FROM TUMBLE((SELECT k, window_start, window_time FROM bids GROUP BY k, TUMBLE(at, INTERVAL '10 seconds')), window_time, INTERVAL '1 minute') GROUP BY window_start, window_end",
             "Project: window_start, window_end, count(*)  [append-only; event time window_end]
-        └─ WindowAggregate: TUMBLE(__window_of_0, 1 minute), closed by the watermark of bids, keys (), aggregates (count(*)), EMIT FINAL  [append-only; event time window_end, window_time; state bounded by open windows]
-           └─ Project: window_time AS __window_of_0  [append-only; event time __window_of_0]
+        └─ WindowAggregate: TUMBLE(window_time, 1 minute), closed by the watermark of bids, keys (), aggregates (count(*)), EMIT FINAL  [append-only; event time window_end, window_time; state bounded by open windows]
+           └─ Project: window_time  [append-only; event time window_time]
               └─ WindowAggregate: TUMBLE(bids.at, 10 seconds), closed by the watermark of bids, keys (bids.k), aggregates (), EMIT FINAL  [append-only; event time window_end, window_time; state bounded by open windows]
                  └─ Source: bids (until closed)  [append-only; event time at]",
         ),
@@ -313,6 +313,41 @@ fn rows_in_order_within_windows_are_final_when_those_close() {
         (
             "SELECT *, rank() OVER (PARTITION BY k ORDER BY v DESC) AS place FROM bids EMIT ON WINDOW CLOSE",
             "emit-mode: there is no window here that could close at line 1, column 75 (Use EMIT FINAL.)",
+        ),
+    ]);
+}
+
+#[test]
+fn late_rows_are_those_of_the_outermost_windows() {
+    check(&[
+        (
+            "SELECT * FROM LATE(counts)",
+            "LateRows: TUMBLE(bids.at, 10 seconds), closed by the watermark of bids, kept 1 minute longer, keys (bids.k)  [append-only; state bounded by open windows]
+        └─ Filter: bids.v > 1  [append-only; event time at]
+           └─ Source: bids (until closed)  [append-only; event time at]",
+        ),
+        (
+            "SELECT k, lateness FROM LATE(hops) AS l WHERE l.v > 3",
+            "Project: bids.k, lateness  [append-only]
+        └─ Filter: bids.v > 3  [append-only]
+           └─ Project: bids.k, bids.v, lateness  [append-only]
+              └─ LateRows: window_start to window_end, closed by the watermark of bids, keys ()  [append-only; state bounded by open windows]
+                 └─ Project: bids.k, bids.v, window_end, window_start  [append-only; event time window_end]
+                    └─ Windows: HOP(bids.at, 2 seconds, 10 seconds), closed by the watermark of bids  [append-only; event time at, window_end, window_time]
+                       └─ Filter: bids.v > 1  [append-only; event time at]
+                          └─ Source: bids (until closed)  [append-only; event time at]",
+        ),
+        (
+            "SELECT * FROM LATE(groups)",
+            "invalid-argument: \"groups\" has no windows that a row could be late for at line 1, column 20 (LATE takes a view or stream that is defined by a query with GROUP BY … TUMBLE(…) or its kin.)",
+        ),
+        (
+            "SELECT * FROM LATE(ends)",
+            "invalid-argument: no row is ever late for these windows at line 1, column 1 (The watermark of a stream closes windows over its WATERMARK FOR column.)",
+        ),
+        (
+            "SELECT * FROM LATE(1)",
+            "invalid-argument: LATE takes the name of a view or stream at line 1, column 15 (Write FROM LATE(v), where v is defined by a query with windows.)",
         ),
     ]);
 }
