@@ -17,46 +17,58 @@ pub(crate) const WINDOW_COLUMNS: [&str; 3] = ["window_start", "window_end", "win
 
 /// The columns of `node`'s result in which no row is expected to be before the watermark.
 pub fn event_time(node: &Node) -> Vec<usize> {
+    times(node, Closing::Watermark)
+}
+
+/// The columns of `node`'s result in which no row is expected to be before the engine's clock: bounds of windows that it
+/// closes.
+pub(crate) fn clock_time(node: &Node) -> Vec<usize> {
+    times(node, Closing::Clock)
+}
+
+/// The columns in which no row is expected to be before what closes windows.
+fn times(node: &Node, by: Closing) -> Vec<usize> {
     deeper(|| match node {
-        Node::Source(node) => node.event_time.clone(),
-        Node::Filter(node) => event_time(&node.input),
-        Node::Limit(node) => event_time(&node.input),
-        Node::Project(node) => places(&node.exprs, &event_time(&node.input)),
+        Node::Source(node) if by == Closing::Watermark => node.event_time.clone(),
+        Node::Filter(node) => times(&node.input, by),
+        Node::Limit(node) => times(&node.input, by),
+        Node::Project(node) => places(&node.exprs, &times(&node.input, by)),
         Node::Unnest(node) => {
-            let times = event_time(&node.input);
+            let times = times(&node.input, by);
             let carries = |column: &UnnestColumn| matches!(column, UnnestColumn::Repeat(at) if times.contains(at));
             (0..node.columns.len()).filter(|column| carries(&node.columns[*column])).collect()
         }
         // A key that is not in a set is NULL, and no earlier than anything.
-        Node::Expand(node) => event_time(&node.input),
-        Node::Union(node) => common(&node.inputs),
+        Node::Expand(node) => times(&node.input, by),
+        Node::Union(node) => common(&node.inputs, by),
         Node::Windows(node) => {
             let first = node.input.schema().fields().len();
-            event_time(&node.input).into_iter().chain(closed(&node.window, first)).collect()
+            times(&node.input, by).into_iter().chain(closed(&node.window, first, by)).collect()
         }
         Node::WindowAggregate(node) if node.says_late => vec![],
-        Node::WindowAggregate(node) => closed(&node.window, node.keys.len()),
+        Node::WindowAggregate(node) => closed(&node.window, node.keys.len(), by),
+        Node::TopN(node) if node.by_arrival() => times(&node.input, by),
+        Node::TopN(node) if node.settles && by == Closing::Watermark => {
+            node.order.iter().filter_map(|key| key.expr.column_index()).collect()
+        }
+        Node::TopN(node) => closing_key(&node.partition, node.closed_by, by),
+        Node::Over(node) if node.emit == OrderedEmit::Running => times(&node.input, by),
+        Node::Over(node) => closing_key(&node.partition, node.closed_by, by),
         // What they say of a row does not wait for the watermark, or does not keep to it.
-        Node::Values(_) | Node::Aggregate(_) | Node::Join(_) | Node::KeyedJoin(_) => vec![],
+        Node::Source(_) | Node::Values(_) | Node::Aggregate(_) | Node::Join(_) | Node::KeyedJoin(_) => vec![],
         Node::Collect(_) | Node::Logic(_) | Node::Sort(_) => vec![],
-        Node::TopN(node) if node.by_arrival() => event_time(&node.input),
-        Node::TopN(node) => closing_key(&node.partition, node.closed_by),
-        Node::Over(node) if node.emit == OrderedEmit::Running => event_time(&node.input),
-        Node::Over(node) => closing_key(&node.partition, node.closed_by),
     })
 }
 
-/// The end and the time of windows whose columns begin at `first`, if the watermark closes them.
-fn closed(window: &Window, first: usize) -> Vec<usize> {
-    match window.closing {
-        Closing::Watermark => vec![first + 1, first + 2],
-        Closing::Clock | Closing::End => vec![],
-    }
+/// The end and the time of windows whose columns begin at `first`, if that closes them.
+fn closed(window: &Window, first: usize, by: Closing) -> Vec<usize> {
+    if window.closing == by { vec![first + 1, first + 2] } else { vec![] }
 }
 
 /// The end of the window that partitions are of. Of other times there may be some long before it.
-fn closing_key(partition: &[Expr], closed_by: Option<usize>) -> Vec<usize> {
-    let end = closed_by.and_then(|key| partition.get(key)).and_then(Expr::column_index);
+fn closing_key(partition: &[Expr], closed_by: Option<usize>, by: Closing) -> Vec<usize> {
+    let end =
+        closed_by.filter(|_| by == Closing::Watermark).and_then(|key| partition.get(key)).and_then(Expr::column_index);
     end.into_iter().collect()
 }
 
@@ -74,10 +86,10 @@ fn places(exprs: &[Expr], columns: &[usize]) -> Vec<usize> {
 }
 
 /// What carries event time in every input. Rows that are written in the statement are over before it begins.
-fn common(inputs: &[Node]) -> Vec<usize> {
-    let mut inputs = inputs.iter().filter(|input| !matches!(input, Node::Values(_))).map(event_time);
+fn common(inputs: &[Node], by: Closing) -> Vec<usize> {
+    let mut inputs = inputs.iter().filter(|input| !matches!(input, Node::Values(_))).map(|input| times(input, by));
     let first = inputs.next().unwrap_or_default();
-    inputs.fold(first, |common, times| common.into_iter().filter(|time| times.contains(time)).collect())
+    inputs.fold(first, |common: Vec<usize>, times| common.into_iter().filter(|time| times.contains(time)).collect())
 }
 
 /// Two columns that are the start and the end of the same window.

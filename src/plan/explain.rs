@@ -245,7 +245,8 @@ fn top_n_title(node: &TopN) -> String {
     let order = if node.order.is_empty() { "arrival".into() } else { sort_keys(&node.order) };
     let emit = if node.by_arrival() { OrderedEmit::Running } else { node.emit };
     let keys = list(&node.partition);
-    format!("TopN: {wanted} by {rank}, keys ({keys}), order ({order}), {}", ordered_emit_name(emit))
+    let settles = if node.settles { ", settled by the watermark" } else { "" };
+    format!("TopN: {wanted} by {rank}, keys ({keys}), order ({order}){settles}, {}", ordered_emit_name(emit))
 }
 
 fn sort_keys(keys: &[SortKey]) -> String {

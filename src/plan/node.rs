@@ -473,6 +473,9 @@ pub struct TopN {
     /// Which key of the partition is the end of a window that the watermark closes, if one is: then what is kept of
     /// its rows is forgotten, and [`OrderedEmit::Final`] is when it closes.
     pub closed_by: Option<usize>,
+    /// Whether rows are in order of event time alone, and each is said once the watermark has reached it: the first ones
+    /// stay the first.
+    pub settles: bool,
     /// The columns of the result.
     pub schema: SchemaRef,
 }

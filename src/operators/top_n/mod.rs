@@ -11,6 +11,7 @@
 //! one in. After each batch the answer over the partitions that it touched is compared with what it was before.
 
 mod first_rows;
+mod settled;
 #[cfg(test)]
 mod tests;
 
@@ -35,6 +36,9 @@ use crate::types::{Batch, Epoch, Timestamp};
 pub fn build(node: &node::TopN, snapshots: &[Snapshot]) -> Result<Box<dyn Operator>> {
     if node.by_arrival() {
         return first_rows::build(node, snapshots);
+    }
+    if node.settles {
+        return settled::build(node, snapshots);
     }
     let mut rows = empty(node)?;
     rows.restore(snapshots, |rows| evaluate_all(node.order.iter().map(|key| &key.expr), rows))?;

@@ -23,6 +23,7 @@ fn top(rank: Rank, fetch: usize, says_rank: bool, emit: OrderedEmit, mode: Chang
         emit,
         input_mode: mode,
         closed_by: None,
+        settles: false,
         schema,
     };
     (input, node)
@@ -200,5 +201,56 @@ fn a_row_that_is_late_for_its_window_is_counted_and_left_out() -> Result<()> {
     let rows = crate::operators::testing::batch(&input, "a 10 1 | a 10 0 | a 20 0 | a NULL 0");
     operator.on_batch(Port(0), rows.with_watermarks(Some(vec![9, 10, 10, 10].into())), &mut out)?;
     assert_eq!((out.take_forgotten().late, operator.state_size().rows), (1, 3));
+    Ok(())
+}
+
+/// The first rows of each `k` by the time `v`, each once the watermark has reached it.
+fn settling(fetch: usize, skip: usize, says_rank: bool) -> (SchemaRef, node::TopN) {
+    let (input, node) = top(Rank::RowNumber, fetch, says_rank, OrderedEmit::Final, ChangelogMode::AppendOnly);
+    (input, node::TopN { settles: true, skip, ..node })
+}
+
+#[test]
+fn a_first_row_is_said_when_no_row_before_it_can_come() {
+    draws(
+        settling(1, 0, false),
+        "
+        0: a 7 | b 6 | a NULL ->
+        0: a 5 | c 9 ->
+        watermark 6ns -> a 5 | b 6
+        0: a 8 | b 6 | c 7 | d 7 ->
+        watermark 7ns -> c 7 | d 7
+        0: c 20 | e 30 ->
+        end -> e 30
+    ",
+    );
+}
+
+#[test]
+fn several_first_rows_are_said_in_order_of_their_times() {
+    draws(
+        settling(2, 1, true),
+        "
+        0: a 3 | a 1 | b 2 ->
+        watermark 2ns ->
+        0: a 2 | b 4 | a 9 ->
+        watermark 5ns -> a 2 2 | a 3 3 | b 4 2
+        0: a 10 | b 6 ->
+        end -> b 6 3
+    ",
+    );
+}
+
+#[test]
+fn a_row_that_is_late_settles_nothing() -> Result<()> {
+    let (input, node) = settling(1, 0, false);
+    let mut operator = build(&node, &[])?;
+    let mut out = Output::default();
+    let rows = crate::operators::testing::batch(&input, "a 5 | a 4 | b 5 | b NULL");
+    operator.on_batch(Port(0), rows.with_watermarks(Some(vec![0, 5, 5, 5].into())), &mut out)?;
+    operator.on_watermark(Timestamp::from_nanos(5), &mut out)?;
+    let said: Vec<String> = out.drain().flat_map(|batch| crate::operators::testing::row_texts(&batch)).collect();
+    let forgotten = out.take_forgotten();
+    assert_eq!((said.join(" | "), forgotten.late, forgotten.untimed), ("a 5 | b 5".into(), 1, 1));
     Ok(())
 }

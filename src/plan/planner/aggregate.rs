@@ -46,10 +46,14 @@ pub(super) fn lower(lowerer: &Lowerer<'_>, node: &logical::Aggregate, demand: De
 
 /// Lowers `SELECT DISTINCT`: groups without aggregates.
 pub(super) fn lower_distinct(lowerer: &Lowerer<'_>, plan: &LogicalPlan, demand: Demand<'_>) -> Lowering<Lowered> {
-    let input = input_of(lowerer, plan, asked_emit(demand.clause)?, demand)?;
-    let emit = emit_of(&input, demand)?;
+    let input = input_of(lowerer, plan, windows::asked_emit(demand.clause)?, demand)?;
     let schema = lowerer.columns(plan.schema());
-    let keys = (0..schema.fields().len()).map(|index| super::lower::column(&schema, index)).collect();
+    let keys: Vec<expr::Expr> = (0..schema.fields().len()).map(|index| super::lower::column(&schema, index)).collect();
+    let input = match windows::distinct_over_bounds(lowerer, (&keys, &schema), input, demand)? {
+        Ok(windowed) => return Ok(windowed),
+        Err(input) => input,
+    };
+    let emit = emit_of(&input, demand)?;
     let parts = Parts { keys, aggregates: vec![], expanded: false, totals: no_rows() };
     Ok(aggregated(input, parts, emit, schema))
 }

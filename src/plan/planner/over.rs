@@ -20,7 +20,7 @@ use super::windows;
 use crate::error::{Code, StatementError};
 use crate::expr::{self, SortKey, WindowFunction};
 use crate::operators::{over as over_operator, top_n};
-use crate::plan::event_time::closed_by;
+use crate::plan::event_time::{closed_by, event_time};
 use crate::plan::node::{AggregateEmit, Bounded, ChangelogMode, Filter, Node, OrderedEmit, Over, Project, Rank, TopN};
 
 /// An input that is put in order, and when what is made of it speaks.
@@ -34,7 +34,12 @@ struct Ordered {
 
 impl Ordered {
     /// When partitions speak, and which of their keys is the end of a window that closes: those are final when it does.
-    fn emit(&self, partition: &[expr::Expr], demand: Demand<'_>) -> Lowering<(OrderedEmit, Option<usize>)> {
+    fn emit(
+        &self,
+        partition: &[expr::Expr],
+        settles: bool,
+        demand: Demand<'_>,
+    ) -> Lowering<(OrderedEmit, Option<usize>)> {
         let closed_by = closed_by(partition, &self.input.node);
         let emit = match (self.asked, closed_by) {
             (Some(emit), _) => emit,
@@ -44,7 +49,7 @@ impl Ordered {
         if closed_by.is_none() {
             // For what it says about a window that is not there.
             asked_emit(demand.clause)?;
-            if emit == OrderedEmit::Final && self.input.bounded == Bounded::Never {
+            if emit == OrderedEmit::Final && self.input.bounded == Bounded::Never && !settles {
                 return Err(at_clause(never_ends(&self.input.node), demand.clause).into());
             }
         }
@@ -113,7 +118,7 @@ fn over(
     }
     let order = lowerer.sort_keys(&keys(&first.order_by), input)?;
     let partition = lowerer.compile_all(&first.partition_by, input)?;
-    let (asked, closed_by) = ordered.emit(&partition, demand)?;
+    let (asked, closed_by) = ordered.emit(&partition, false, demand)?;
     let can_run = order.is_empty() && input_mode == ChangelogMode::AppendOnly;
     let lower = |as_it_comes: bool| {
         let call = |(call, column): (&LogicalCall, &FieldRef)| match as_it_comes {
@@ -327,7 +332,9 @@ struct Wanted {
 }
 
 fn first_rows(ordered: Ordered, wanted: Wanted, demand: Demand<'_>) -> Lowering<Lowered> {
-    let (emit, closed_by) = ordered.emit(&wanted.partition, demand)?;
+    let in_time = is_in_time(&wanted, &ordered.input);
+    let (emit, closed_by) = ordered.emit(&wanted.partition, in_time, demand)?;
+    let settles = in_time && emit == OrderedEmit::Final && closed_by.is_none();
     let (bounded, input_mode) = (ordered.input.bounded, ordered.input.mode());
     let below = ordered.input.node.schema();
     let says_rank = wanted.column.is_some();
@@ -335,7 +342,8 @@ fn first_rows(ordered: Ordered, wanted: Wanted, demand: Demand<'_>) -> Lowering<
     let schema: SchemaRef = Arc::new(Schema::new(columns.collect::<Vec<_>>()));
     let Wanted { partition, order, rank, skip, fetch, .. } = wanted;
     let input = Box::new(ordered.input.node);
-    let node = TopN { input, partition, order, rank, skip, fetch, says_rank, emit, input_mode, closed_by, schema };
+    let node =
+        TopN { input, partition, order, rank, skip, fetch, says_rank, emit, input_mode, closed_by, settles, schema };
     // First rows in order of arrival stay the first, and go out as they come.
     let closed_by = closed_by.filter(|_| !node.by_arrival());
     let node = TopN { closed_by, ..node };
@@ -343,8 +351,16 @@ fn first_rows(ordered: Ordered, wanted: Wanted, demand: Demand<'_>) -> Lowering<
         return Err(cannot_run(input_mode, demand).into());
     }
     top_n::check(&node)?;
-    let at_end = emit == OrderedEmit::Final && !node.by_arrival() && closed_by.is_none();
+    let at_end = emit == OrderedEmit::Final && !node.by_arrival() && closed_by.is_none() && !settles;
     Ok(Lowered { node: Node::TopN(node), bounded, at_end })
+}
+
+/// Whether rows are numbered in order of event time, so that the watermark says when a row stays where it is.
+fn is_in_time(wanted: &Wanted, input: &Lowered) -> bool {
+    let [key] = wanted.order.as_slice() else { return false };
+    let times = event_time(&input.node);
+    let is_time = key.expr.column_index().is_some_and(|column| times.contains(&column));
+    is_time && !key.options.descending && wanted.rank == Rank::RowNumber && input.mode() == ChangelogMode::AppendOnly
 }
 
 /// Lowers `DISTINCT ON`: the first row of each key in the order of the query, or else of arrival.

@@ -24,7 +24,8 @@ fn judges(node: &Node) -> bool {
         Node::Source(_) | Node::Values(_) | Node::Filter(_) | Node::Project(_) | Node::Unnest(_) => return false,
         Node::Expand(_) | Node::Union(_) | Node::Aggregate(_) | Node::Join(_) | Node::KeyedJoin(_) => return false,
         Node::Collect(_) | Node::Logic(_) | Node::Sort(_) | Node::Limit(_) => return false,
-        Node::TopN(TopN { closed_by, .. }) | Node::Over(Over { closed_by, .. }) => return closed_by.is_some(),
+        Node::TopN(TopN { closed_by, settles, .. }) => return *settles || closed_by.is_some(),
+        Node::Over(Over { closed_by, .. }) => return closed_by.is_some(),
     };
     window.closing == Closing::Watermark
 }

@@ -7,7 +7,7 @@ use arrow::datatypes::{Field, Schema, SchemaRef};
 use datafusion_expr::Expr as LogicalExpr;
 use datafusion_expr::logical_plan as logical;
 
-use super::by_watermark;
+use super::by_column;
 use super::call::{Asked, Length};
 use super::lifted::{From, Lifted, lift};
 use crate::error::{Code, Result, StatementError};
@@ -62,6 +62,21 @@ pub(in crate::plan::planner) fn over_bounds(
         return Ok(Err(input));
     }
     group.aggregates = lowerer.calls(&node.aggr_expr, group.keys.len(), schema, &node.schema)?;
+    match bounds_of(&group, &input)? {
+        Some(found) => found.lower(lowerer, group, input, None, demand).map(Ok),
+        None => Ok(Err(input)),
+    }
+}
+
+/// As [`over_bounds`] for `DISTINCT` of all columns: groups without aggregates.
+pub(in crate::plan::planner) fn distinct_over_bounds(
+    lowerer: &Lowerer<'_>,
+    (keys, output): (&[Expr], &SchemaRef),
+    input: Lowered,
+    demand: Demand<'_>,
+) -> Lowering<std::result::Result<Lowered, Lowered>> {
+    let emit = asked_emit(demand.clause)?.unwrap_or(AggregateEmit::Final);
+    let group = Group { keys: keys.to_vec(), aggregates: vec![], calls: &[], emit, output: output.clone() };
     match bounds_of(&group, &input)? {
         Some(found) => found.lower(lowerer, group, input, None, demand).map(Ok),
         None => Ok(Err(input)),
@@ -147,7 +162,7 @@ impl Found {
                 let bounds: Vec<Option<usize>> = group.keys.iter().map(bound).collect();
                 let schema = input.node.schema();
                 let (start, time) = (Expr::column(&schema, found.start), Expr::column(&schema, found.end));
-                let closing = by_watermark(&time, &input.node);
+                let closing = by_column(&time, &input.node);
                 (bounds, Window { time, shape: WindowShape::Given { start }, closing, lateness: 0 }, input)
             }
         };

@@ -12,7 +12,7 @@ use datafusion_expr::logical_plan::{self as logical, LogicalPlan, LogicalPlanBui
 use datafusion_expr::{Expr, ExprSchemable, UserDefinedLogicalNodeCore};
 
 use super::assigned::Assigned;
-use super::by_watermark;
+use super::by_column;
 use super::call::{Asked, Kind, Length};
 use super::grouped::marker_of;
 use super::markers::Marker;
@@ -159,7 +159,7 @@ pub(in crate::plan::planner) fn lower(lowerer: &Lowerer<'_>, node: &Late, demand
     let input = lowerer.node(&node.input, Demand::below(false))?;
     let schema = node.input.schema();
     let time = lowerer.compile(&node.time, schema)?;
-    let closing = by_watermark(&time, &input.node);
+    let closing = by_column(&time, &input.node);
     if closing != Closing::Watermark || input.mode() == ChangelogMode::Changelog {
         let error = StatementError::new(Code::InvalidArgument, "no row is ever late for these windows");
         let error = error.at(lowerer.places.query());

@@ -16,7 +16,7 @@ mod lifted;
 mod markers;
 mod marking;
 
-pub(super) use aggregate::{asked_emit, over_bounds};
+pub(super) use aggregate::{asked_emit, distinct_over_bounds, over_bounds};
 pub(super) use assigned::{Assigned, lower as lower_assigned, plan_relation};
 pub(super) use call::Kind;
 pub(super) use grouped::{Grouped, lower as lower_grouped, place};
@@ -29,7 +29,7 @@ use datafusion_expr::logical_plan::LogicalPlan;
 
 use super::functions::is_now;
 use crate::expr;
-use crate::plan::event_time::event_time;
+use crate::plan::event_time::{clock_time, event_time};
 use crate::plan::node::{Closing, Node};
 
 /// What closes windows over `time`, which is `compiled` over `input`.
@@ -37,13 +37,14 @@ fn closing(time: &Expr, plan: &LogicalPlan, compiled: &expr::Expr, input: &Node)
     if is_clock(time, plan) {
         return Closing::Clock;
     }
-    by_watermark(compiled, input)
+    by_column(compiled, input)
 }
 
-/// What closes windows over an expression that is not the clock.
-fn by_watermark(time: &expr::Expr, input: &Node) -> Closing {
+/// What closes windows over a time that is not the clock of this moment.
+fn by_column(time: &expr::Expr, input: &Node) -> Closing {
     match time.column_index() {
         Some(column) if event_time(input).contains(&column) => Closing::Watermark,
+        Some(column) if clock_time(input).contains(&column) => Closing::Clock,
         Some(_) | None => Closing::End,
     }
 }

@@ -351,3 +351,67 @@ fn late_rows_are_those_of_the_outermost_windows() {
         ),
     ]);
 }
+
+#[test]
+fn the_clock_closes_windows_over_windows_that_it_closes() {
+    check(&[
+        (
+            "SELECT window_start, window_end, max(n) FROM (SELECT k, window_start, window_end, count(*) AS n FROM a GROUP BY k, TUMBLE(proctime(), INTERVAL '10 seconds')) GROUP BY window_start, window_end",
+            "Project: window_start, window_end, max(n)  [append-only]
+        └─ WindowAggregate: window_start to window_end, closed by the clock, keys (), aggregates (max(n)), EMIT FINAL  [append-only; state bounded by open windows]
+           └─ Project: window_start, window_end, count(*) AS n  [append-only]
+              └─ WindowAggregate: TUMBLE(proctime(), 10 seconds), closed by the clock, keys (a.k), aggregates (count(*)), EMIT FINAL  [append-only; state bounded by open windows]
+                 └─ Source: a (until closed)  [append-only]",
+        ),
+        (
+            "SELECT window_end, count(*) FROM TUMBLE(a, proctime(), INTERVAL '10 seconds') GROUP BY window_start, window_end",
+            "Project: window_end, count(*)  [append-only]
+        └─ Project: window_start, window_end, count(*)  [append-only]
+           └─ WindowAggregate: TUMBLE(proctime(), 10 seconds), closed by the clock, keys (), aggregates (count(*)), EMIT FINAL  [append-only; state bounded by open windows]
+              └─ Source: a (until closed)  [append-only]",
+        ),
+        (
+            "SELECT count(*) FROM (SELECT *, proctime() AS now FROM a) GROUP BY TUMBLE(now, INTERVAL '10 seconds')",
+            "Project: count(*)  [append-only]
+        └─ WindowAggregate: TUMBLE(now, 10 seconds), closed by the clock, keys (), aggregates (count(*)), EMIT FINAL  [append-only; state bounded by open windows]
+           └─ Project: proctime() AS now  [append-only]
+              └─ Source: a (until closed)  [append-only]",
+        ),
+    ]);
+}
+
+#[test]
+fn distinct_rows_in_windows_are_final_when_those_close() {
+    check(&[
+        (
+            "SELECT DISTINCT k, window_start, window_end FROM TUMBLE(bids, at, INTERVAL '10 seconds')",
+            "Project: k, window_start, window_end  [append-only; event time window_end]
+        └─ WindowAggregate: TUMBLE(bids.at, 10 seconds), closed by the watermark of bids, keys (k), aggregates (), EMIT FINAL  [append-only; event time window_end, window_time; state bounded by open windows]
+           └─ Source: bids (until closed)  [append-only; event time at]",
+        ),
+    ]);
+}
+
+#[test]
+fn the_first_rows_by_event_time_are_settled_by_the_watermark() {
+    check(&[
+        (
+            "SELECT * FROM (SELECT *, row_number() OVER (PARTITION BY k ORDER BY at) AS place FROM bids) WHERE place = 1 EMIT FINAL",
+            "Project: bids.k, bids.at, bids.v, bids.late, row_number() OVER (PARTITION BY bids.k ORDER BY bids.at) AS place  [append-only; event time at]
+        └─ TopN: first 1 by row_number, keys (bids.k), order (bids.at ASC), settled by the watermark, EMIT FINAL  [append-only; event time at; state bounded by keys (bids.k), 1 row each]
+           └─ Source: bids (until closed)  [append-only; event time at]",
+        ),
+        (
+            "SELECT * FROM (SELECT *, row_number() OVER (PARTITION BY k ORDER BY at) AS place FROM bids) WHERE place = 1",
+            "Project: bids.k, bids.at, bids.v, bids.late, row_number() OVER (PARTITION BY bids.k ORDER BY bids.at) AS place  [changelog]
+        └─ TopN: first 1 by row_number, keys (bids.k), order (bids.at ASC), EMIT CHANGES  [changelog; state bounded by keys (bids.k), 1 row each]
+           └─ Source: bids (until closed)  [append-only; event time at]",
+        ),
+        (
+            "SELECT DISTINCT ON (k) k, at, v FROM bids ORDER BY k, at EMIT FINAL",
+            "Project: bids.k, bids.at, bids.v  [append-only; event time at]
+        └─ TopN: first 1 by row_number, keys (bids.k), order (bids.at ASC), settled by the watermark, EMIT FINAL  [append-only; event time at; state bounded by keys (bids.k), 1 row each]
+           └─ Source: bids (until closed)  [append-only; event time at]",
+        ),
+    ]);
+}

@@ -1,0 +1,235 @@
+//! The first rows of each partition in order of event time, each said once the watermark has reached it: no row that
+//! could come before it is expected then.
+//!
+//! ```text
+//! in:   a 7   a 5   b 6      watermark 6              a 8
+//! out:                       a 5   b 6                            the first of each partition
+//! ```
+//!
+//! Rows are said in order of their times, and those of one time as they came, wherever the watermark stood between them.
+//! Of a partition whose first rows have been said only their number is kept. Rows that are late are counted and left
+//! out, and so are rows without a time.
+
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array, UInt64Array};
+use arrow::compute::filter_record_batch;
+use arrow::compute::kernels::aggregate::min;
+use arrow::datatypes::{SchemaRef, UInt64Type};
+
+use crate::error::{InternalError, Result};
+use crate::expr::{Expr, evaluate_all};
+use crate::operators::difference::Touched;
+use crate::operators::rows::{append_only, push_sliced, record_batch};
+use crate::operators::{Operator, Output, Port, StateSize};
+use crate::plan::node;
+use crate::state::{Changes, GroupIndex, OrderedRows, Snapshot, grow_to, table};
+use crate::types::{Batch, Epoch, Tick, Timestamp, ticks, times};
+
+/// Keys of partitions, and how many rows of each have been reached.
+const REACHED: &str = "reached";
+
+pub(super) fn build(node: &node::TopN, snapshots: &[Snapshot]) -> Result<Box<dyn Operator>> {
+    let [order] = node.order.as_slice() else {
+        return Err(InternalError::new("rows settle in the order of one time").into());
+    };
+    let Some(tick) = Tick::of(order.expr.data_type()) else {
+        return Err(InternalError::new("rows settle in the order of a time").into());
+    };
+    let types: Vec<_> = node.partition.iter().map(|key| key.data_type().clone()).collect();
+    let mut waiting = super::empty(node)?;
+    waiting.restore(snapshots, |rows| Ok(vec![order.expr.evaluate(rows)?]))?;
+    let mut settled = Settled {
+        partition: node.partition.clone(),
+        time: order.expr.clone(),
+        tick,
+        skip: node.skip as u64,
+        end: node.skip.saturating_add(node.fetch) as u64,
+        says_rank: node.says_rank,
+        schema: node.schema.clone(),
+        waiting,
+        next: Some(i64::MIN),
+        index: GroupIndex::new(&types)?,
+        reached: vec![],
+        changes: Changes::default(),
+        touched: Touched::default(),
+    };
+    snapshots.iter().try_for_each(|snapshot| settled.restore(snapshot))?;
+    if !snapshots.is_empty() {
+        settled.changes = Changes::resumed(&settled.index.groups_in_order());
+    }
+    Ok(Box::new(settled))
+}
+
+struct Settled {
+    partition: Vec<Expr>,
+    time: Expr,
+    tick: Tick,
+    /// How many of the first are passed over.
+    skip: u64,
+    /// The number of the last row that is part of the answer.
+    end: u64,
+    says_rank: bool,
+    schema: SchemaRef,
+    /// Rows that may be among the first, and that the watermark has not reached.
+    waiting: OrderedRows,
+    /// No waiting row is before it. After a restart that is not known.
+    next: Option<i64>,
+    /// The partitions of which rows have been reached.
+    index: GroupIndex,
+    /// How many, for each of them; not counted beyond the last one wanted.
+    reached: Vec<u64>,
+    changes: Changes,
+    touched: Touched,
+}
+
+impl Operator for Settled {
+    fn on_batch(&mut self, _: Port, batch: Batch, out: &mut Output) -> Result<()> {
+        let at = ticks(&self.time.evaluate(append_only(&batch, "the first rows in order of time")?)?)?;
+        let late = |row: usize| at.is_valid(row) && self.tick.floor(batch.watermark(row)) > at.value(row);
+        let in_time: BooleanArray = (0..at.len()).map(|row| Some(at.is_valid(row) && !late(row))).collect();
+        out.untimed(at.null_count());
+        out.late(in_time.false_count() - at.null_count());
+        let rows = filter_record_batch(batch.rows(), &in_time)?;
+        let keys = evaluate_all(&self.partition, &rows)?;
+        let wanted = self.wanted(&keys, rows.num_rows())?;
+        let partitions = self.waiting.partitions(&keys, rows.num_rows())?;
+        let encoded = self.waiting.encode(&[self.time.evaluate(&rows)?], &rows)?;
+        let mut gone = vec![];
+        for (row, partition) in partitions.iter().enumerate() {
+            let order = self.waiting.order(*partition);
+            let full = order.len() as u64 >= wanted[row];
+            // Rows of equal times stand as they came.
+            if full && order.last().is_none_or(|last| self.waiting.key(last) <= encoded.key(row)) {
+                continue;
+            }
+            self.waiting.insert(*partition, &encoded, row)?;
+            if full {
+                gone.extend(self.waiting.pop(*partition));
+            }
+        }
+        self.waiting.free(&gone);
+        self.waiting.forget_empty(&self.touched.once(&partitions));
+        self.next = self.next.into_iter().chain(min(&at)).min();
+        Ok(())
+    }
+
+    fn on_watermark(&mut self, watermark: Timestamp, out: &mut Output) -> Result<()> {
+        let reached = self.tick.floor(watermark);
+        if self.next.is_some_and(|next| next <= reached) {
+            self.settle(reached, out)?;
+        }
+        out.advance(watermark);
+        Ok(())
+    }
+
+    fn on_eof(&mut self, out: &mut Output) -> Result<()> {
+        self.settle(i64::MAX, out)
+    }
+
+    fn snapshot(&mut self, since: Epoch) -> Result<Option<Snapshot>> {
+        let mut tables = self.waiting.save(since)?;
+        let changed = self.changes.take(&self.index, since)?;
+        let reached = changed.groups.iter().map(|partition| Some(self.reached[*partition as usize]));
+        let mut columns = self.index.keys(&changed.groups)?;
+        columns.push(Arc::new(reached.collect::<UInt64Array>()));
+        tables.push(table(REACHED, columns, changed.groups.len())?);
+        Ok(Some(Snapshot { tables }))
+    }
+
+    fn state_size(&self) -> StateSize {
+        let bytes = self.index.bytes() + self.reached.capacity() * size_of::<u64>() + self.changes.bytes();
+        StateSize { rows: self.waiting.num_rows() + self.index.len(), bytes: self.waiting.bytes() + bytes }
+    }
+}
+
+impl Settled {
+    /// For each of some rows how many more of its partition are wanted.
+    fn wanted(&mut self, keys: &[ArrayRef], rows: usize) -> Result<Vec<u64>> {
+        let mut slots = vec![];
+        self.index.intern(keys, rows, &mut slots)?;
+        grow_to(&mut self.reached, self.index.slots(), 0);
+        Ok(slots.iter().map(|slot| self.end.saturating_sub(self.reached[*slot as usize])).collect())
+    }
+
+    /// Says the rows that are not behind `last`, and counts them.
+    fn settle(&mut self, last: i64, out: &mut Output) -> Result<()> {
+        let partitions = self.waiting.partitions_in_order();
+        let (mut due, mut of) = (vec![], vec![]);
+        let firsts = self.times(&partitions)?;
+        for (partition, first) in partitions.iter().zip(&firsts) {
+            if first.is_some_and(|first| first <= last) {
+                of.push(*partition);
+            }
+        }
+        let bound = self.bound(last)?;
+        for partition in &of {
+            let is_due = |row: &u32| bound.as_ref().is_none_or(|bound| self.waiting.key(*row) <= bound.as_slice());
+            let rows: Vec<u32> = self.waiting.order(*partition).iter().take_while(is_due).collect();
+            rows.iter().for_each(|_| _ = self.waiting.pop_first(*partition));
+            due.extend(rows.into_iter().map(|row| (row, *partition)));
+        }
+        due.sort_by(|(one, _), (other, _)| self.waiting.compare(*one, *other));
+        self.say(&due, &of, out)?;
+        self.waiting.free(&due.iter().map(|(row, _)| *row).collect::<Vec<_>>());
+        self.waiting.forget_empty(&of);
+        let left = self.waiting.partitions_in_order();
+        self.next = self.times(&left)?.into_iter().flatten().min();
+        Ok(())
+    }
+
+    /// The time of the first waiting row of each partition.
+    fn times(&self, partitions: &[u32]) -> Result<Vec<Option<i64>>> {
+        let firsts: Vec<u32> =
+            partitions.iter().filter_map(|partition| self.waiting.order(*partition).iter().next()).collect();
+        let rows = record_batch(self.waiting.schema(), self.waiting.gather(&firsts)?, firsts.len())?;
+        Ok(ticks(&self.time.evaluate(&rows)?)?.iter().collect())
+    }
+
+    /// What a row of time `last` is sorted by; nothing if that is behind all times.
+    fn bound(&self, last: i64) -> Result<Option<Vec<u8>>> {
+        match times(Int64Array::from(vec![last]), self.time.data_type()) {
+            Ok(last) => Ok(Some(self.waiting.encode_keys(&[last])?.key(0).to_vec())),
+            Err(_) => Ok(None),
+        }
+    }
+
+    /// Says those of the rows that are among the first of their partition; `of` are the partitions.
+    fn say(&mut self, due: &[(u32, u32)], of: &[u32], out: &mut Output) -> Result<()> {
+        let mut slots = vec![];
+        self.index.intern(&self.waiting.keys(of)?, of.len(), &mut slots)?;
+        grow_to(&mut self.reached, self.index.slots(), 0);
+        let slot_of: std::collections::HashMap<u32, u32> = of.iter().copied().zip(slots).collect();
+        let (mut rows, mut ranks) = (vec![], vec![]);
+        for (row, partition) in due {
+            let slot = slot_of[partition];
+            let reached = &mut self.reached[slot as usize];
+            *reached += 1;
+            self.changes.mark(slot);
+            if *reached > self.skip {
+                rows.push(*row);
+                ranks.push(*reached);
+            }
+        }
+        let mut columns = self.waiting.gather(&rows)?;
+        if self.says_rank {
+            columns.push(Arc::new(UInt64Array::from(ranks)));
+        }
+        push_sliced(&record_batch(&self.schema, columns, rows.len())?, out);
+        Ok(())
+    }
+
+    fn restore(&mut self, snapshot: &Snapshot) -> Result<()> {
+        let Some(saved) = snapshot.table(REACHED) else { return Ok(()) };
+        let wrong = || InternalError::new("the numbers of first rows are not in their form");
+        let (reached, keys) = saved.columns().split_last().ok_or_else(wrong)?;
+        let reached = reached.as_primitive_opt::<UInt64Type>().ok_or_else(wrong)?;
+        let mut partitions = vec![];
+        self.index.intern(keys, saved.num_rows(), &mut partitions)?;
+        grow_to(&mut self.reached, self.index.slots(), 0);
+        for (partition, reached) in partitions.iter().zip(reached.values()) {
+            self.reached[*partition as usize] = *reached;
+        }
+        Ok(())
+    }
+}
