@@ -149,6 +149,9 @@ impl Lowerer<'_> {
         if let Some(first) = over::lower_filter(self, node, demand)? {
             return Ok(first);
         }
+        if let Some(below) = over::filter_below_columns(node)? {
+            return self.node(&below, demand);
+        }
         let input = self.node(&node.input, demand)?;
         let predicate = self.compile(&node.predicate, node.input.schema())?;
         Ok(input.map(|input| Node::Filter(Filter { input: Box::new(input), predicate })))

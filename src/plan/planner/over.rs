@@ -256,6 +256,28 @@ pub(super) fn lower_filter(
     }))
 }
 
+/// A filter of ranked rows of which only some columns are left, as those columns of the filtered rows; nothing for any
+/// other. What the rows were ranked by need not be among the columns.
+pub(super) fn filter_below_columns(filter: &logical::Filter) -> PlanResult<Option<LogicalPlan>> {
+    let LogicalPlan::Projection(columns) = filter.input.as_ref() else { return Ok(None) };
+    let plain = |expr: &Expr| matches!(expr.clone().unalias(), Expr::Column(_));
+    if !matches!(columns.input.as_ref(), LogicalPlan::Window(_)) || !columns.expr.iter().all(plain) {
+        return Ok(None);
+    }
+    let predicate = filter.predicate.clone().transform(|part| {
+        let Expr::Column(column) = &part else { return Ok(Transformed::no(part)) };
+        let place = columns.schema.maybe_index_of_column(column);
+        Ok(match place.and_then(|place| columns.expr.get(place)) {
+            Some(below) => Transformed::yes(below.clone().unalias()),
+            None => Transformed::no(part),
+        })
+    })?;
+    let filtered = logical::Filter::try_new(predicate.data, columns.input.clone())?;
+    let (input, schema) = (Arc::new(LogicalPlan::Filter(filtered)), columns.schema.clone());
+    let columns = logical::Projection::try_new_with_schema(columns.expr.clone(), input, schema)?;
+    Ok(Some(LogicalPlan::Projection(columns)))
+}
+
 /// The condition with its `BETWEEN` as two conditions.
 fn without_between(condition: &Expr) -> PlanResult<Expr> {
     let parts = condition.clone().transform(|part| {
