@@ -125,6 +125,20 @@ fn nexmark_as_it_stands_answers_what_it_says_of_tables() {
     }
 }
 
+/// Queries over windows, and the same asked of tables, which know no windows.
+const OVER_WINDOWS: [(Script, &str); 1] = [(
+    script!("q7"),
+    "SELECT auction, bidder, price, date_time, extra FROM bid
+     QUALIFY rank() OVER (PARTITION BY date_bin(INTERVAL '10 seconds', date_time) ORDER BY price DESC) = 1",
+)];
+
+#[test]
+fn nexmark_over_windows_answers_what_groups_of_times_give() {
+    for (script, of_tables) in OVER_WINDOWS {
+        script.expect(&asked_of_oracle(script.name, of_tables), &script.answer());
+    }
+}
+
 #[test]
 fn nexmark_writes_the_bids_it_is_to_log() {
     let script = script!("q10");
