@@ -143,7 +143,7 @@ impl Assigned {
     fn new(input: LogicalPlan, time: Expr, keys: Vec<Expr>, asked: Asked) -> PlanResult<Assigned> {
         let data_type = time.get_type(input.schema())?;
         let own = input.schema().iter().map(|(qualifier, field)| (qualifier.cloned(), field.clone()));
-        let bounds = WINDOW_COLUMNS.iter().map(|name| (None, Arc::new(Field::new(*name, data_type.clone(), true))));
+        let bounds = WINDOW_COLUMNS.iter().map(|name| (None, Arc::new(Field::new(*name, data_type.clone(), false))));
         let schema = DFSchema::new_with_metadata(own.chain(bounds).collect(), Default::default())?;
         Ok(Assigned { input, time, keys, asked, schema: Arc::new(schema) })
     }

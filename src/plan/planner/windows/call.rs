@@ -13,6 +13,9 @@ use crate::types::{Interval, Tick, type_name};
 /// In how many windows a row may be.
 const WINDOWS_MAX: i64 = 100_000;
 
+/// How long a window may be, in units of its time: so that sums of a few lengths and a time can be told from too much.
+const LENGTH_MAX: i64 = i64::MAX / 16;
+
 /// Which windows a function makes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(in crate::plan::planner) enum Kind {
@@ -146,13 +149,12 @@ impl Length {
 
     /// As [`Length::ticks`], longer than nothing.
     fn positive(&self, name: &str, time: &DataType) -> Result<i64> {
-        match self.ticks(time)? {
-            ticks if ticks > 0 => Ok(ticks),
-            _ => {
-                let message = format!("the {name} of a window must be longer than nothing");
-                Err(StatementError::new(Code::InvalidArgument, message).at(self.place.clone()).into())
-            }
-        }
+        let message = match self.ticks(time)? {
+            ticks if ticks > LENGTH_MAX => format!("the {name} of a window is too long"),
+            ticks if ticks > 0 => return Ok(ticks),
+            _ => format!("the {name} of a window must be longer than nothing"),
+        };
+        Err(StatementError::new(Code::InvalidArgument, message).at(self.place.clone()).into())
     }
 }
 
@@ -328,9 +330,10 @@ impl Asked {
     pub fn kept(lateness: Option<&Length>, time: &DataType) -> Result<i64> {
         let Some(lateness) = lateness else { return Ok(0) };
         match lateness.ticks(time)? {
-            ticks if ticks >= 0 => Ok(ticks),
-            _ => {
-                let error = StatementError::new(Code::InvalidArgument, "ALLOW LATENESS must not be negative");
+            ticks if (0..=LENGTH_MAX).contains(&ticks) => Ok(ticks),
+            ticks => {
+                let wrong = if ticks < 0 { "must not be negative" } else { "is too long" };
+                let error = StatementError::new(Code::InvalidArgument, format!("ALLOW LATENESS {wrong}"));
                 Err(error.at(lateness.place.clone()).into())
             }
         }

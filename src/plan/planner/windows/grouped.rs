@@ -94,7 +94,7 @@ impl Grouped {
             for bound in BOUNDS {
                 // Nobody may ask for a bound; then it has a name that nobody could have given.
                 let asked = node.aggr_expr.iter().position(|call| bound_of(call) == Some(bound));
-                let unasked = || (None, Arc::new(Field::new(bound, data_type.clone(), true)));
+                let unasked = || (None, Arc::new(Field::new(bound, data_type.clone(), false)));
                 fields.push(asked.map_or_else(unasked, |call| field(width + call)));
             }
         }

@@ -111,6 +111,11 @@ impl AggregateUDFImpl for Bound {
         }
     }
 
+    /// A row without a time is in no window.
+    fn is_nullable(&self) -> bool {
+        false
+    }
+
     fn accumulator(&self, _: AccumulatorArgs) -> PlanResult<Box<dyn Accumulator>> {
         not_impl_err!("the bound of a window outside of its aggregate")
     }

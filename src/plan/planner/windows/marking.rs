@@ -13,6 +13,7 @@ use super::markers::{self, BOUNDS, Marker};
 use crate::catalog::Catalog;
 use crate::error::{Code, Error, Place, Result, StatementError};
 use crate::plan::event_time::WINDOW_COLUMNS;
+use crate::plan::planner::functions::COLLECT_MARKER;
 use crate::plan::planner::places::folded;
 use crate::plan::planner::refusals::is_collect;
 use crate::sql::{self, LATENESS_CARRIER};
@@ -42,7 +43,9 @@ pub(in crate::plan::planner) fn mark(
     let Some(Call { mut asked, time, .. }) = key_call(window, text)? else { return Ok(()) };
     asked.lateness = lateness;
     *window = call(&markers::name(markers.len()), vec![time.clone()]);
-    if keys.iter().any(is_collect) {
+    let collects =
+        |key: &Expr| is_collect(key) || matches!(key, Expr::Function(call) if call.name.to_string() == COLLECT_MARKER);
+    if keys.iter().any(collects) {
         let error = StatementError::new(Code::InvalidArgument, "a GROUP BY takes a window or a COLLECT, not both");
         return Err(error.at(asked.place).into());
     }
@@ -169,7 +172,12 @@ fn key_call(key: &Expr, text: &Arc<str>) -> Result<Option<Call>> {
         FunctionArguments::List(list) => list.args.as_slice(),
         FunctionArguments::None | FunctionArguments::Subquery(_) => &[],
     };
-    Call::parse(kind, args, Form::Key, sql::place_of(text, call.span()), text).map(Some)
+    let place = sql::place_of(text, call.span());
+    if call.over.is_some() || call.filter.is_some() || !call.within_group.is_empty() {
+        let message = format!("{} takes neither OVER nor FILTER", kind.word());
+        return Err(StatementError::new(Code::InvalidArgument, message).at(place).into());
+    }
+    Call::parse(kind, args, Form::Key, place, text).map(Some)
 }
 
 /// Takes the `ALLOW LATENESS` off the keys.

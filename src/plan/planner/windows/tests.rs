@@ -415,3 +415,76 @@ fn the_first_rows_by_event_time_are_settled_by_the_watermark() {
         ),
     ]);
 }
+
+#[test]
+fn windows_go_through_joins_and_conditions() {
+    check(&[
+        (
+            "SELECT l.k, l.n, r.n FROM (SELECT k, window_start, window_end, count(*) AS n FROM bids GROUP BY k, TUMBLE(at, INTERVAL '10 seconds')) l JOIN (SELECT k, window_start, window_end, count(*) AS n FROM bids GROUP BY k, TUMBLE(at, INTERVAL '10 seconds')) r ON l.k = r.k AND l.window_start = r.window_start AND l.window_end = r.window_end",
+            "Project: l.k, l.n, r.n  [append-only]
+        └─ Join: INNER l, r on l.k = r.k AND l.window_start = r.window_start AND l.window_end = r.window_end  [append-only; state not bounded: a join keeps every row of both sides; KEEP FIRST or LAST bounds it by keys, SET state_ttl by time]
+           ├─ Project: bids.k, window_start, window_end, count(*) AS n  [append-only; event time window_end]
+           │  └─ WindowAggregate: TUMBLE(bids.at, 10 seconds), closed by the watermark of bids, keys (bids.k), aggregates (count(*)), EMIT FINAL  [append-only; event time window_end, window_time; state bounded by open windows]
+           │     └─ Filter: bids.k IS NOT NULL  [append-only; event time at]
+           │        └─ Source: bids (until closed)  [append-only; event time at]
+           └─ Project: bids.k, window_start, window_end, count(*) AS n  [append-only; event time window_end]
+              └─ WindowAggregate: TUMBLE(bids.at, 10 seconds), closed by the watermark of bids, keys (bids.k), aggregates (count(*)), EMIT FINAL  [append-only; event time window_end, window_time; state bounded by open windows]
+                 └─ Filter: bids.k IS NOT NULL  [append-only; event time at]
+                    └─ Source: bids (until closed)  [append-only; event time at]",
+        ),
+        (
+            "SELECT b.k + 1 AS kk, window_end - INTERVAL '1 second' AS e FROM bids b GROUP BY b.k + 1, TUMBLE(b.at, INTERVAL '10 seconds') HAVING count(*) > 1",
+            "Project: b.k + 1 AS kk, window_end - INTERVAL '1.000000000 secs' AS e  [append-only]
+        └─ Filter: count(*) > 1  [append-only; event time window_end]
+           └─ Project: b.k + 1, window_end, count(*)  [append-only; event time window_end]
+              └─ WindowAggregate: TUMBLE(b.at, 10 seconds), closed by the watermark of bids, keys (b.k + 1), aggregates (count(*)), EMIT FINAL  [append-only; event time window_end, window_time; state bounded by open windows]
+                 └─ Source: bids (until closed)  [append-only; event time at]",
+        ),
+        (
+            "SELECT max(v) FILTER (WHERE at > window_start) FROM bids GROUP BY TUMBLE(at, INTERVAL '10 seconds')",
+            "unknown-column: column \"window_start\" not found at line 1, column 34 (The columns here are \"k\", \"at\", \"v\", \"late\".)",
+        ),
+    ]);
+}
+
+#[test]
+fn what_is_no_window_is_refused() {
+    check(&[
+        (
+            "SELECT count(*) FROM bids GROUP BY TUMBLE(at, INTERVAL '10 seconds'), COLLECT(3)",
+            "invalid-argument: a GROUP BY takes a window or a COLLECT, not both at line 1, column 36",
+        ),
+        (
+            "SELECT count(*) FROM bids GROUP BY TUMBLE(at, INTERVAL '1 second') OVER ()",
+            "invalid-argument: TUMBLE takes neither OVER nor FILTER at line 1, column 36",
+        ),
+        (
+            "SELECT count(*) FROM bids GROUP BY TUMBLE(nothing, INTERVAL '10 seconds')",
+            "unknown-column: column \"nothing\" not found at line 1, column 43 (The columns here are \"count(*)\", \"k\", \"at\", \"v\", \"late\".)",
+        ),
+        (
+            "SELECT count(*) FROM bids GROUP BY TUMBLE(at, 'ten')",
+            "invalid-argument: expected an interval at line 1, column 47 (Write an interval of fixed length, such as INTERVAL '5 seconds'.)",
+        ),
+        (
+            "SELECT count(*) FROM bids GROUP BY TUMBLE(*)",
+            "invalid-argument: TUMBLE needs its \"size\" at line 1, column 36 (Write TUMBLE(at, INTERVAL '10 seconds' [, offset => INTERVAL '1 second']).)",
+        ),
+        (
+            "SELECT count(*) FROM bids GROUP BY TUMBLE()",
+            "invalid-argument: TUMBLE needs its \"time\" at line 1, column 36 (Write TUMBLE(at, INTERVAL '10 seconds' [, offset => INTERVAL '1 second']).)",
+        ),
+        (
+            "SELECT count(*), window_start FROM bids GROUP BY k",
+            "unknown-column: column \"window_start\" not found at line 1, column 18 (The columns here are \"k\", \"at\", \"v\", \"late\".)",
+        ),
+        (
+            "SELECT count(*) FROM bids WHERE window_start > at GROUP BY TUMBLE(at, INTERVAL '1 second')",
+            "unknown-column: column \"window_start\" not found at line 1, column 33 (The columns here are \"k\", \"at\", \"v\", \"late\".)",
+        ),
+        (
+            "SELECT sum(v) FROM ticks GROUP BY HOP(at, 9223372036854775807, 9223372036854775807)",
+            "invalid-argument: the slide of a window is too long at line 1, column 43",
+        ),
+    ]);
+}
