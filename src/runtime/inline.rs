@@ -160,7 +160,7 @@ impl Inline {
                     }
                     self.results.push(batch);
                 }
-                (Target::Result, Work::Watermark(_)) => {}
+                (Target::Result, Work::Watermark(watermark)) => dataflow.watermark = dataflow.watermark.max(watermark),
                 (Target::Result, Work::Ended) => dataflow.ended = true,
                 (Target::Stage(stage, _), _) if dataflow.stages[stage].done => {}
                 (Target::Stage(stage, port), Work::Rows(batch)) => {
