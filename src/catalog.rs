@@ -63,6 +63,8 @@ pub struct Table {
     pub primary_key: Vec<usize>,
     /// Its `WITH` options; none for a host-fed table.
     pub options: Vec<sql::SqlOption>,
+    /// Its event time, if it has one.
+    pub event_time: Option<EventTime>,
 }
 
 /// A view: its query is planned anew wherever it is named.
@@ -121,6 +123,24 @@ impl Catalog {
 }
 
 impl Relation {
+    /// Whether the host program feeds it.
+    pub fn is_fed(&self) -> bool {
+        match self {
+            Relation::Stream(Stream { options, .. }) | Relation::Table(Table { options, .. }) => options.is_empty(),
+            Relation::View(_) | Relation::Derived(_) | Relation::Materialized(_) => false,
+        }
+    }
+
+    /// The event time it declares.
+    pub fn watermark(&self) -> Option<&EventTime> {
+        match self {
+            Relation::Stream(Stream { event_time, .. }) | Relation::Table(Table { event_time, .. }) => {
+                event_time.as_ref()
+            }
+            Relation::View(_) | Relation::Derived(_) | Relation::Materialized(_) => None,
+        }
+    }
+
     /// The columns that carry event time.
     pub fn event_time(&self) -> Vec<usize> {
         match self {

@@ -13,8 +13,8 @@ use crate::io::{self, Access, FileOptions, SourceOptions};
 use crate::plan::node::{Node, Source};
 use crate::plan::{self, Bounded, ChangelogMode, Context, DEAD_LETTERS_PREFIX, Parameters, Plan, Reads};
 use crate::recovery::{MemoryStore, PipelineId, PipelineSnapshot};
-use crate::runtime::Dataflow;
 use crate::runtime::clock::Clock;
+use crate::runtime::{Dataflow, Partition};
 use crate::sql;
 use crate::types::{Batch, Interval, changelog_schema};
 
@@ -33,8 +33,6 @@ pub(super) struct Core {
     pub(super) machine_clock: Arc<dyn Clock>,
     pub(super) cursors: BTreeMap<String, PipelineId>,
     pub(super) views: BTreeMap<String, ViewInfo>,
-    /// The streams that were declared with a watermark.
-    pub(super) watermarks: BTreeSet<String>,
     pub(super) store: MemoryStore,
     pub(super) access: Access,
 }
@@ -108,7 +106,6 @@ impl Core {
             machine_clock: clock,
             cursors: BTreeMap::new(),
             views: BTreeMap::new(),
-            watermarks: BTreeSet::new(),
             store: MemoryStore::default(),
             access,
         }
@@ -315,7 +312,9 @@ impl Core {
             })
             .collect();
         let whole = |width| readers.iter().map(|(input, source)| leaf_target(*input, source, width)).collect();
-        let feed = |rows, targets, mode, ends| Some(Feed { relation: relation.clone(), rows, targets, mode, ends });
+        let feed = |rows, targets, mode, ends| {
+            Some(Feed { relation: relation.clone(), rows, targets, mode, ends, partition: None, file: 0 })
+        };
         if let Some(stream) = relation.strip_prefix(DEAD_LETTERS_PREFIX) {
             let letters = FeedRows::DeadLetters(self.open(stream, files, None)?);
             let width = crate::types::dead_letter_schema().fields().len();
@@ -335,12 +334,21 @@ impl Core {
         if self.is_live(source) {
             return Ok(None);
         }
-        let wanted: BTreeSet<usize> =
-            readers.iter().flat_map(|(_, source)| source.projection.iter().copied()).collect();
+        let partition = match self.catalog.relations.get(&**relation).and_then(Relation::watermark) {
+            Some(event_time) if readers.iter().any(|(_, source)| source.watermarked) => {
+                Some(Partition::new(event_time)?)
+            }
+            Some(_) | None => None,
+        };
+        let wanted: BTreeSet<usize> = (readers.iter().flat_map(|(_, source)| source.projection.iter().copied()))
+            .chain(partition.iter().flat_map(Partition::columns))
+            .collect();
         let wanted: Vec<usize> = wanted.into_iter().collect();
+        let place = |column: usize| wanted.binary_search(&column).unwrap_or_default();
+        let partition = partition.map(|partition| partition.renumbered(&place));
         let targets = readers.iter().map(|(input, source)| narrowed_target(*input, source, &wanted)).collect();
         let file = FeedRows::File(self.open(relation, files, Some(&wanted))?);
-        Ok(feed(file, targets, ChangelogMode::AppendOnly, true))
+        Ok(feed(file, targets, ChangelogMode::AppendOnly, true).map(|feed| Feed { partition, ..feed }))
     }
 
     /// Opens the file of a stream, or the file of that path.
@@ -447,23 +455,26 @@ fn ready_feed(relation: Arc<str>, rows: Batch, input: usize) -> Feed {
     Feed {
         relation,
         rows: FeedRows::Ready { rows, read: false },
-        targets: vec![LeafTarget { input, projection: None }],
+        targets: vec![LeafTarget { input, projection: None, watermarked: false }],
         mode: ChangelogMode::AppendOnly,
         ends: true,
+        partition: None,
+        file: 0,
     }
 }
 
 /// The target of rows that have all `width` columns of the relation.
 fn leaf_target(input: usize, source: &Source, width: usize) -> LeafTarget {
     let whole = source.projection.iter().copied().eq(0..width);
-    LeafTarget { input, projection: (!whole).then(|| source.projection.clone()) }
+    LeafTarget { input, projection: (!whole).then(|| source.projection.clone()), watermarked: source.watermarked }
 }
 
 /// The target of rows that have the columns `columns` of the relation.
 fn narrowed_target(input: usize, source: &Source, columns: &[usize]) -> LeafTarget {
     let whole = source.projection == columns;
     let place = |wanted: &usize| columns.binary_search(wanted).unwrap_or_default();
-    LeafTarget { input, projection: (!whole).then(|| source.projection.iter().map(place).collect()) }
+    let projection = (!whole).then(|| source.projection.iter().map(place).collect());
+    LeafTarget { input, projection, watermarked: source.watermarked }
 }
 
 impl Drop for Core {

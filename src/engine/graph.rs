@@ -18,7 +18,7 @@ use crate::operators::{Event, Output, Port, deliver};
 use crate::plan::ChangelogMode;
 use crate::recovery::PipelineId;
 use crate::runtime::clock::Clock;
-use crate::runtime::{Inline, bases, diamonds, settled, single_rows};
+use crate::runtime::{Inline, Partition, bases, diamonds, settled, single_rows};
 use crate::types::{Batch, Timestamp};
 
 use super::limits::StateLimits;
@@ -42,6 +42,8 @@ pub(super) struct Graph {
     ancestry: BTreeMap<Arc<str>, BTreeSet<Arc<str>>>,
     pub(super) closed: BTreeSet<Arc<str>>,
     pub(super) tables: BTreeMap<Arc<str>, Upsert>,
+    /// The watermarks of the streams and tables that are fed and have event time.
+    pub(super) partitions: BTreeMap<Arc<str>, Partition>,
     pub(super) sinks: Sinks,
     /// How many rows have been read from each file stream by its latest reader.
     pub(super) counts: BTreeMap<Arc<str>, io::SourceCounts>,
@@ -65,6 +67,8 @@ pub(super) struct Graph {
 #[derive(Clone)]
 enum Signal {
     Rows(Batch),
+    /// No row before it is expected.
+    Watermark(Timestamp),
     End,
 }
 
@@ -96,6 +100,8 @@ impl Graph {
         self.state_bytes += pipeline.state_bytes();
         let closed: Vec<Arc<str>> = pipeline.live.keys().filter(|name| self.closed.contains(*name)).cloned().collect();
         let failed = pipeline.live.keys().find_map(|name| self.derived_error(name));
+        let watermarks: Vec<(Arc<str>, Timestamp)> =
+            pipeline.live.keys().filter_map(|name| Some((name.clone(), self.watermark(name)?))).collect();
         let diamonds = diamonds(&pipeline.plan.root, &self.ancestry);
         self.pipelines.insert(id, pipeline);
         for base in &diamonds {
@@ -106,6 +112,9 @@ impl Graph {
             self.poison(id, error);
         }
         self.on(id, &mut signals, |pipeline, driver, now| driver.start(&mut pipeline.dataflow, now));
+        for (relation, watermark) in watermarks {
+            self.feed(id, &relation, &Signal::Watermark(watermark), &mut signals);
+        }
         for relation in closed {
             self.feed(id, &relation, &Signal::End, &mut signals);
         }
@@ -138,6 +147,7 @@ impl Graph {
         self.derived.clear();
         self.ancestry.clear();
         self.tables.clear();
+        self.partitions.clear();
         self.closed.clear();
         self.unreported.clear();
         self.state_bytes = 0;
@@ -147,7 +157,7 @@ impl Graph {
     /// Rows for stream `relation`, at most `batch_rows` at once if that is not 0.
     pub(super) fn push(&mut self, relation: &Arc<str>, batch: &Batch, settings: &Settings) -> Result<()> {
         for part in cut(batch, settings.batch_rows) {
-            self.push_part(relation, &part);
+            self.push_part(relation, part)?;
             self.check_output(settings);
         }
         self.report()
@@ -165,7 +175,7 @@ impl Graph {
             deliver(table, Event::Batch(Port(0), part), &mut out)?;
             let changes: Vec<Batch> = out.drain().collect();
             for change in changes {
-                self.push_part(name, &change);
+                self.push_part(name, change)?;
             }
             self.check_output(settings);
         }
@@ -179,14 +189,33 @@ impl Graph {
         self.report()
     }
 
-    /// Tells the readers of `relation` that no row before `watermark` will come.
-    pub(super) fn advance_watermark(&mut self, relation: &str, watermark: Timestamp) -> Result<()> {
-        let mut signals = Signals::new();
-        for id in self.readers.get(relation).cloned().unwrap_or_default() {
-            self.on(id, &mut signals, |pipeline, driver, now| pipeline.advance(driver, relation, watermark, now));
+    /// Raises the watermark of `relation`, and tells its readers. One that is higher already stays.
+    pub(super) fn advance_watermark(&mut self, relation: &Arc<str>, watermark: Timestamp) -> Result<()> {
+        if self.partitions.get_mut(relation).is_some_and(|partition| partition.raise(watermark)) {
+            self.propagate(Signals::from([(relation.clone(), Signal::Watermark(watermark))]));
         }
-        self.propagate(signals);
         self.report()
+    }
+
+    /// The watermark of a relation, if rows or a statement have brought one.
+    pub(super) fn watermark(&self, relation: &str) -> Option<Timestamp> {
+        let fed = || self.partitions.get(relation).map(Partition::at);
+        let derived = || Some(self.pipelines.get(self.derived.get(relation)?)?.dataflow.watermark());
+        fed().or_else(derived).filter(|watermark| *watermark > Timestamp::MIN)
+    }
+
+    /// Lets the watermarks of what has been silent for so long that it is idle go on with the clock.
+    fn advance_idle(&mut self) {
+        let now = self.now;
+        let open = self.partitions.iter_mut().filter(|(name, _)| !self.closed.contains(*name));
+        let idle: Signals = open
+            .filter_map(|(name, partition)| {
+                partition.idle(now).then(|| (name.clone(), Signal::Watermark(partition.at())))
+            })
+            .collect();
+        if !idle.is_empty() {
+            self.propagate(idle);
+        }
     }
 
     /// Runs every notification that is due by `to`, each at its time, and sets the clock.
@@ -209,6 +238,7 @@ impl Graph {
             self.check_cancelled()?;
         }
         self.now = self.now.max(to);
+        self.advance_idle();
         self.report()
     }
 
@@ -245,7 +275,23 @@ impl Graph {
         self.sinks.flush()
     }
 
-    fn push_part(&mut self, relation: &Arc<str>, batch: &Batch) {
+    /// Rows for the readers of `relation`, and then the watermark after them.
+    fn push_part(&mut self, relation: &Arc<str>, batch: Batch) -> Result<()> {
+        let Some(partition) = self.partitions.get_mut(relation) else {
+            self.push_rows(relation, &batch);
+            return Ok(());
+        };
+        let watermark = partition.at();
+        let before = partition.take(batch.rows(), self.now)?;
+        let after = partition.at();
+        self.push_rows(relation, &batch.with_watermarks(Some(before)));
+        if after > watermark {
+            self.propagate(Signals::from([(relation.clone(), Signal::Watermark(after))]));
+        }
+        Ok(())
+    }
+
+    fn push_rows(&mut self, relation: &Arc<str>, batch: &Batch) {
         let readers = self.readers.get(relation).cloned().unwrap_or_default();
         let by_row =
             |id: &PipelineId| self.pipelines.get(id).is_some_and(|pipeline| pipeline.by_row.contains(relation));
@@ -286,6 +332,7 @@ impl Graph {
         }
         self.on(id, signals, |pipeline, driver, now| match signal {
             Signal::Rows(batch) => pipeline.push(driver, relation, batch, now),
+            Signal::Watermark(watermark) => pipeline.advance(driver, relation, *watermark, now),
             Signal::End => pipeline.end(driver, relation, now),
         });
     }
@@ -336,11 +383,13 @@ impl Graph {
         self.now_function.store(self.now.nanos(), Ordering::Relaxed);
         let before = pipeline.state_bytes();
         let ended_before = pipeline.dataflow.ended();
+        let watermark_before = pipeline.dataflow.watermark();
         let answered = work(pipeline, &mut self.driver, self.now).map_err(|error| match &limit {
             Some(limit) => limit.explained(error, &pipeline.label),
             None => error,
         });
         let ends = !ended_before && pipeline.dataflow.ended();
+        let watermark = Some(pipeline.dataflow.watermark()).filter(|watermark| *watermark > watermark_before);
         if answered.as_ref().is_ok_and(|emitted| !emitted.is_empty()) {
             pipeline.dataflow.note_spoke(self.now);
         }
@@ -351,7 +400,8 @@ impl Graph {
         };
         let after = self.pipelines.get(&id).map_or(0, Pipeline::state_bytes);
         self.state_bytes = self.state_bytes + after - before;
-        let finished = sent.and_then(|()| if ends { self.finish(id, signals) } else { Ok(()) });
+        let told = sent.map(|()| self.tell_watermark(id, watermark, signals));
+        let finished = told.and_then(|()| if ends { self.finish(id, signals) } else { Ok(()) });
         if let Err(error) = finished {
             self.poison(id, error);
         }
@@ -376,6 +426,12 @@ impl Graph {
             }
         }
         Ok(())
+    }
+
+    /// The watermark of a pipeline's result has risen, which its readers learn after the rows.
+    fn tell_watermark(&mut self, id: PipelineId, watermark: Option<Timestamp>, signals: &mut Signals) {
+        let name = self.pipelines.get(&id).and_then(|pipeline| pipeline.destination.relation());
+        signals.extend(name.cloned().zip(watermark.map(Signal::Watermark)));
     }
 
     /// The result of a pipeline has ended.

@@ -12,7 +12,7 @@ use crate::operators::kept_rows::KeptRows;
 use crate::operators::{Event, Operator, Output, Port, StateSize, deliver};
 use crate::plan::{ChangelogMode, NodeMetrics, Plan};
 use crate::recovery::{FeedPosition, PipelineSnapshot};
-use crate::runtime::{Dataflow, Inline, single_rows};
+use crate::runtime::{Dataflow, Inline, Partition, PartitionState, single_rows};
 use crate::types::{Batch, Epoch, RowKind, RowKinds, Timestamp};
 
 use super::options::QueryOptions;
@@ -71,6 +71,8 @@ pub(super) struct Pending {
 pub(super) struct LeafTarget {
     pub(super) input: usize,
     pub(super) projection: Option<Vec<usize>>,
+    /// Whether its rows carry the watermark that held before each of them.
+    pub(super) watermarked: bool,
 }
 
 /// Something a pipeline reads by itself, to its end.
@@ -82,6 +84,10 @@ pub(super) struct Feed {
     pub(super) mode: ChangelogMode,
     /// Whether the relation has ended once this is read. A table goes on with its changes.
     pub(super) ends: bool,
+    /// The watermark of the file that is read, if somebody judges by it. Each file of several is a partition.
+    pub(super) partition: Option<Partition>,
+    /// Of which file, counted from 0.
+    pub(super) file: u64,
 }
 
 /// Where the rows of a feed come from.
@@ -189,7 +195,7 @@ impl Pipeline {
             }
             // What reads for several inputs counts as the first one's.
             let first = feed.targets.first().map_or(0, |target| target.input);
-            let Some(batch) = driver.timed(dataflow, first, || feed.next())? else {
+            let Some(batch) = driver.timed(dataflow, first, || feed.next(now))? else {
                 *next_feed += 1;
                 if !feed.ends {
                     continue;
@@ -205,6 +211,11 @@ impl Pipeline {
             } else {
                 for part in cut(&batch, batch_rows) {
                     emitted.extend(push_targets(dataflow, driver, &feed.targets, &part, now)?);
+                }
+            }
+            if let Some(watermark) = feed.watermark() {
+                for target in &feed.targets {
+                    emitted.extend(driver.advance(dataflow, target.input, watermark, now)?);
                 }
             }
             return Ok(Reading::Read { rows: batch.num_rows(), emitted });
@@ -366,20 +377,37 @@ impl Pending {
 }
 
 impl Feed {
-    fn next(&mut self) -> Result<Option<Batch>> {
+    fn next(&mut self, now: Timestamp) -> Result<Option<Batch>> {
         let rows = match &mut self.rows {
             FeedRows::Ready { read: true, .. } => return Ok(None),
             FeedRows::Ready { rows, read } => {
                 *read = true;
                 return Ok(Some(rows.clone()));
             }
-            FeedRows::File(source) => source.next_batch()?,
+            FeedRows::File(source) => {
+                let Some(rows) = source.next_batch()? else { return Ok(None) };
+                let Some(partition) = &mut self.partition else { return Ok(Some(Batch::append_only(rows))) };
+                let file = source.position().file;
+                if std::mem::replace(&mut self.file, file) != file {
+                    partition.resume(PartitionState::NEW);
+                }
+                let watermarks = partition.take(&rows, now)?;
+                return Ok(Some(Batch::append_only(rows).with_watermarks(Some(watermarks))));
+            }
             FeedRows::DeadLetters(source) => next_dead_letters(source.as_mut())?,
         };
         Ok(rows.map(|rows| match self.mode {
             ChangelogMode::AppendOnly => Batch::append_only(rows),
             ChangelogMode::Changelog => all_inserted(rows),
         }))
+    }
+
+    /// The watermark over all files: before everything until the last one is read, as the rows of the others may be of
+    /// any time.
+    fn watermark(&self) -> Option<Timestamp> {
+        let partition = self.partition.as_ref()?;
+        let last = self.source().is_some_and(|source| self.file + 1 >= source.files());
+        last.then(|| partition.at())
     }
 
     /// What has been read of the file, if it is one.
@@ -401,13 +429,23 @@ impl Feed {
     fn position(&self) -> FeedPosition {
         match &self.rows {
             FeedRows::Ready { rows, read } => FeedPosition::Ready { rows: rows.clone(), read: *read },
-            FeedRows::File(source) | FeedRows::DeadLetters(source) => FeedPosition::File(source.position()),
+            FeedRows::File(source) | FeedRows::DeadLetters(source) => {
+                let watermark = self.partition.as_ref().map(Partition::state);
+                FeedPosition::File { position: source.position(), file: self.file, watermark }
+            }
         }
     }
 
     fn seek(&mut self, position: &FeedPosition) -> Result<()> {
         match (&mut self.rows, position) {
-            (FeedRows::File(source) | FeedRows::DeadLetters(source), FeedPosition::File(position)) => {
+            (
+                FeedRows::File(source) | FeedRows::DeadLetters(source),
+                FeedPosition::File { position, file, watermark },
+            ) => {
+                self.file = *file;
+                if let (Some(partition), Some(state)) = (&mut self.partition, watermark) {
+                    partition.resume(*state);
+                }
                 source.seek(position)
             }
             (FeedRows::Ready { rows, read }, FeedPosition::Ready { rows: were, read: was }) => {
@@ -460,6 +498,7 @@ fn push_targets(
             Some(columns) => batch.with_rows(batch.rows().project(columns)?).without_idle_updates()?,
             None => batch.clone(),
         };
+        let rows = if target.watermarked { rows } else { rows.with_watermarks(None) };
         emitted.extend(driver.push(dataflow, target.input, rows, now)?);
     }
     Ok(emitted)

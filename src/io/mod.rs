@@ -75,6 +75,11 @@ pub trait Source: Send {
     /// Goes to a position that [`Source::position`] gave. The rows before it are not reported again.
     fn seek(&mut self, position: &Position) -> Result<()>;
 
+    /// How many files it reads one after the other.
+    fn files(&self) -> u64 {
+        1
+    }
+
     /// What was read since it was opened.
     fn counts(&self) -> SourceCounts;
 

@@ -152,7 +152,7 @@ mod tests {
             ("stock", &["pieces", "item", "shop"], vec![2, 1]),
         ];
         for (name, names, primary_key) in tables {
-            let table = Table { schema: columns(names), primary_key, options: vec![] };
+            let table = Table { schema: columns(names), primary_key, options: vec![], event_time: None };
             catalog.relations.insert(name.into(), Relation::Table(table));
         }
         let visits = Stream {

@@ -161,6 +161,21 @@ pub fn plan_update(update: &sql::Update, target: &SchemaRef, context: &Context<'
     planner::plan_update(update, target, context)
 }
 
+/// Lets the rows of a derived stream carry the watermark, for readers that judge by it whether they are late.
+pub fn carry_watermark(root: &mut Node) {
+    rules::carry_watermark(root);
+}
+
+/// Compiles what a relation of columns `schema` declares as its watermark.
+pub fn plan_watermark(
+    watermark: &sql::Watermark,
+    relation: &sql::Name,
+    schema: &SchemaRef,
+    context: &Context<'_>,
+) -> Result<Expr> {
+    planner::plan_watermark(watermark, relation, schema, context)
+}
+
 /// The columns that a `CREATE` declares.
 pub fn declared_columns(columns: &[sql::ColumnDef], context: &Context<'_>) -> Result<SchemaRef> {
     planner::declared_columns(columns, context)

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use crate::error::Error;
 use crate::io;
-use crate::runtime::DataflowSnapshot;
+use crate::runtime::{DataflowSnapshot, PartitionState};
 use crate::state::Snapshot;
 use crate::types::{Batch, Epoch, Timestamp};
 
@@ -47,7 +47,14 @@ pub enum FeedPosition {
         read: bool,
     },
     /// A position in a file.
-    File(io::Position),
+    File {
+        /// The position.
+        position: io::Position,
+        /// The file that the last rows came from.
+        file: u64,
+        /// Its watermark, if somebody judges by it.
+        watermark: Option<PartitionState>,
+    },
 }
 
 /// What a sink needs to go on from where it was.
@@ -72,6 +79,8 @@ pub struct Checkpoint {
     pub pipelines: BTreeMap<PipelineId, PipelineSnapshot>,
     /// The rows of the tables, as chains of snapshots.
     pub tables: BTreeMap<Arc<str>, Vec<Snapshot>>,
+    /// The watermarks of what is fed.
+    pub watermarks: BTreeMap<Arc<str>, PartitionState>,
     /// The sinks.
     pub sinks: BTreeMap<Arc<str>, SinkSnapshot>,
 }
@@ -120,6 +129,7 @@ impl MemoryStore {
         if let Some(last) = &mut self.last {
             last.closed.remove(name);
             last.tables.remove(name);
+            last.watermarks.remove(name);
             last.sinks.remove(name);
         }
     }

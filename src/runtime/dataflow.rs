@@ -23,6 +23,8 @@ pub struct Dataflow {
     /// By node, in the tree's order from the root.
     pub(super) metrics: Vec<NodeMetrics>,
     pub(super) ended: bool,
+    /// No row of the result is expected before it.
+    pub(super) watermark: Timestamp,
     /// When it has last said something, by the engine's clock, and what each node had done by then.
     spoke: Option<(Timestamp, Vec<NodeMetrics>)>,
     /// Bytes of all stages, as they were last weighed.
@@ -88,6 +90,7 @@ pub struct DataflowSnapshot {
     inputs_ended: Vec<bool>,
     stages: Vec<StageSnapshot>,
     ended: bool,
+    watermark: Timestamp,
     spoke: Option<(Timestamp, Vec<NodeMetrics>)>,
 }
 
@@ -128,12 +131,25 @@ impl Dataflow {
 
     /// A dataflow of nothing, for a query that has failed before it began.
     pub fn empty() -> Dataflow {
-        Dataflow { stages: vec![], inputs: vec![], metrics: vec![], ended: false, spoke: None, state_bytes: 0 }
+        Dataflow {
+            stages: vec![],
+            inputs: vec![],
+            metrics: vec![],
+            ended: false,
+            watermark: Timestamp::MIN,
+            spoke: None,
+            state_bytes: 0,
+        }
     }
 
     /// Whether input `input` has ended, or can no longer change the result.
     pub fn input_ended(&self, input: usize) -> bool {
         self.inputs.get(input).is_none_or(|input| input.ended)
+    }
+
+    /// The watermark of the result: the one its last operator has told, over all its inputs.
+    pub fn watermark(&self) -> Timestamp {
+        self.watermark
     }
 
     /// Whether the result has ended.
@@ -252,6 +268,7 @@ impl Dataflow {
         snapshot.metrics.clone_from(&self.metrics);
         snapshot.inputs_ended = self.inputs.iter().map(|input| input.ended).collect();
         snapshot.ended = self.ended;
+        snapshot.watermark = self.watermark;
         snapshot.spoke.clone_from(&self.spoke);
         snapshot.stages = self
             .stages
@@ -263,6 +280,7 @@ impl Dataflow {
 
     fn resume(&mut self, snapshot: &DataflowSnapshot) {
         self.ended = snapshot.ended;
+        self.watermark = snapshot.watermark;
         self.spoke.clone_from(&snapshot.spoke);
         if snapshot.metrics.len() == self.metrics.len() {
             self.metrics.clone_from(&snapshot.metrics);
@@ -303,7 +321,12 @@ impl Dataflow {
             self.stages[*below].steps.push(step);
             return Ok(Feeder::Stage(*below));
         }
-        let stage = Stage::new(node, step, feeders.len(), upstream.0..self.stages.len(), upstream.1..self.inputs.len());
+        let mut stage =
+            Stage::new(node, step, feeders.len(), upstream.0..self.stages.len(), upstream.1..self.inputs.len());
+        // What has no event time holds no watermark back.
+        for (port, input) in stage.ports.iter_mut().zip(node.inputs()) {
+            port.watermark = if is_timed(input) { Timestamp::MIN } else { Timestamp::MAX };
+        }
         self.stages.push(stage);
         let reader = self.stages.len() - 1;
         for (port, feeder) in feeders.into_iter().enumerate() {
@@ -363,6 +386,14 @@ fn stop_after(node: &Node) -> Option<u64> {
         | Node::Windows(_)
         | Node::WindowAggregate(_) => None,
     }
+}
+
+/// Whether something below a node has event time.
+fn is_timed(node: &Node) -> bool {
+    deeper(|| match node {
+        Node::Source(source) => !source.event_time.is_empty(),
+        other => other.inputs().into_iter().any(is_timed),
+    })
 }
 
 fn is_leaf(node: &Node) -> bool {

@@ -4,8 +4,10 @@ pub mod clock;
 mod dataflow;
 mod diamond;
 mod inline;
+mod watermark;
 
 pub use dataflow::{Dataflow, DataflowSnapshot};
 pub(crate) use diamond::{bases, diamonds, settled, single_rows};
 pub use inline::Inline;
 pub(crate) use inline::panic_message;
+pub use watermark::{Partition, PartitionState};

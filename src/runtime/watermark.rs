@@ -55,6 +55,11 @@ impl Partition {
         self
     }
 
+    /// The columns it is computed from.
+    pub fn columns(&self) -> Vec<usize> {
+        self.expr.columns()
+    }
+
     /// Its watermark.
     pub fn at(&self) -> Timestamp {
         self.state.at

@@ -9,6 +9,7 @@ use crate::operators::Operator;
 use crate::operators::kept_rows::KeptRows;
 use crate::operators::upsert::Upsert;
 use crate::recovery::{Checkpoint, PipelineId, PipelineSnapshot};
+use crate::runtime::{Partition, PartitionState};
 use crate::state::Snapshot;
 use crate::types::Epoch;
 
@@ -26,6 +27,8 @@ impl Core {
         next.closed.clone_from(&self.graph.closed);
         self.checkpoint_pipelines(since, &mut next)?;
         self.checkpoint_tables(since, &mut next)?;
+        next.watermarks =
+            self.graph.partitions.iter().map(|(name, partition)| (name.clone(), partition.state())).collect();
         next.sinks = self.graph.sinks.mark()?;
         let epoch = next.epoch;
         self.store.keep(next, since);
@@ -67,6 +70,12 @@ impl Core {
         self.graph.now = last.now;
         self.graph.closed.clone_from(&last.closed);
         for (name, relation) in &self.catalog.relations {
+            if let Some(event_time) = relation.watermark().filter(|_| relation.is_fed()) {
+                let mut partition = Partition::new(event_time)?;
+                let state = last.watermarks.get(name.as_str()).copied();
+                partition.resume(state.unwrap_or(PartitionState::NEW));
+                self.graph.partitions.insert(name.as_str().into(), partition);
+            }
             if let Relation::Table(table) = relation {
                 let chain = last.tables.get(name.as_str()).map_or(&[][..], Vec::as_slice);
                 let mut rows = Upsert::new(table.schema.clone(), table.primary_key.clone(), chain)?;

@@ -3,16 +3,17 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Schema, SchemaRef};
+use arrow::datatypes::{Schema, SchemaRef};
 
-use crate::catalog::{Derived, Materialized, Relation, SinkDef, Stream, Table, View};
+use crate::catalog::{Derived, EventTime, Materialized, Relation, SinkDef, Stream, Table, View};
 use crate::error::{Code, Result, StatementError, did_you_mean};
 use crate::io::{self, FileOptions, Form, OnError, SourceCounts, SourceOptions, Takes};
 use crate::operators::kept_rows::KeptRows;
 use crate::operators::upsert::Upsert;
 use crate::plan::{self, Bounded, ChangelogMode, Parameters, Reads};
+use crate::runtime::Partition;
 use crate::sql::{CreateSink, CreateStream, CreateTable, CreateView, IfExists, Name, ObjectKind, Query, Watermark};
-use crate::types::{OP_COLUMN, type_name};
+use crate::types::{OP_COLUMN, Tick, type_name};
 
 use super::super::core::{Core, Done, Planned, ViewInfo};
 use super::super::options::QueryOptions;
@@ -59,15 +60,10 @@ impl Core {
                 .hint("Declare them in parentheses, name a file WITH (path = '…'), or write AS SELECT ….")
                 .into());
         }
-        if let Some(watermark) = &create.watermark {
-            check_watermark(watermark, &schema)?;
-        }
+        let event_time = self.event_time(create.watermark.as_ref(), &create.name, &schema, parameters)?;
         self.drop_replaced(&create.name, create.if_exists)?;
-        if create.watermark.is_some() {
-            self.watermarks.insert(create.name.value.clone());
-        }
-        let stream = Stream { schema, options, bounded, state_ttl: own.state_ttl, event_time: None };
-        self.catalog.relations.insert(create.name.value.clone(), Relation::Stream(stream));
+        let stream = Stream { schema, options, bounded, state_ttl: own.state_ttl, event_time };
+        self.add_fed(&create.name.value, Relation::Stream(stream))?;
         Ok(created(&create.name, ObjectKind::Stream))
     }
 
@@ -96,6 +92,9 @@ impl Core {
             planned.label = format!("stream \"{name}\"");
             let key = plan::upsert_key(&planned.plan.root);
             let event_time = plan::event_time(&planned.plan.root);
+            if !event_time.is_empty() {
+                plan::carry_watermark(&mut planned.plan.root);
+            }
             self.start(planned, Destination::Relation(shared))?;
             self.catalog.relations.insert(
                 name,
@@ -109,28 +108,64 @@ impl Core {
         let Claim::Free = self.claim(&create.name, create.if_exists)? else { return Ok(kept(&create.name)) };
         let schema = plan::declared_columns(&create.columns, &self.context(&Default::default(), parameters))?;
         let primary_key = create.primary_key.iter().map(|name| column(&schema, name)).collect::<Result<Vec<_>>>()?;
-        if let Some(watermark) = &create.watermark {
-            check_watermark(watermark, &schema)?;
-        }
+        let event_time = self.event_time(create.watermark.as_ref(), &create.name, &schema, parameters)?;
         let schema = without_null_keys(&schema, &primary_key);
         let mut rows = Upsert::new(schema.clone(), primary_key.clone(), &[])?;
-        let table = Table { schema, primary_key, options: create.options.clone() };
+        let table = Table { schema, primary_key, options: create.options.clone(), event_time };
         let read = match table.options.is_empty() {
             true => None,
             false => Some(load(&table, &mut rows, &self.access).map_err(|error| placed(error, &create.name))?),
         };
         self.drop_replaced(&create.name, create.if_exists)?;
-        if create.watermark.is_some() {
-            self.watermarks.insert(create.name.value.clone());
-        }
         let name: Arc<str> = create.name.value.as_str().into();
         self.graph.tables.insert(name.clone(), rows);
-        self.catalog.relations.insert(create.name.value.clone(), Relation::Table(table));
+        self.add_fed(&create.name.value, Relation::Table(table))?;
         if let Some(read) = read {
             self.graph.counts.insert(name.clone(), read);
             self.graph.closed.insert(name);
         }
         Ok(created(&create.name, ObjectKind::Table))
+    }
+
+    /// The event time that a relation of those columns declares.
+    fn event_time(
+        &self,
+        declared: Option<&Watermark>,
+        relation: &Name,
+        schema: &SchemaRef,
+        parameters: &Parameters,
+    ) -> Result<Option<EventTime>> {
+        let Some(declared) = declared else { return Ok(None) };
+        let index = column(schema, &declared.column)?;
+        let data_type = schema.field(index).data_type();
+        let Some(tick) = Tick::of(data_type) else {
+            let (name, type_name) = (&declared.column.value, type_name(data_type));
+            let message = format!("event time is a TIMESTAMP, a DATE or an integer, but \"{name}\" is {type_name}");
+            return Err(at(&declared.column, Code::Type, message).into());
+        };
+        let watermark =
+            plan::plan_watermark(declared, relation, schema, &self.context(&Default::default(), parameters))?;
+        let found = Tick::of(watermark.data_type());
+        if found.is_none_or(|found| found.nanos().is_some() != tick.nanos().is_some()) {
+            let (expected, found) = (type_name(data_type), type_name(watermark.data_type()));
+            let message = format!("the watermark of a column of type {expected} cannot be {found}");
+            return Err(StatementError::new(Code::Type, message).at(declared.place.clone()).into());
+        }
+        if declared.idle_after.is_some() && tick.nanos().is_none() {
+            let message = format!("\"{}\" counts in numbers, which no clock moves on", declared.column.value);
+            let error = StatementError::new(Code::Type, message).at(declared.place.clone());
+            return Err(error.hint("Leave IDLE AFTER out; ADVANCE WATERMARK moves it on.").into());
+        }
+        Ok(Some(EventTime { column: index, watermark, idle_after: declared.idle_after }))
+    }
+
+    /// Puts a stream or table into the catalog. If it is fed and has event time, its watermark is followed from now on.
+    fn add_fed(&mut self, name: &str, relation: Relation) -> Result<()> {
+        if let Some(event_time) = relation.watermark().filter(|_| relation.is_fed()) {
+            self.graph.partitions.insert(name.into(), Partition::new(event_time)?);
+        }
+        self.catalog.relations.insert(name.into(), relation);
+        Ok(())
     }
 
     pub(super) fn create_view(&mut self, create: &CreateView, parameters: &Parameters) -> Result<Done> {
@@ -366,16 +401,6 @@ pub(super) fn written_form(planned: &Planned, options: &FileOptions) -> Result<F
         }
         (ChangelogMode::AppendOnly, Some(Takes::Appends) | None) => Ok(Form::Rows),
     }
-}
-
-fn check_watermark(watermark: &Watermark, schema: &SchemaRef) -> Result<()> {
-    let index = column(schema, &watermark.column)?;
-    let data_type = schema.field(index).data_type();
-    if matches!(data_type, DataType::Timestamp(_, _)) {
-        return Ok(());
-    }
-    let message = format!("event time is a TIMESTAMP, but \"{}\" is {}", watermark.column.value, type_name(data_type));
-    Err(at(&watermark.column, Code::Type, message).into())
 }
 
 /// The columns of a table: those of its primary key are NOT NULL, whether that was written or not.

@@ -59,8 +59,8 @@ impl Core {
         }
         self.catalog.relations.remove(name);
         self.views.remove(name);
-        self.watermarks.remove(name);
         self.graph.tables.remove(name);
+        self.graph.partitions.remove(name);
         self.graph.closed.remove(name);
         self.graph.counts.remove(name);
         self.store.forget_relation(name);

@@ -53,12 +53,21 @@ impl Core {
         if self.kind_of(name).is_none() {
             return Err(self.not_found("stream", &advance.relation));
         }
-        if !self.watermarks.contains(name) {
+        let Some(relation) = self.catalog.relations.get(name) else {
+            return Err(at(&advance.relation, Code::InvalidArgument, format!("\"{name}\" is only written to")).into());
+        };
+        if !relation.is_fed() {
+            let message = format!("the watermark of \"{name}\" follows from its rows");
+            return Err(at(&advance.relation, Code::InvalidArgument, message)
+                .hint("ADVANCE WATERMARK is for streams that the host program feeds.")
+                .into());
+        }
+        if relation.watermark().is_none() {
             return Err(at(&advance.relation, Code::InvalidArgument, format!("\"{name}\" has no event time"))
                 .hint("Declare it with WATERMARK FOR column AS expression.")
                 .into());
         }
-        self.graph.advance_watermark(name, advance.to)?;
+        self.graph.advance_watermark(&name.as_str().into(), advance.to)?;
         Ok(Done::Message(format!("the watermark of \"{name}\" is at {}", advance.to)))
     }
 }

@@ -163,6 +163,10 @@ impl Source for FileSource {
         Ok(())
     }
 
+    fn files(&self) -> u64 {
+        self.files.len() as u64
+    }
+
     fn counts(&self) -> SourceCounts {
         SourceCounts {
             rows: self.rows,

@@ -58,7 +58,7 @@ use columns::Naming;
 
 pub(super) use columns::check_distinct;
 pub(super) use insert::plan_insert;
-pub(super) use update::{plan_predicate, plan_update};
+pub(super) use update::{plan_predicate, plan_update, plan_watermark};
 
 /// Planning recurses with the query; it never runs on less stack than this.
 const STACK_BYTES: usize = 64 << 20;

@@ -53,7 +53,10 @@ fn catalog() -> Catalog {
         catalog.relations.insert(name.to_string(), Relation::View(view));
     }
     let schema = columns(&[("id", DataType::Int64), ("city", DataType::Utf8)]);
-    catalog.relations.insert("people".into(), Relation::Table(Table { schema, primary_key: vec![0], options: vec![] }));
+    catalog.relations.insert(
+        "people".into(),
+        Relation::Table(Table { schema, primary_key: vec![0], options: vec![], event_time: None }),
+    );
     catalog
 }
 

@@ -1,4 +1,4 @@
-//! The conditions and assignments of `UPDATE` and `DELETE`: expressions over the columns of one relation.
+//! The conditions and assignments of `UPDATE` and `DELETE`, and watermarks: expressions over the columns of one relation.
 
 use std::sync::Arc;
 
@@ -74,6 +74,22 @@ pub(in crate::plan) fn plan_update(
     over.projected(settled)?.iter().map(|value| over.compile(value)).collect()
 }
 
+/// Compiles the watermark that a relation of columns `schema` declares.
+pub(in crate::plan) fn plan_watermark(
+    watermark: &sql::Watermark,
+    relation: &sql::Name,
+    schema: &SchemaRef,
+    context: &Context<'_>,
+) -> Result<expr::Expr> {
+    let over = Over::new(relation, schema, context)?;
+    let value = over.resolve(&watermark.expr)?;
+    let plan = over.fill(over.rows().project(vec![value]))?;
+    match over.projected(over.settle(plan)?)?.as_slice() {
+        [value] => over.compile(value),
+        _ => Err(InternalError::new("a watermark is one expression").into()),
+    }
+}
+
 impl<'a> Over<'a> {
     fn new(relation: &sql::Name, schema: &SchemaRef, context: &'a Context<'a>) -> Result<Over<'a>> {
         let text: Arc<str> = relation.place.text().into();
@@ -95,7 +111,7 @@ impl<'a> Over<'a> {
         match resolved.exists(many).map_err(|error| self.failed(&error))? {
             false => Ok(resolved),
             true => {
-                let message = "UPDATE and DELETE look at one row at a time, and an aggregate at many";
+                let message = "UPDATE, DELETE and WATERMARK look at one row at a time, and an aggregate at many";
                 let error = StatementError::new(Code::Unsupported, message).at(self.place.clone());
                 Err(error.hint("Compute it in a query of its own, and give its value as a parameter.").into())
             }

@@ -9,6 +9,11 @@ mod watermarked;
 use super::node::Node;
 use crate::plan::Context;
 
+/// Lets the rows of a derived stream carry the watermark, for readers that judge by it.
+pub(super) fn carry_watermark(root: &mut Node) {
+    watermarked::mark(root);
+}
+
 /// The plan after all rewrites.
 pub(super) fn rewrite(mut root: Node, context: &Context<'_>) -> Node {
     narrow_joins::rewrite(&mut root);

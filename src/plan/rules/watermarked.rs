@@ -30,7 +30,8 @@ fn judges(node: &Node) -> bool {
     window.closing == Closing::Watermark
 }
 
-fn mark(node: &mut Node) {
+/// Tells the sources whose rows go through to the result of a node that they carry the watermark.
+pub(super) fn mark(node: &mut Node) {
     deeper(|| match node {
         Node::Source(source) => source.watermarked = !source.event_time.is_empty(),
         Node::Filter(_) | Node::Project(_) | Node::Unnest(_) | Node::Expand(_) | Node::Union(_) => {
