@@ -21,6 +21,7 @@ pub mod top_n;
 pub mod union;
 pub mod unnest;
 pub mod upsert;
+pub mod window;
 pub mod windows;
 
 mod closing;
@@ -270,7 +271,7 @@ pub fn build(node: &Node, snapshots: &[Snapshot]) -> Result<Box<dyn Operator>> {
         Node::TopN(node) => top_n::build(node, snapshots),
         Node::Over(node) => over::build(node, snapshots),
         Node::Windows(node) => windows::build(node, snapshots),
-        Node::WindowAggregate(_) => Err(InternalError::new("windows have no operator").into()),
+        Node::WindowAggregate(node) => window::build(node, snapshots),
     }
 }
 

@@ -28,13 +28,8 @@ pub fn build(node: &node::Windows, _: &[Snapshot]) -> Result<Box<dyn Operator>> 
     let Some(tick) = Tick::of(time.data_type()) else {
         return Err(InternalError::new("windows over what is no time").into());
     };
-    let shape = match node.window.shape {
-        WindowShape::Tumble { size, offset } => Shape::Every { slide: size, size, offset },
-        WindowShape::Hop { slide, size, offset } => Shape::Every { slide, size, offset },
-        WindowShape::Cumulate { step, size, offset } => Shape::Growing { step, size, offset },
-        WindowShape::Session { .. } | WindowShape::Given { .. } => {
-            return Err(InternalError::new("rows cannot be put into these windows one by one").into());
-        }
+    let Some(shape) = Shape::of(&node.window.shape) else {
+        return Err(InternalError::new("rows cannot be put into these windows one by one").into());
     };
     Ok(Box::new(Windows { time: time.clone(), tick, shape, schema: node.schema.clone() }))
 }
@@ -48,7 +43,7 @@ struct Windows {
 
 /// Which windows there are, in ticks.
 #[derive(Debug, Clone, Copy)]
-enum Shape {
+pub(super) enum Shape {
     /// One begins each `slide`.
     Every { slide: i64, size: i64, offset: i64 },
     /// They begin together each `size`, and end each `step` later.
@@ -72,7 +67,7 @@ impl Operator for Windows {
         let mut placed = Placed::default();
         for row in 0..rows {
             if at.is_valid(row as usize) {
-                self.shape.place(row, at.value(row as usize), &mut placed);
+                self.shape.each(at.value(row as usize), |start, end| placed.push(row, start, end));
             }
             if placed.rows.len() >= BATCH_ROWS {
                 out.push(self.said(&batch, std::mem::take(&mut placed))?);
@@ -118,8 +113,18 @@ fn repeated(batch: &RecordBatch, rows: &UInt32Array) -> Result<Vec<ArrayRef>> {
 }
 
 impl Shape {
+    /// That of windows which follow from the time of a row alone; nothing for others.
+    pub fn of(shape: &WindowShape) -> Option<Shape> {
+        match *shape {
+            WindowShape::Tumble { size, offset } => Some(Shape::Every { slide: size, size, offset }),
+            WindowShape::Hop { slide, size, offset } => Some(Shape::Every { slide, size, offset }),
+            WindowShape::Cumulate { step, size, offset } => Some(Shape::Growing { step, size, offset }),
+            WindowShape::Session { .. } | WindowShape::Given { .. } => None,
+        }
+    }
+
     /// Fails if a window would begin or end beyond what 64 bits hold.
-    fn check(self, at: &Int64Array) -> Result<()> {
+    pub fn check(self, at: &Int64Array) -> Result<()> {
         let size = match self {
             Shape::Every { slide, size, .. } => slide.saturating_add(size),
             Shape::Growing { size, .. } => size,
@@ -136,15 +141,16 @@ impl Shape {
         Err(DataError::new(Code::Value, "a time is too far away for the window that it is in").into())
     }
 
-    /// Puts a row into its windows.
-    fn place(self, row: u32, at: i64, placed: &mut Placed) {
+    /// Says the bounds of the windows that a time is in, the earliest first. The time has been checked.
+    #[inline]
+    pub fn each(self, at: i64, mut say: impl FnMut(i64, i64)) {
         match self {
             Shape::Every { slide, size, offset } => {
                 let last = at - (at - offset).rem_euclid(slide);
                 // The first that begins no earlier than a size before the row.
                 let mut start = last - (size - 1 - (at - last)).div_euclid(slide) * slide;
                 while start <= last {
-                    placed.push(row, start, start + size);
+                    say(start, start + size);
                     start += slide;
                 }
             }
@@ -152,7 +158,7 @@ impl Shape {
                 let start = at - (at - offset).rem_euclid(size);
                 let mut end = start + ((at - start) / step + 1) * step;
                 while end <= start + size {
-                    placed.push(row, start, end);
+                    say(start, end);
                     end += step;
                 }
             }

@@ -23,7 +23,7 @@ const PENDING: &str = "pending";
 const DUE: &str = "due";
 
 /// Says changes.
-pub(super) struct Changes {
+pub(in crate::operators) struct Changes {
     groups: Groups,
     interval: Option<Interval>,
     /// For each group whether the answer holds a row of it.
@@ -69,6 +69,14 @@ impl Changes {
         grow_to(&mut self.marked, slots, false);
     }
 
+    /// Takes rows in, and says nothing of them yet.
+    pub fn take(&mut self, batch: Batch, out: &mut Output) -> Result<()> {
+        let (_, groups) = self.groups.number(&batch)?;
+        self.touch(&groups)?;
+        let (batch, admitted) = self.groups.admitted(batch, &groups, out)?;
+        self.groups.update(&batch, &admitted, out.now())
+    }
+
     /// Notes the values of groups as they were last said, before they change.
     fn touch(&mut self, groups: &[u32]) -> Result<()> {
         self.grow();
@@ -99,7 +107,7 @@ impl Changes {
     }
 
     /// Says what has become of the pending groups.
-    fn flush(&mut self, out: &mut Output) -> Result<()> {
+    pub fn flush(&mut self, out: &mut Output) -> Result<()> {
         let pending = std::mem::take(&mut self.pending);
         pending.groups.iter().for_each(|group| self.marked[*group as usize] = false);
         self.due = None;
@@ -270,10 +278,7 @@ fn changed(pending: &Pending, before: &[ArrayRef], after: &[ArrayRef]) -> Result
 
 impl Operator for Changes {
     fn on_batch(&mut self, _: Port, batch: Batch, out: &mut Output) -> Result<()> {
-        let (_, groups) = self.groups.number(&batch)?;
-        self.touch(&groups)?;
-        let (batch, admitted) = self.groups.admitted(batch, &groups, out)?;
-        self.groups.update(&batch, &admitted, out.now())?;
+        self.take(batch, out)?;
         match self.interval {
             None => self.flush(out),
             Some(interval) => {

@@ -11,7 +11,7 @@
 
 pub mod accumulator;
 mod accumulators;
-mod changes;
+pub(super) mod changes;
 mod saved;
 
 use std::collections::HashMap;
@@ -60,7 +60,7 @@ pub fn build(node: &Aggregate, snapshots: &[Snapshot]) -> Result<Box<dyn Operato
 }
 
 /// The groups and what is computed for them: what all emit modes share.
-struct Groups {
+pub(super) struct Groups {
     keys: Vec<Expr>,
     schema: SchemaRef,
     index: GroupIndex,
@@ -110,7 +110,7 @@ impl RunningTotals {
 }
 
 impl Groups {
-    fn new(keys: &[Expr], calls: &[AggregateCall], mode: ChangelogMode, schema: &SchemaRef) -> Result<Groups> {
+    pub fn new(keys: &[Expr], calls: &[AggregateCall], mode: ChangelogMode, schema: &SchemaRef) -> Result<Groups> {
         let types: Vec<_> = keys.iter().map(|key| key.data_type().clone()).collect();
         Ok(Groups {
             keys: keys.to_vec(),
@@ -127,7 +127,7 @@ impl Groups {
     }
 
     /// The group of each row, all of them grown to.
-    fn number(&mut self, batch: &Batch) -> Result<(Vec<ArrayRef>, Vec<u32>)> {
+    pub fn number(&mut self, batch: &Batch) -> Result<(Vec<ArrayRef>, Vec<u32>)> {
         let keys = self.keys.iter().map(|key| key.evaluate(batch.rows())).collect::<Result<Vec<_>>>()?;
         let mut groups = Vec::with_capacity(batch.num_rows());
         self.index.intern(&keys, batch.num_rows(), &mut groups)?;
@@ -142,7 +142,7 @@ impl Groups {
         self.accumulators.grow(self.index.slots());
     }
 
-    fn update(&mut self, batch: &Batch, groups: &[u32], now: Timestamp) -> Result<()> {
+    pub fn update(&mut self, batch: &Batch, groups: &[u32], now: Timestamp) -> Result<()> {
         match batch.kinds() {
             None => self.accumulators.update(batch.rows(), groups)?,
             Some(_) if self.expiry.is_some() => self.update_forgetful(batch, groups)?,
@@ -154,6 +154,28 @@ impl Groups {
         }
         self.touch(groups, now);
         Ok(())
+    }
+
+    /// Takes rows in, and says nothing of them yet.
+    pub fn take(&mut self, batch: Batch, out: &mut Output) -> Result<()> {
+        let (_, mut groups) = self.number(&batch)?;
+        let (batch, admitted) = self.admitted(batch, &groups, out)?;
+        self.update(&batch, &admitted, out.now())?;
+        if batch.kinds().is_some() {
+            groups.retain(|group| !self.is_there(*group));
+            groups.sort_unstable();
+            groups.dedup();
+            self.forget(&groups);
+        }
+        Ok(())
+    }
+
+    /// Takes rows in, and gives for each the row of its group after it.
+    pub fn take_running(&mut self, batch: &Batch, now: Timestamp) -> Result<RecordBatch> {
+        let (mut columns, groups) = self.number(batch)?;
+        columns.extend(self.accumulators.update_running(batch.rows(), &groups)?);
+        self.touch(&groups, now);
+        self.batch(columns, groups.len())
     }
 
     /// As [`Groups::update`] where groups are forgotten: what is left of one whose last row goes, because a row was
@@ -238,7 +260,7 @@ impl Groups {
 
     /// Whether a group is part of the answer: a total always is, another group while it has rows.
     #[inline]
-    fn is_there(&self, group: u32) -> bool {
+    pub fn is_there(&self, group: u32) -> bool {
         self.accumulators.rows(group) > 0 || self.always.contains(&group)
     }
 
@@ -248,13 +270,13 @@ impl Groups {
         Ok(columns)
     }
 
-    fn batch(&self, columns: Vec<ArrayRef>, rows: usize) -> Result<RecordBatch> {
+    pub fn batch(&self, columns: Vec<ArrayRef>, rows: usize) -> Result<RecordBatch> {
         let options = RecordBatchOptions::new().with_row_count(Some(rows));
         Ok(RecordBatch::try_new_with_options(self.schema.clone(), columns, &options)?)
     }
 
     /// Says all groups that are there, in the order in which they first appeared.
-    fn say_all(&mut self, kind: Option<RowKind>, out: &mut Output) -> Result<()> {
+    pub fn say_all(&mut self, kind: Option<RowKind>, out: &mut Output) -> Result<()> {
         self.note_totals()?;
         let groups: Vec<u32> = self.index.groups_in_order().into_iter().filter(|group| self.is_there(*group)).collect();
         for groups in groups.chunks(BATCH_ROWS) {
@@ -276,7 +298,7 @@ impl Groups {
     }
 
     /// Frees groups that have no rows any more.
-    fn forget(&mut self, groups: &[u32]) {
+    pub fn forget(&mut self, groups: &[u32]) {
         self.dirty.bury(&self.index, groups);
         self.accumulators.reset(groups);
         self.index.remove(groups);
@@ -286,7 +308,7 @@ impl Groups {
         self.always.retain(|group| !groups.contains(group));
     }
 
-    fn size(&self) -> StateSize {
+    pub fn size(&self) -> StateSize {
         let expiry = self.expiry.as_ref().map_or(0, Expiry::bytes);
         let bytes = self.index.bytes() + self.accumulators.bytes() + self.dirty.bytes() + expiry;
         StateSize { rows: self.index.len(), bytes }
@@ -300,16 +322,7 @@ struct Final {
 
 impl Operator for Final {
     fn on_batch(&mut self, _: Port, batch: Batch, out: &mut Output) -> Result<()> {
-        let (_, mut groups) = self.groups.number(&batch)?;
-        let (batch, admitted) = self.groups.admitted(batch, &groups, out)?;
-        self.groups.update(&batch, &admitted, out.now())?;
-        if batch.kinds().is_some() {
-            groups.retain(|group| !self.groups.is_there(*group));
-            groups.sort_unstable();
-            groups.dedup();
-            self.groups.forget(&groups);
-        }
-        Ok(())
+        self.groups.take(batch, out)
     }
 
     fn on_notify(&mut self, now: Timestamp, out: &mut Output) -> Result<()> {
@@ -343,10 +356,8 @@ struct Running {
 
 impl Operator for Running {
     fn on_batch(&mut self, _: Port, batch: Batch, out: &mut Output) -> Result<()> {
-        let (mut columns, groups) = self.groups.number(&batch)?;
-        columns.extend(self.groups.accumulators.update_running(batch.rows(), &groups)?);
-        self.groups.touch(&groups, out.now());
-        out.push(Batch::append_only(self.groups.batch(columns, groups.len())?));
+        let rows = self.groups.take_running(&batch, out.now())?;
+        out.push(Batch::append_only(rows));
         Ok(())
     }
 

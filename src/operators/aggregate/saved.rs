@@ -82,7 +82,7 @@ impl Dirty {
 
 impl Groups {
     /// What has changed since `since`; everything for the first snapshot.
-    pub(super) fn save(&mut self, since: Epoch) -> Result<Snapshot> {
+    pub(in crate::operators) fn save(&mut self, since: Epoch) -> Result<Snapshot> {
         let (mut changed, mut gone) = self.dirty.take();
         if since == Epoch::ZERO {
             changed = self.index.groups_in_order();
@@ -107,7 +107,7 @@ impl Groups {
     }
 
     /// Merges snapshots into empty groups, in order: a later one replaces what an earlier one says of a key.
-    pub(super) fn restore(&mut self, snapshots: &[Snapshot]) -> Result<()> {
+    pub(in crate::operators) fn restore(&mut self, snapshots: &[Snapshot]) -> Result<()> {
         self.dirty.noting = !snapshots.is_empty();
         for snapshot in snapshots {
             if let Some(gone) = snapshot.table(GONE) {

@@ -1,0 +1,402 @@
+//! `GROUP BY` in windows whose bounds follow from each row: TUMBLE, HOP, CUMULATE, and those that rows carry.
+//!
+//! ```text
+//! TUMBLE(at, 10), keys (k), count(*)           panes by end:  10 {a: 2, b: 1}   20 {a: 1}
+//! rows in:     a 1 | b 2 | a 12 | a 7
+//! watermark 10:                                out: a 0 10 2 | b 0 10 1        the pane is dropped whole
+//! ```
+//!
+//! Each window that is open is a [`Pane`] of its own: groups and what is computed for them. A row is late for a window
+//! if the watermark just before it had reached the window's end, and how long the window is kept longer.
+
+mod late;
+mod pane;
+mod saved;
+
+use std::borrow::Cow;
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, HashMap};
+
+use arrow::array::{Array, Int64Array, RecordBatch, UInt32Array};
+use arrow::compute::{interleave_record_batch, take_record_batch};
+
+use crate::error::{InternalError, Result};
+use crate::expr::Expr;
+use crate::operators::windows::Shape;
+use crate::operators::{Operator, Output, Port, StateSize};
+use crate::plan::node::{AggregateEmit, Closing, WindowAggregate, WindowShape};
+use crate::state::Snapshot;
+use crate::types::{Batch, Epoch, Interval, Tick, Timestamp, ticks};
+
+use pane::{Pane, Panes, Widened};
+
+/// The operator of `node`.
+pub fn build(node: &WindowAggregate, snapshots: &[Snapshot]) -> Result<Box<dyn Operator>> {
+    let placing = Placing::of(node)?;
+    if node.says_late {
+        return Ok(Box::new(late::LateRows::new(node, placing)));
+    }
+    let mut operator = Window {
+        placing,
+        panes: Panes::new(node),
+        open: BTreeMap::new(),
+        reached: i64::MIN,
+        due: None,
+        emit: node.emit,
+        closing: node.window.closing,
+    };
+    operator.restore(snapshots)?;
+    Ok(Box::new(operator))
+}
+
+/// The bounds of a window in ticks, its end first: windows close in this order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+struct Bounds {
+    end: i64,
+    start: i64,
+}
+
+/// Which windows rows are in.
+struct Placing {
+    time: Expr,
+    /// Where windows begin, if the rows carry it.
+    start: Option<Expr>,
+    shape: Option<Shape>,
+    tick: Tick,
+    /// For how many ticks after its end a window is kept.
+    lateness: i64,
+}
+
+/// The rows of a batch that are in the same windows.
+#[derive(Default)]
+struct Class {
+    windows: Vec<Bounds>,
+    rows: Vec<u32>,
+}
+
+impl Placing {
+    fn of(node: &WindowAggregate) -> Result<Placing> {
+        let window = &node.window;
+        let Some(tick) = Tick::of(window.time.data_type()) else {
+            return Err(InternalError::new("windows over what is no time").into());
+        };
+        let start = match &window.shape {
+            WindowShape::Given { start } => Some(start.clone()),
+            WindowShape::Tumble { .. } | WindowShape::Hop { .. } | WindowShape::Cumulate { .. } => None,
+            WindowShape::Session { .. } => {
+                return Err(InternalError::new("a session is no window of one row").into());
+            }
+        };
+        let shape = Shape::of(&window.shape);
+        Ok(Placing { time: window.time.clone(), start, shape, tick, lateness: window.lateness })
+    }
+
+    /// The rows by the windows they are in. Those without a time are counted and left out.
+    fn classes(&self, batch: &Batch, out: &mut Output) -> Result<Vec<Class>> {
+        let at = ticks(&self.time.evaluate(batch.rows())?)?;
+        let starts = self.start.as_ref().map(|start| ticks(&start.evaluate(batch.rows())?)).transpose()?;
+        let mut classes = Classes::default();
+        match (self.shape, &starts) {
+            (Some(shape), _) => {
+                shape.check(&at)?;
+                out.untimed(at.null_count());
+                let timed = (0..at.len()).filter(|row| at.is_valid(*row));
+                timed.for_each(|row| classes.place(row, shape, at.value(row)));
+            }
+            (None, Some(starts)) => {
+                let whole = |row: &usize| at.is_valid(*row) && starts.is_valid(*row);
+                let timed: Vec<usize> = (0..at.len()).filter(whole).collect();
+                out.untimed(at.len() - timed.len());
+                timed
+                    .into_iter()
+                    .for_each(|row| classes.give(row, Bounds { end: at.value(row), start: starts.value(row) }));
+            }
+            (None, None) => return Err(InternalError::new("windows without a beginning").into()),
+        }
+        Ok(classes.found)
+    }
+
+    /// Whether a row before which the watermark was `watermark`, in ticks, is late for a window.
+    #[inline]
+    fn is_late(&self, watermark: i64, window: Bounds) -> bool {
+        watermark >= window.end.saturating_add(self.lateness)
+    }
+
+    /// The watermark before a row, in ticks.
+    #[inline]
+    fn before(&self, batch: &Batch, row: u32) -> i64 {
+        self.tick.floor(batch.watermark(row as usize))
+    }
+}
+
+/// Finds rows that are in the same windows. Rows that follow each other most often are.
+#[derive(Default)]
+struct Classes {
+    found: Vec<Class>,
+    by_windows: HashMap<(Bounds, usize), usize>,
+    last: usize,
+    scratch: Vec<Bounds>,
+}
+
+impl Classes {
+    fn place(&mut self, row: usize, shape: Shape, at: i64) {
+        let mut windows = std::mem::take(&mut self.scratch);
+        windows.clear();
+        shape.each(at, |start, end| windows.push(Bounds { end, start }));
+        self.add(row, &windows);
+        self.scratch = windows;
+    }
+
+    fn give(&mut self, row: usize, window: Bounds) {
+        self.add(row, &[window]);
+    }
+
+    fn add(&mut self, row: usize, windows: &[Bounds]) {
+        // The first of them and how many there are tell which they are.
+        let Some(first) = windows.first() else { return };
+        if self.found.get(self.last).is_none_or(|class| class.windows != windows) {
+            let next = self.found.len();
+            self.last = *self.by_windows.entry((*first, windows.len())).or_insert(next);
+            if self.last == next {
+                self.found.push(Class { windows: windows.to_vec(), rows: vec![] });
+            }
+        }
+        self.found[self.last].rows.push(row as u32);
+    }
+}
+
+/// Windows of rows.
+struct Window {
+    placing: Placing,
+    panes: Panes,
+    /// The windows that are kept.
+    open: BTreeMap<Bounds, Pane>,
+    /// Up to where windows have closed, in ticks.
+    reached: i64,
+    /// When early results are due.
+    due: Option<Timestamp>,
+    emit: AggregateEmit,
+    closing: Closing,
+}
+
+impl Window {
+    /// Which rows of a class are in time for a window. Late ones are counted.
+    fn in_time<'a>(&self, batch: &Batch, class: &'a Class, window: Bounds, out: &mut Output) -> Cow<'a, [u32]> {
+        // A window that was closed without a watermark of the row's own, by another input, is gone as well.
+        let gone = self.closing != Closing::End && self.placing.is_late(self.reached, window);
+        let late = |row: &u32| {
+            gone || (batch.watermarks().is_some() && self.placing.is_late(self.placing.before(batch, *row), window))
+        };
+        let judged = gone || self.closing == Closing::Watermark && class.rows.iter().any(&late);
+        if !judged {
+            return Cow::Borrowed(&class.rows);
+        }
+        let kept: Vec<u32> = class.rows.iter().copied().filter(|row| !late(row)).collect();
+        out.late(class.rows.len() - kept.len());
+        Cow::Owned(kept)
+    }
+
+    /// `EMIT RUNNING`: a row out for each row that is in time, in the order of the rows.
+    fn take_running(&mut self, batch: &Batch, classes: &[Class], out: &mut Output) -> Result<()> {
+        let mut parts: Vec<RecordBatch> = vec![];
+        let mut places: Vec<(u32, usize, usize)> = vec![];
+        for class in classes {
+            for window in &class.windows {
+                let rows = self.in_time(batch, class, *window, out);
+                if rows.is_empty() {
+                    continue;
+                }
+                let pane = pane(&mut self.open, &self.panes, *window)?;
+                let said = pane.take_running(&rows_of(batch, &rows)?, out.now())?;
+                places.extend(rows.iter().enumerate().map(|(place, row)| (*row, parts.len(), place)));
+                parts.push(self.panes.widened(said, *window)?);
+            }
+        }
+        places.sort_unstable();
+        let places: Vec<(usize, usize)> = places.into_iter().map(|(_, part, place)| (part, place)).collect();
+        match parts.as_slice() {
+            [] => {}
+            [only] => out.push(Batch::append_only(only.clone())),
+            parts => {
+                let parts: Vec<&RecordBatch> = parts.iter().collect();
+                out.push(Batch::append_only(interleave_record_batch(&parts, &places)?));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a window has said its result, and what comes now corrects it.
+    fn has_closed(&self, window: Bounds) -> bool {
+        self.closing != Closing::End && self.reached >= window.end
+    }
+
+    /// Says what has changed in the panes that have been written.
+    fn flush(&mut self, written: &[Bounds], out: &mut Output) -> Result<()> {
+        let mut said = Widened::default();
+        for window in written {
+            if let Some(pane) = self.open.get_mut(window) {
+                said.extend(pane.flush(out.now())?, *window);
+            }
+        }
+        self.panes.say(said, out)
+    }
+
+    fn flush_all(&mut self, out: &mut Output) -> Result<()> {
+        self.due = None;
+        let all: Vec<Bounds> = self.open.keys().copied().collect();
+        self.flush(&all, out)
+    }
+
+    /// Closes the windows that end by `reached`, and drops those that need not be kept longer.
+    fn close(&mut self, reached: i64, out: &mut Output) -> Result<()> {
+        let before = self.reached;
+        self.reached = before.max(reached);
+        let mut said = Widened::default();
+        let mut gone = 0;
+        for (window, pane) in &mut self.open {
+            if window.end > reached {
+                break;
+            }
+            let drops = self.placing.is_late(reached, *window);
+            let closes = window.end > before;
+            if drops || (closes && self.emit.says_close()) {
+                said.extend(pane.close(out.now())?, *window);
+            }
+            gone += usize::from(drops);
+        }
+        for _ in 0..gone {
+            self.open.pop_first();
+        }
+        self.panes.say(said, out)
+    }
+}
+
+/// The rows `rows` of a batch, which is not copied if those are all.
+fn rows_of(batch: &Batch, rows: &[u32]) -> Result<Batch> {
+    let (Some(first), Some(last)) = (rows.first(), rows.last()) else { return Ok(batch.slice(0, 0)) };
+    if (last - first) as usize + 1 == rows.len() {
+        return Ok(batch.slice(*first as usize, rows.len()));
+    }
+    let taken = take_record_batch(batch.rows(), &UInt32Array::from(rows.to_vec()))?;
+    Ok(match batch.kinds() {
+        None => Batch::append_only(taken),
+        Some(kinds) => Batch::changelog(taken, rows.iter().map(|row| kinds.get(*row as usize)).collect()),
+    })
+}
+
+fn pane<'a>(open: &'a mut BTreeMap<Bounds, Pane>, panes: &Panes, window: Bounds) -> Result<&'a mut Pane> {
+    match open.entry(window) {
+        Entry::Occupied(entry) => Ok(entry.into_mut()),
+        Entry::Vacant(entry) => Ok(entry.insert(panes.open(&[])?)),
+    }
+}
+
+impl AggregateEmit {
+    /// Whether the close of a window says what has not been said yet.
+    fn says_close(self) -> bool {
+        match self {
+            AggregateEmit::Final | AggregateEmit::EveryAndFinal(_) => true,
+            AggregateEmit::Running | AggregateEmit::Changes | AggregateEmit::Every(_) => false,
+        }
+    }
+
+    fn interval(self) -> Option<Interval> {
+        match self {
+            AggregateEmit::Every(interval) | AggregateEmit::EveryAndFinal(interval) => Some(interval),
+            AggregateEmit::Final | AggregateEmit::Running | AggregateEmit::Changes => None,
+        }
+    }
+}
+
+impl Operator for Window {
+    fn on_batch(&mut self, _: Port, batch: Batch, out: &mut Output) -> Result<()> {
+        let classes = self.placing.classes(&batch, out)?;
+        if self.emit == AggregateEmit::Running {
+            return self.take_running(&batch, &classes, out);
+        }
+        let mut written = vec![];
+        for class in &classes {
+            let all = rows_of(&batch, &class.rows)?;
+            for window in &class.windows {
+                let rows = match self.in_time(&batch, class, *window, out) {
+                    Cow::Borrowed(_) => all.clone(),
+                    Cow::Owned(rows) if rows.is_empty() => continue,
+                    Cow::Owned(rows) => rows_of(&batch, &rows)?,
+                };
+                pane(&mut self.open, &self.panes, *window)?.take(rows, out)?;
+                written.push(*window);
+            }
+        }
+        match self.emit.interval() {
+            Some(interval) if !written.is_empty() => self.due = self.due.or(Some(out.now() + interval)),
+            Some(_) => {}
+            None => {
+                let says = |window: &Bounds| self.emit == AggregateEmit::Changes || self.has_closed(*window);
+                written.retain(says);
+                written.sort_unstable();
+                written.dedup();
+                self.flush(&written, out)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn on_watermark(&mut self, watermark: Timestamp, out: &mut Output) -> Result<()> {
+        if self.closing == Closing::Watermark {
+            self.close(self.placing.tick.floor(watermark), out)?;
+        }
+        // What is kept for late rows may still be corrected.
+        let kept = self.placing.lateness.saturating_mul(self.placing.tick.nanos().unwrap_or(1));
+        out.advance(match watermark {
+            Timestamp::MAX => watermark,
+            watermark => Timestamp::from_nanos(watermark.nanos().saturating_sub(kept)),
+        });
+        Ok(())
+    }
+
+    fn on_notify(&mut self, now: Timestamp, out: &mut Output) -> Result<()> {
+        if self.due.is_some_and(|due| due <= now) {
+            self.flush_all(out)?;
+        }
+        if self.closing == Closing::Clock {
+            self.close(self.placing.tick.floor(now), out)?;
+        }
+        Ok(())
+    }
+
+    fn on_eof(&mut self, out: &mut Output) -> Result<()> {
+        let mut said = Widened::default();
+        for (window, mut pane) in std::mem::take(&mut self.open) {
+            said.extend(pane.close(out.now())?, window);
+        }
+        self.due = None;
+        self.panes.say(said, out)
+    }
+
+    fn notify_at(&self) -> Option<Timestamp> {
+        let first = self.open.keys().next().filter(|_| self.closing == Closing::Clock);
+        first.map(|window| self.placing.tick.time(window.end)).into_iter().chain(self.due).min()
+    }
+
+    fn snapshot(&mut self, since: Epoch) -> Result<Option<Snapshot>> {
+        self.save(since).map(Some)
+    }
+
+    fn state_size(&self) -> StateSize {
+        let mut size = StateSize::default();
+        for pane in self.open.values() {
+            let StateSize { rows, bytes } = pane.size();
+            size.rows += rows;
+            size.bytes += bytes + size_of::<(Bounds, Pane)>();
+        }
+        size
+    }
+}
+
+/// A column that has the same value in each row.
+fn constant(value: i64, rows: usize) -> Int64Array {
+    Int64Array::from(vec![value; rows])
+}
+
+#[cfg(test)]
+mod tests;
