@@ -102,7 +102,7 @@ fn canonical_string(text: &str) -> String {
     }
     if shape.starts_with("0000-00-00T00:00") || shape.starts_with("0000-00-00 00:00") {
         let text = text.replacen('T', " ", 1);
-        return trim_fraction(text.trim_end_matches('Z')).to_owned();
+        return trim_fraction(text.trim_end_matches("+00:00").trim_end_matches('Z')).to_owned();
     }
     if shape.starts_with("00:00:00.") {
         return trim_fraction(&text).to_owned();
