@@ -35,6 +35,8 @@ mod retractions;
 mod tables;
 #[path = "laws/views.rs"]
 mod views;
+#[path = "laws/windows.rs"]
+mod windows;
 
 use std::cell::Cell;
 use std::collections::HashMap;
@@ -515,4 +517,145 @@ impl Display for Rows {
         }
         Ok(())
     }
+}
+
+#[test]
+fn a_row_is_in_every_window_that_holds_its_time() {
+    holds(windows::case(0), |case| {
+        let (in_time, late) = case.placed();
+        let mut placed = [in_time, late].concat();
+        placed.sort_by_key(|(id, _, _)| *id);
+        let Some(expected) = oracle::answer_over("SELECT id, ws, we FROM placed", &[("placed", case.batch(&placed))])
+        else {
+            return Ok(());
+        };
+        for (how, cut) in ways() {
+            let brought = run(&case.setup(), &case.relation(), &case.steps(cut))?;
+            expect_multiset(how, &expected, &answers::rows(&brought.concat()))?;
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn a_window_is_final_with_the_rows_that_are_not_late_however_they_are_cut_and_restarted() {
+    holds(windows::case(0), |case| {
+        let (placed, _) = case.placed();
+        let tables = [("placed", case.batch(&placed))];
+        let Some(expected) = oracle::answer_over(case.batch_sql(), &tables) else { return Ok(()) };
+        for (how, cut) in ways() {
+            let brought = run(&case.setup(), &case.sql(""), &case.steps(cut))?;
+            expect_sequence(how, &expected, &answers::rows(&brought.concat()))?;
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn changes_of_windows_fold_to_the_rows_that_are_not_late() {
+    let emit = prop::sample::select(vec![
+        "EMIT FINAL",
+        "EMIT CHANGES",
+        "EMIT EVERY INTERVAL '2 seconds'",
+        "EMIT EVERY INTERVAL '2 seconds' AND FINAL",
+    ]);
+    holds((windows::case(6), emit).prop_map(|(case, emit)| Emitted { case, emit }), |Emitted { case, emit }| {
+        let (placed, _) = case.placed();
+        let tables = [("placed", case.batch(&placed))];
+        let Some(expected) = oracle::answer_over(case.batch_sql(), &tables) else { return Ok(()) };
+        for (how, cut) in ways() {
+            let mut fold = Fold::default();
+            for batch in run(&case.setup(), &case.sql(emit), &case.steps(cut))?.concat() {
+                fold.apply(&batch)?;
+            }
+            expect_multiset(how, &expected, &fold.answer())?;
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn running_windows_end_at_the_rows_that_are_not_late() {
+    let tumbling =
+        windows::case(0).prop_filter("one window a row", |case| matches!(case.shape, windows::Shape::Tumble { .. }));
+    holds(tumbling, |case| {
+        let (placed, _) = case.placed();
+        let tables = [("placed", case.batch(&placed))];
+        let Some(expected) = oracle::answer_over(case.batch_sql(), &tables) else { return Ok(()) };
+        for (how, cut) in ways() {
+            let running = answers::rows(&run(&case.setup(), &case.sql("EMIT RUNNING"), &case.steps(cut))?.concat());
+            if running.len() != placed.len() {
+                return Err(format!("{how}: {} rows for {}", running.len(), placed.len()));
+            }
+            let last: HashMap<_, _> = running.into_iter().map(|row| (exact(&row[..3]), row)).collect();
+            expect_multiset(how, &expected, &last.into_values().collect())?;
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn late_rows_are_those_that_no_window_has() {
+    holds(windows::case(6), |case| {
+        let (_, late) = case.placed();
+        let tables = [("placed", case.batch(&late))];
+        let Some(expected) = oracle::answer_over("SELECT id, ws, we FROM placed", &tables) else { return Ok(()) };
+        let mut setup = case.setup();
+        setup.push(format!("CREATE VIEW counts AS {}", case.sql("")));
+        for (how, cut) in ways() {
+            let text = "SELECT id, window_start, window_end FROM LATE(counts)";
+            let brought = run(&setup, text, &case.steps(cut))?;
+            expect_multiset(how, &expected, &answers::rows(&brought.concat()))?;
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn the_first_rows_of_a_window_are_final_when_it_closes() {
+    holds(windows::case(0), |case| {
+        let (placed, _) = case.placed();
+        let text = "SELECT id, ws, we FROM (SELECT *, row_number() OVER (PARTITION BY ws, we ORDER BY v DESC, id) AS nth \
+                    FROM placed) WHERE nth <= 2 ORDER BY we";
+        let Some(expected) = oracle::answer_over(text, &[("placed", case.batch(&placed))]) else { return Ok(()) };
+        for (how, cut) in ways() {
+            let text = format!(
+                "SELECT id, window_start, window_end FROM (SELECT *, row_number() OVER (PARTITION BY window_start, \
+                 window_end ORDER BY v DESC, id) AS nth FROM ({})) WHERE nth <= 2 EMIT ON WINDOW CLOSE",
+                case.relation().replacen("id", "id, v", 1),
+            );
+            let brought = run(&case.setup(), &text, &case.steps(cut))?;
+            expect_multiset(how, &expected, &answers::rows(&brought.concat()))?;
+        }
+        Ok(())
+    });
+}
+
+#[derive(Debug, Clone)]
+struct Emitted {
+    case: windows::Case,
+    emit: &'static str,
+}
+
+impl Display for Emitted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "-- {}\n{}", self.emit, self.case)
+    }
+}
+
+#[test]
+fn the_first_row_by_event_time_is_final_once_the_watermark_has_reached_it() {
+    holds(windows::case(0), |case| {
+        let kept = case.in_time();
+        let text = "SELECT id, k FROM (SELECT *, row_number() OVER (PARTITION BY k ORDER BY ws, id) AS nth FROM placed) \
+                    WHERE nth <= 2 ORDER BY ws, id";
+        let Some(expected) = oracle::answer_over(text, &[("placed", case.batch(&kept))]) else { return Ok(()) };
+        for (how, cut) in ways() {
+            let text = "SELECT id, k FROM (SELECT *, row_number() OVER (PARTITION BY k ORDER BY at) AS nth FROM t) \
+                        WHERE nth <= 2 EMIT FINAL";
+            let brought = run(&case.setup(), text, &case.steps(cut))?;
+            expect_sequence(how, &expected, &answers::rows(&brought.concat()))?;
+        }
+        Ok(())
+    });
 }

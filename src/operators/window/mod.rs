@@ -151,6 +151,17 @@ impl Classes {
         self.add(row, &[window]);
     }
 
+    /// The windows of all rows, each with the classes that are in it.
+    fn by_window(found: &[Class]) -> BTreeMap<Bounds, Vec<&Class>> {
+        let mut by_window: BTreeMap<Bounds, Vec<&Class>> = BTreeMap::new();
+        for class in found {
+            for window in &class.windows {
+                by_window.entry(*window).or_default().push(class);
+            }
+        }
+        by_window
+    }
+
     fn add(&mut self, row: usize, windows: &[Bounds]) {
         // The first of them and how many there are tell which they are.
         let Some(first) = windows.first() else { return };
@@ -315,16 +326,20 @@ impl Operator for Window {
             return self.take_running(&batch, &classes, out);
         }
         let mut written = vec![];
-        for class in &classes {
-            let all = rows_of(&batch, &class.rows)?;
-            for window in &class.windows {
-                let rows = match self.in_time(&batch, class, *window, out) {
-                    Cow::Borrowed(_) => all.clone(),
-                    Cow::Owned(rows) if rows.is_empty() => continue,
-                    Cow::Owned(rows) => rows_of(&batch, &rows)?,
-                };
-                pane(&mut self.open, &self.panes, *window)?.take(rows, out)?;
-                written.push(*window);
+        for (window, classes) in Classes::by_window(&classes) {
+            let rows = match classes.as_slice() {
+                [class] => self.in_time(&batch, class, window, out),
+                // Within a window rows stand as they came.
+                classes => {
+                    let rows = classes.iter().map(|class| self.in_time(&batch, class, window, out));
+                    let mut rows = rows.flat_map(Cow::into_owned).collect::<Vec<u32>>();
+                    rows.sort_unstable();
+                    Cow::Owned(rows)
+                }
+            };
+            if !rows.is_empty() {
+                pane(&mut self.open, &self.panes, window)?.take(rows_of(&batch, &rows)?, out)?;
+                written.push(window);
             }
         }
         match self.emit.interval() {
