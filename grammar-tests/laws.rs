@@ -53,6 +53,8 @@ use relational::Asked;
 
 const CASES: u32 = 200;
 const ROWS: usize = 30;
+/// Each is run in four ways and by the oracle.
+const WINDOW_CASES: u32 = 60;
 
 /// A query over random rows.
 #[derive(Debug, Clone)]
@@ -521,7 +523,7 @@ impl Display for Rows {
 
 #[test]
 fn a_row_is_in_every_window_that_holds_its_time() {
-    holds(windows::case(0), |case| {
+    holds_in(WINDOW_CASES, windows::case(0), |case| {
         let (in_time, late) = case.placed();
         let mut placed = [in_time, late].concat();
         placed.sort_by_key(|(id, _, _)| *id);
@@ -539,7 +541,7 @@ fn a_row_is_in_every_window_that_holds_its_time() {
 
 #[test]
 fn a_window_is_final_with_the_rows_that_are_not_late_however_they_are_cut_and_restarted() {
-    holds(windows::case(0), |case| {
+    holds_in(WINDOW_CASES, windows::case(0), |case| {
         let (placed, _) = case.placed();
         let tables = [("placed", case.batch(&placed))];
         let Some(expected) = oracle::answer_over(case.batch_sql(), &tables) else { return Ok(()) };
@@ -559,26 +561,30 @@ fn changes_of_windows_fold_to_the_rows_that_are_not_late() {
         "EMIT EVERY INTERVAL '2 seconds'",
         "EMIT EVERY INTERVAL '2 seconds' AND FINAL",
     ]);
-    holds((windows::case(6), emit).prop_map(|(case, emit)| Emitted { case, emit }), |Emitted { case, emit }| {
-        let (placed, _) = case.placed();
-        let tables = [("placed", case.batch(&placed))];
-        let Some(expected) = oracle::answer_over(case.batch_sql(), &tables) else { return Ok(()) };
-        for (how, cut) in ways() {
-            let mut fold = Fold::default();
-            for batch in run(&case.setup(), &case.sql(emit), &case.steps(cut))?.concat() {
-                fold.apply(&batch)?;
+    holds_in(
+        WINDOW_CASES,
+        (windows::case(6), emit).prop_map(|(case, emit)| Emitted { case, emit }),
+        |Emitted { case, emit }| {
+            let (placed, _) = case.placed();
+            let tables = [("placed", case.batch(&placed))];
+            let Some(expected) = oracle::answer_over(case.batch_sql(), &tables) else { return Ok(()) };
+            for (how, cut) in ways() {
+                let mut fold = Fold::default();
+                for batch in run(&case.setup(), &case.sql(emit), &case.steps(cut))?.concat() {
+                    fold.apply(&batch)?;
+                }
+                expect_multiset(how, &expected, &fold.answer())?;
             }
-            expect_multiset(how, &expected, &fold.answer())?;
-        }
-        Ok(())
-    });
+            Ok(())
+        },
+    );
 }
 
 #[test]
 fn running_windows_end_at_the_rows_that_are_not_late() {
     let tumbling =
         windows::case(0).prop_filter("one window a row", |case| matches!(case.shape, windows::Shape::Tumble { .. }));
-    holds(tumbling, |case| {
+    holds_in(WINDOW_CASES, tumbling, |case| {
         let (placed, _) = case.placed();
         let tables = [("placed", case.batch(&placed))];
         let Some(expected) = oracle::answer_over(case.batch_sql(), &tables) else { return Ok(()) };
@@ -596,7 +602,7 @@ fn running_windows_end_at_the_rows_that_are_not_late() {
 
 #[test]
 fn late_rows_are_those_that_no_window_has() {
-    holds(windows::case(6), |case| {
+    holds_in(WINDOW_CASES, windows::case(6), |case| {
         let (_, late) = case.placed();
         let tables = [("placed", case.batch(&late))];
         let Some(expected) = oracle::answer_over("SELECT id, ws, we FROM placed", &tables) else { return Ok(()) };
@@ -613,7 +619,7 @@ fn late_rows_are_those_that_no_window_has() {
 
 #[test]
 fn the_first_rows_of_a_window_are_final_when_it_closes() {
-    holds(windows::case(0), |case| {
+    holds_in(WINDOW_CASES, windows::case(0), |case| {
         let (placed, _) = case.placed();
         let text = "SELECT id, ws, we FROM (SELECT *, row_number() OVER (PARTITION BY ws, we ORDER BY v DESC, id) AS nth \
                     FROM placed) WHERE nth <= 2 ORDER BY we";
@@ -645,7 +651,7 @@ impl Display for Emitted {
 
 #[test]
 fn the_first_row_by_event_time_is_final_once_the_watermark_has_reached_it() {
-    holds(windows::case(0), |case| {
+    holds_in(WINDOW_CASES, windows::case(0), |case| {
         let kept = case.in_time();
         let text = "SELECT id, k FROM (SELECT *, row_number() OVER (PARTITION BY k ORDER BY ws, id) AS nth FROM placed) \
                     WHERE nth <= 2 ORDER BY ws, id";
