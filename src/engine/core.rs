@@ -313,7 +313,16 @@ impl Core {
             .collect();
         let whole = |width| readers.iter().map(|(input, source)| leaf_target(*input, source, width)).collect();
         let feed = |rows, targets, mode, ends| {
-            Some(Feed { relation: relation.clone(), rows, targets, mode, ends, partition: None, file: 0 })
+            Some(Feed {
+                relation: relation.clone(),
+                rows,
+                targets,
+                mode,
+                ends,
+                partition: None,
+                file: 0,
+                finished: false,
+            })
         };
         if let Some(stream) = relation.strip_prefix(DEAD_LETTERS_PREFIX) {
             let letters = FeedRows::DeadLetters(self.open(stream, files, None)?);
@@ -460,6 +469,7 @@ fn ready_feed(relation: Arc<str>, rows: Batch, input: usize) -> Feed {
         ends: true,
         partition: None,
         file: 0,
+        finished: false,
     }
 }
 

@@ -24,8 +24,6 @@ pub(super) struct Pipeline {
     pub(super) destination: Destination,
     /// What it reads by itself, in the order of the plan.
     pub(super) feeds: Vec<Feed>,
-    /// The first feed that has not ended.
-    pub(super) next_feed: usize,
     /// Which inputs each live relation feeds.
     pub(super) live: BTreeMap<Arc<str>, Vec<LeafTarget>>,
     /// The relations whose rows must come one by one.
@@ -88,6 +86,8 @@ pub(super) struct Feed {
     pub(super) partition: Option<Partition>,
     /// Of which file, counted from 0.
     pub(super) file: u64,
+    /// Whether there is nothing left to read of it.
+    pub(super) finished: bool,
 }
 
 /// Where the rows of a feed come from.
@@ -116,7 +116,6 @@ impl Pipeline {
             dataflow,
             destination: Destination::Discard,
             feeds: vec![],
-            next_feed: 0,
             live: BTreeMap::new(),
             by_row: BTreeSet::new(),
             error: None,
@@ -135,7 +134,7 @@ impl Pipeline {
 
     /// Whether there is something left that it reads by itself.
     pub(super) fn has_unread(&self) -> bool {
-        self.error.is_none() && !self.dataflow.ended() && self.next_feed < self.feeds.len()
+        self.error.is_none() && !self.dataflow.ended() && self.feeds.iter().any(|feed| !feed.finished)
     }
 
     /// Whether nothing more can come: no row that waits to be polled, and no error.
@@ -146,7 +145,7 @@ impl Pipeline {
 
     /// Whether it still has to read the rows that `relation` had when it started.
     pub(super) fn awaits(&self, relation: &str) -> bool {
-        self.feeds.iter().skip(self.next_feed).any(|feed| &*feed.relation == relation)
+        self.feeds.iter().any(|feed| !feed.finished && &*feed.relation == relation)
     }
 
     /// Rows of the live relation `relation` have come in.
@@ -184,19 +183,34 @@ impl Pipeline {
         Ok(emitted)
     }
 
+    /// The feed that is read next: the first, but of those that have event time always the one that is furthest behind.
+    /// So their windows close, and what waits for them is forgotten, while they are read.
+    fn next_feed(&self) -> Option<usize> {
+        let mut unread = self.feeds.iter().enumerate().filter(|(_, feed)| !feed.finished);
+        let (first, feed) = unread.next()?;
+        if feed.partition.is_none() {
+            return Some(first);
+        }
+        let timed =
+            unread.filter(|(_, feed)| feed.partition.is_some()).map(|(number, feed)| (feed.watermark(), number));
+        timed.chain([(feed.watermark(), first)]).min().map(|(_, number)| number)
+    }
+
     /// Reads the next batch of what it reads by itself, at most `batch_rows` rows at once if that is not 0.
     pub(super) fn read(&mut self, driver: &mut Inline, batch_rows: usize, now: Timestamp) -> Result<Reading> {
-        while self.has_unread() {
-            let Pipeline { feeds, next_feed, dataflow, by_row, .. } = self;
-            let feed = &mut feeds[*next_feed];
+        while self.has_unread()
+            && let Some(next) = self.next_feed()
+        {
+            let Pipeline { feeds, dataflow, by_row, .. } = self;
+            let feed = &mut feeds[next];
             if feed.targets.iter().all(|target| dataflow.input_ended(target.input)) {
-                *next_feed += 1;
+                feed.finished = true;
                 continue;
             }
             // What reads for several inputs counts as the first one's.
             let first = feed.targets.first().map_or(0, |target| target.input);
             let Some(batch) = driver.timed(dataflow, first, || feed.next(now))? else {
-                *next_feed += 1;
+                feed.finished = true;
                 if !feed.ends {
                     continue;
                 }
@@ -247,7 +261,6 @@ impl Pipeline {
         self.error = Some(error);
         self.dataflow = Dataflow::empty();
         self.feeds.clear();
-        self.next_feed = 0;
         self.view_bytes = 0;
         match &mut self.destination {
             Destination::Pending(pending) => {
@@ -300,7 +313,7 @@ impl Pipeline {
     pub(super) fn snapshot(&mut self, since: Epoch, snapshot: &mut PipelineSnapshot) -> Result<()> {
         self.dataflow.snapshot(since, &mut snapshot.dataflow)?;
         snapshot.feeds = self.feeds.iter().map(Feed::position).collect();
-        snapshot.next_feed = self.next_feed;
+        snapshot.finished = self.feeds.iter().map(|feed| feed.finished).collect();
         snapshot.error.clone_from(&self.error);
         snapshot.pending = match &self.destination {
             Destination::Pending(pending) => pending.batches.iter().cloned().collect(),
@@ -324,7 +337,9 @@ impl Pipeline {
         for (feed, position) in self.feeds.iter_mut().zip(&snapshot.feeds) {
             feed.seek(position)?;
         }
-        self.next_feed = snapshot.next_feed;
+        for (feed, finished) in self.feeds.iter_mut().zip(&snapshot.finished) {
+            feed.finished = *finished;
+        }
         self.error.clone_from(&snapshot.error);
         Ok(())
     }

@@ -26,8 +26,8 @@ pub struct PipelineSnapshot {
     pub dataflow: DataflowSnapshot,
     /// How far it has read what it reads by itself.
     pub feeds: Vec<FeedPosition>,
-    /// The first feed that has not ended.
-    pub next_feed: usize,
+    /// Which feeds have been read to their end.
+    pub finished: Vec<bool>,
     /// What was emitted and not yet asked for.
     pub pending: Vec<Batch>,
     /// The rows that it keeps, if it is a materialized view, as a chain of snapshots.
