@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 
 use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
-use riverrun::{Access, Engine};
+use riverrun::{Access, Code, Engine};
 
 use crate::answers::{self, Answer, Difference, Fold, exact, same_multiset};
 use crate::oracle;
@@ -126,17 +126,48 @@ fn nexmark_as_it_stands_answers_what_it_says_of_tables() {
 }
 
 /// Queries over windows, and the same asked of tables, which know no windows.
-const OVER_WINDOWS: [(Script, &str); 1] = [(
-    script!("q7"),
-    "SELECT auction, bidder, price, date_time, extra FROM bid
-     QUALIFY rank() OVER (PARTITION BY date_bin(INTERVAL '10 seconds', date_time) ORDER BY price DESC) = 1",
-)];
+const OVER_WINDOWS: [(Script, &str); 3] = [
+    (
+        script!("q5"),
+        "SELECT auction, bids, window_start, window_start + INTERVAL '10 seconds' FROM (
+           SELECT auction, window_start, count(*) AS bids FROM (
+             SELECT auction, date_bin(INTERVAL '2 seconds', date_time) - back AS window_start
+             FROM bid CROSS JOIN (VALUES (INTERVAL '0 seconds'), (INTERVAL '2 seconds'), (INTERVAL '4 seconds'),
+               (INTERVAL '6 seconds'), (INTERVAL '8 seconds')) AS slides (back)
+           ) GROUP BY auction, window_start
+         ) QUALIFY rank() OVER (PARTITION BY window_start ORDER BY bids DESC) = 1",
+    ),
+    (
+        script!("q7"),
+        "SELECT auction, bidder, price, date_time, extra FROM bid
+         QUALIFY rank() OVER (PARTITION BY date_bin(INTERVAL '10 seconds', date_time) ORDER BY price DESC) = 1",
+    ),
+    (
+        script!("q8"),
+        "SELECT DISTINCT p.id, p.name, date_bin(INTERVAL '10 seconds', p.date_time)
+         FROM person AS p JOIN auction AS a ON p.id = a.seller
+         AND date_bin(INTERVAL '10 seconds', p.date_time) = date_bin(INTERVAL '10 seconds', a.date_time)",
+    ),
+];
 
 #[test]
 fn nexmark_over_windows_answers_what_groups_of_times_give() {
     for (script, of_tables) in OVER_WINDOWS {
         script.expect(&asked_of_oracle(script.name, of_tables), &script.answer());
     }
+}
+
+/// A query by the clock: what it says of the bids that come while that stands still is what groups give.
+#[test]
+fn nexmark_by_the_clock_counts_every_bid() {
+    let script = script!("q12");
+    let (setup, query) = script.parts();
+    let engine = Engine::new();
+    engine.execute(&format!("SET clock = 'manual'; {setup})")).expect("the stream is there");
+    let rows = engine.query(&format!("SELECT bidder, bids FROM ({query})"));
+    let rows = rows.and_then(Iterator::collect::<Result<Vec<_>, _>>).expect("it answers");
+    let groups = asked_of_oracle("q12", "SELECT bidder, count(*) FROM bid GROUP BY bidder");
+    script.expect(&groups, &answers::rows(&rows));
 }
 
 #[test]
@@ -156,6 +187,47 @@ fn nexmark_writes_the_bids_it_is_to_log() {
     let rows = engine.query("SELECT * FROM written").and_then(Iterator::collect::<Result<Vec<_>, _>>);
     let query = copy.trim_start_matches("COPY (").trim_end_matches(") TO 'q10.csv'");
     script.expect(&asked_of_oracle("q10", query), &answers::rows(&rows.expect("the file can be read")));
+}
+
+/// State that is so little says more of how tables grow than of what is in them.
+const LITTLE_BYTES: usize = 1 << 18;
+
+/// Whether a query over so many events gets by with so much state.
+fn gets_by(script: &Script, events: usize, bytes: usize) -> bool {
+    let (setup, query) = script.parts();
+    let setup = setup.replace("events = 100000", &format!("events = {events}"));
+    let engine = Engine::new();
+    engine.execute(&format!("{setup}); SET max_state_bytes = {bytes};")).expect("the streams are there");
+    let answered = engine.query(query).and_then(|query| query.map(|batch| batch.map(drop)).collect());
+    match answered {
+        Ok(()) => true,
+        Err(error) if error.code() == Code::StateLimit => false,
+        Err(error) => panic!("{}: {error}", script.name),
+    }
+}
+
+/// How much state a query over so many events needs, to the next 32nd.
+fn needs(script: &Script, events: usize) -> usize {
+    let mut enough = 1 << 12;
+    while !gets_by(script, events, enough) {
+        enough *= 2;
+    }
+    let mut step = enough / 4;
+    while step >= enough / 32 {
+        if gets_by(script, events, enough - step) {
+            enough -= step;
+        }
+        step /= 2;
+    }
+    enough
+}
+
+#[test]
+fn nexmark_over_windows_needs_no_more_state_for_ten_times_the_events() {
+    for script in [script!("q5"), script!("q7")] {
+        let bytes = needs(&script, 100_000).max(LITTLE_BYTES);
+        assert!(gets_by(&script, 1_000_000, bytes + bytes / 5), "{} needs more than {bytes} bytes", script.name);
+    }
 }
 
 /// The rows of one step.
