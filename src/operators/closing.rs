@@ -45,6 +45,10 @@ impl WindowEnds {
             return Ok(batch);
         }
         out.late(kept.false_count());
+        for row in (0..batch.num_rows()).filter(|row| !kept.value(*row)) {
+            let by = self.tick.floor(batch.watermark(row)).saturating_sub(ends.value(row));
+            out.late_by(self.tick.time(by).nanos());
+        }
         Ok(Batch::append_only(filter_record_batch(batch.rows(), &kept)?))
     }
 
@@ -57,6 +61,12 @@ impl WindowEnds {
         let ends = self.ends(rows)?;
         self.next = ends.iter().map(|(end, _)| *end).filter(|end| *end > reached).min();
         Ok(ends.into_iter().take_while(|(end, _)| *end <= reached).map(|(_, partition)| partition).collect())
+    }
+
+    /// The end of the first window that has not closed.
+    pub fn first_open(&self, rows: &OrderedRows) -> Option<i64> {
+        let ends = self.ends(rows).unwrap_or_default();
+        ends.first().map(|(end, _)| *end)
     }
 
     /// All partitions, the earliest window first, those without one last.

@@ -65,6 +65,8 @@ pub struct Forgotten {
     pub ignored: usize,
     /// Rows that were late, once for each window they were late for.
     pub late: usize,
+    /// By how much late rows were late, the least and the most: nanoseconds, or what event time counts.
+    pub late_by: Option<(i64, i64)>,
     /// Rows without a time.
     pub untimed: usize,
 }
@@ -77,6 +79,7 @@ impl Forgotten {
             expired: self.expired.saturating_sub(before.expired),
             ignored: self.ignored.saturating_sub(before.ignored),
             late: self.late.saturating_sub(before.late),
+            late_by: self.late_by,
             untimed: self.untimed.saturating_sub(before.untimed),
         }
     }
@@ -92,10 +95,16 @@ struct Room {
 
 impl AddAssign for Forgotten {
     fn add_assign(&mut self, other: Forgotten) {
-        let Forgotten { expired, ignored, late, untimed } = other;
+        let Forgotten { expired, ignored, late, late_by, untimed } = other;
         self.expired += expired;
         self.ignored += ignored;
         self.late += late;
+        self.late_by = match (self.late_by, late_by) {
+            (Some((least, most)), Some((other_least, other_most))) => {
+                Some((least.min(other_least), most.max(other_most)))
+            }
+            (one, other) => one.or(other),
+        };
         self.untimed += untimed;
     }
 }
@@ -155,6 +164,11 @@ impl Output {
     /// Says that so many rows were late for a window, and left out of it.
     pub fn late(&mut self, rows: usize) {
         self.forgotten.late += rows;
+    }
+
+    /// Says by how much a row was late, in nanoseconds or in what event time counts.
+    pub fn late_by(&mut self, by: i64) {
+        self.forgotten += Forgotten { late_by: Some((by, by)), ..Forgotten::default() };
     }
 
     /// Says that so many rows had no time, and did nothing.
@@ -235,6 +249,8 @@ pub struct Waits {
     pub unmet: Vec<Vec<ArrayRef>>,
     /// Of a join: whether there is a key of which every side has a row.
     pub met: bool,
+    /// Of windows: the end of the first that is open, in ticks of their time.
+    pub open_until: Option<i64>,
 }
 
 /// An operator has gone beyond what it may keep. The driver knows which, and the engine what the limit is.

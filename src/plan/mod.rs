@@ -29,7 +29,7 @@ use crate::types::{Interval, OP_COLUMN, Value};
 pub use event_time::event_time;
 pub use keys::upsert_key;
 pub use node::{Bounded, ChangelogMode, Node, Reads};
-pub use why::{Cause, Seen, why};
+pub use why::{Cause, Seen, behind, why};
 
 /// What a statement is planned against.
 pub struct Context<'a> {

@@ -11,6 +11,7 @@ use std::fmt::Write;
 use std::sync::Arc;
 
 use arrow::array::ArrayRef;
+use arrow::datatypes::DataType;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 
 use crate::expr::Expr;
@@ -19,9 +20,10 @@ use crate::plan::NodeMetrics;
 use crate::plan::depth::deeper;
 use crate::plan::explain::{relation_name, title};
 use crate::plan::node::{
-    Aggregate, AggregateEmit, Collect, Join, JoinEmit, JoinKind, KeyedJoin, Limit, Node, OrderedEmit, TopN,
+    Aggregate, AggregateEmit, Closing, Collect, Join, JoinEmit, JoinKind, KeyedJoin, Limit, Node, OrderedEmit, Over,
+    TopN, WindowShape,
 };
-use crate::types::Timestamp;
+use crate::types::{Interval, Tick, Timestamp};
 
 /// How a node stands.
 #[derive(Debug, Clone, Default)]
@@ -34,6 +36,8 @@ pub struct Seen {
     pub due: Option<Timestamp>,
     /// Whether more rows may come to it.
     pub open: bool,
+    /// The watermark of each input; nothing for one that has ended.
+    pub watermarks: Vec<Option<Timestamp>>,
 }
 
 impl Seen {
@@ -48,6 +52,8 @@ impl Seen {
 pub enum Cause {
     /// No row of this relation has come.
     Unfed(Arc<str>),
+    /// A window is open until the watermark of this relation, which is behind the others, gets further.
+    Open(String, Arc<str>),
     /// Anything else.
     Said(String),
 }
@@ -57,6 +63,11 @@ pub fn why(root: &Node, seen: &[Seen]) -> Vec<Cause> {
     let mut asked = Asked { seen, causes: vec![] };
     asked.ask(root, 0);
     asked.causes
+}
+
+/// The relation whose watermark holds back that of `root`, whose nodes stand so.
+pub fn behind(root: &Node, seen: &[Seen]) -> Option<Arc<str>> {
+    Asked { seen, causes: vec![] }.behind(root, 0)
 }
 
 struct Asked<'a> {
@@ -99,6 +110,10 @@ impl Asked<'_> {
             Node::Filter(filter) => {
                 format!("the filter {} has left out {}", filter.predicate, all(seen.metrics.rows_in))
             }
+            _ if seen.metrics.rows_in > 0 && seen.metrics.forgotten.untimed as u64 >= seen.metrics.rows_in => {
+                format!("the time of {} is NULL", all(seen.metrics.rows_in))
+            }
+            _ if let Some(time) = closed_by_watermark(node) => return self.windows(node, number, &seen, time),
             _ if waits_for_end(node) && seen.open => self.end(node, number),
             Node::Unnest(_) => format!("there is nothing in the lists of {}", all(seen.metrics.rows_in)),
             Node::Aggregate(node) => aggregate(node, &seen),
@@ -108,6 +123,7 @@ impl Asked<'_> {
             Node::Logic(node) => format!("the state machine {} has answered nothing to {came}", node.name),
             Node::Limit(node) => limit(node, seen.metrics.rows_in),
             Node::TopN(node) => top_n(node, &came),
+            Node::WindowAggregate(node) if node.window.closing == Closing::Clock => clock(&seen),
             Node::Project(_)
             | Node::Expand(_)
             | Node::Union(_)
@@ -116,6 +132,43 @@ impl Asked<'_> {
             | Node::Windows(_)
             | Node::WindowAggregate(_) => format!("{came} have come to {}, which has said nothing", title(node)),
         })
+    }
+
+    /// Why windows over a time of that type say nothing.
+    fn windows(&self, node: &Node, number: usize, seen: &Seen, time: &DataType) -> Cause {
+        let (came, forgotten) = (seen.metrics.rows_in, seen.metrics.forgotten);
+        // A row that is in several windows may be late for some of them only.
+        let counts = !in_several(node) || seen.waits.open_until.is_none();
+        if counts && forgotten.late > 0 && (forgotten.late + forgotten.untimed) as u64 >= came {
+            return Cause::Said(late(came, forgotten.late_by, time));
+        }
+        let end = seen.waits.open_until.map(|end| moment(time, end));
+        let until = match (node, end) {
+            (Node::TopN(TopN { settles: true, .. }), Some(time)) => format!("the first rows, of {time}, wait"),
+            (_, Some(end)) => format!("the window until {end} is open"),
+            (_, None) => "a window is open".into(),
+        };
+        let watermark = seen.watermarks.iter().flatten().min().filter(|watermark| **watermark > Timestamp::MIN);
+        let at = match (watermark, Tick::of(time)) {
+            (Some(watermark), Some(tick)) => format!("the watermark is at {}", moment(time, tick.floor(*watermark))),
+            _ => "there is no watermark yet".into(),
+        };
+        match self.behind(node, number) {
+            Some(relation) => Cause::Open(format!("{until}, and {at}"), relation),
+            None => Cause::Said(format!("{until}, and {at}")),
+        }
+    }
+
+    /// The relation whose watermark holds back that of a node.
+    fn behind(&self, node: &Node, number: usize) -> Option<Arc<str>> {
+        if let Node::Source(source) = node {
+            return Some(source.relation.clone());
+        }
+        let watermarks = &self.seen.get(number)?.watermarks;
+        let inputs = numbered(node, number).into_iter().zip(watermarks);
+        let open = inputs.filter_map(|(input, watermark)| watermark.map(|watermark| (watermark, input)));
+        let (_, (number, input)) = open.min_by_key(|(watermark, _)| *watermark)?;
+        deeper(|| self.behind(input, number))
     }
 
     /// What has to end before a node says anything.
@@ -165,11 +218,60 @@ fn waits_for_end(node: &Node) -> bool {
         Node::Join(node) => node.at_end,
         Node::KeyedJoin(node) => node.emit == JoinEmit::Final,
         Node::Sort(_) => true,
-        Node::TopN(node) => node.emit == OrderedEmit::Final && !node.by_arrival(),
-        Node::Over(node) => node.emit == OrderedEmit::Final,
+        Node::TopN(node) => {
+            node.emit == OrderedEmit::Final && !node.by_arrival() && node.closed_by.is_none() && !node.settles
+        }
+        Node::Over(node) => node.emit == OrderedEmit::Final && node.closed_by.is_none(),
         Node::Source(_) | Node::Values(_) | Node::Filter(_) | Node::Project(_) | Node::Unnest(_) => false,
         Node::Expand(_) | Node::Union(_) | Node::Collect(_) | Node::Logic(_) | Node::Limit(_) => false,
-        Node::Windows(_) | Node::WindowAggregate(_) => false,
+        Node::WindowAggregate(node) => node.emit == AggregateEmit::Final && node.window.closing == Closing::End,
+        Node::Windows(_) => false,
+    }
+}
+
+/// The type of the time of what a node waits for, if that is the watermark.
+fn closed_by_watermark(node: &Node) -> Option<&DataType> {
+    match node {
+        Node::WindowAggregate(node) if node.window.closing == Closing::Watermark => Some(node.window.time.data_type()),
+        Node::TopN(node) if node.settles => node.order.first().map(|key| key.expr.data_type()),
+        Node::TopN(TopN { partition, closed_by, .. }) | Node::Over(Over { partition, closed_by, .. }) => {
+            Some(partition.get((*closed_by)?)?.data_type())
+        }
+        Node::Source(_) | Node::Values(_) | Node::Filter(_) | Node::Project(_) | Node::Unnest(_) => None,
+        Node::Expand(_) | Node::Union(_) | Node::Aggregate(_) | Node::Join(_) | Node::KeyedJoin(_) => None,
+        Node::Collect(_) | Node::Logic(_) | Node::Sort(_) | Node::Limit(_) => None,
+        Node::Windows(_) | Node::WindowAggregate(_) => None,
+    }
+}
+
+/// Whether a row may be in several windows of a node.
+fn in_several(node: &Node) -> bool {
+    let Node::WindowAggregate(node) = node else { return false };
+    match node.window.shape {
+        WindowShape::Hop { .. } | WindowShape::Cumulate { .. } => true,
+        WindowShape::Tumble { .. } | WindowShape::Session { .. } | WindowShape::Given { .. } => false,
+    }
+}
+
+/// A moment of event time of that type.
+fn moment(time: &DataType, tick: i64) -> String {
+    match Tick::of(time) {
+        Some(of) if of.nanos().is_some() => of.time(tick).to_string(),
+        Some(_) | None => tick.to_string(),
+    }
+}
+
+/// That all rows were late, and by how much.
+fn late(came: u64, by: Option<(i64, i64)>, time: &DataType) -> String {
+    let late = format!("{} {} late", all(came), if came == 1 { "was" } else { "were" });
+    let Some((least, most)) = by else { return late };
+    let length = |length: i64| match Tick::of(time).and_then(Tick::nanos) {
+        Some(_) => Interval::from_nanos(length).to_string(),
+        None => length.to_string(),
+    };
+    match least == most {
+        true => format!("{late} by {}", length(most)),
+        false => format!("{late} by {} to {}", length(least), length(most)),
     }
 }
 
@@ -231,6 +333,14 @@ fn collect(node: &Collect, seen: &Seen) -> String {
         let _ = write!(text, "; the first closes when the clock reaches {due}");
     }
     text
+}
+
+/// What a window by the clock waits for.
+fn clock(seen: &Seen) -> String {
+    match seen.due {
+        Some(due) => format!("a window is open until the clock reaches {due}"),
+        None => "no window is open".into(),
+    }
 }
 
 fn limit(node: &Limit, came: u64) -> String {

@@ -197,6 +197,8 @@ impl Dataflow {
             for step in &stage.steps {
                 let node = &mut seen[step.node];
                 (node.waits, node.due, node.open) = (step.operator.waits(), step.operator.notify_at(), !stage.done);
+                let open = |port: &PortState| (!port.ended).then_some(port.watermark);
+                node.watermarks = stage.ports.iter().map(open).collect();
             }
         }
         for input in &self.inputs {

@@ -102,12 +102,34 @@ impl Core {
             let since = if spoke { "since then " } else { "" };
             match cause {
                 Cause::Said(cause) => lines.push(format!("{since}{cause}")),
+                Cause::Open(cause, relation) => {
+                    lines.push(format!("{since}{cause}, held back by {}", self.behind(pipeline, &relation)));
+                }
                 Cause::Unfed(relation) => match self.graph.derived.get(&relation) {
                     Some(id) => deeper(|| self.tell_why(*id, lines)),
                     None => lines.push(format!("{since}{}", self.unfed(&relation))),
                 },
             }
         }
+    }
+
+    /// A relation that holds a watermark back, and when it has had its last row.
+    fn behind(&self, pipeline: &Pipeline, relation: &Arc<str>) -> String {
+        let mut told = format!("\"{}\"", plan::relation_name(relation));
+        if let Some(above) = self.graph.derived.get(relation).and_then(|id| self.graph.pipelines.get(id)) {
+            let behind = plan::behind(&above.plan.root, &above.dataflow.seen());
+            return match behind {
+                Some(behind) => format!("{told}, and that by {}", deeper(|| self.behind(above, &behind))),
+                None => told,
+            };
+        }
+        let read = pipeline.feeds.iter().find(|feed| feed.relation == *relation);
+        let partition = self.graph.partitions.get(relation).or_else(|| read?.partition.as_ref());
+        match partition.and_then(|partition| partition.state().fed) {
+            Some((at, _)) => told.push_str(&format!(", whose last row came at {at}")),
+            None => told.push_str(", of which no row has come"),
+        }
+        told
     }
 
     /// That a relation has brought no rows.

@@ -200,6 +200,7 @@ impl Operator for Join {
         Waits {
             unmet: (0..2).map(|side| self.index.key_of(alone(side))).collect(),
             met: slots.iter().any(|slot| has(0, *slot) && has(1, *slot)),
+            ..Waits::default()
         }
     }
 }

@@ -188,6 +188,7 @@ impl Operator for Join {
         Waits {
             unmet: self.sides.iter().map(|side| self.index.key_of(alone(side))).collect(),
             met: slots.iter().any(|slot| met(*slot)),
+            ..Waits::default()
         }
     }
 }

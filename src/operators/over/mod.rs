@@ -27,7 +27,7 @@ use crate::operators::closing::WindowEnds;
 use crate::operators::difference::{Answer, Pairing, Touched, say_changes};
 use crate::operators::ordered::{empty_rows, take_in};
 use crate::operators::rows::record_batch;
-use crate::operators::{Operator, Output, Port, StateSize};
+use crate::operators::{Operator, Output, Port, StateSize, Waits};
 use crate::plan::node::{self, OrderedEmit};
 use crate::state::{OrderedRows, Snapshot};
 use crate::types::{Batch, Epoch, Timestamp};
@@ -128,6 +128,11 @@ impl Operator for Over {
 
     fn state_size(&self) -> StateSize {
         StateSize { rows: self.rows.num_rows(), bytes: self.rows.bytes() }
+    }
+
+    fn waits(&self) -> Waits {
+        let open_until = self.ends.as_ref().and_then(|ends| ends.first_open(&self.rows));
+        Waits { open_until, ..Waits::default() }
     }
 }
 

@@ -27,7 +27,7 @@ use crate::operators::closing::WindowEnds;
 use crate::operators::difference::{Answer, Pairing, Touched, say_changes};
 use crate::operators::ordered::{empty_rows, take_in};
 use crate::operators::rows::take_rows;
-use crate::operators::{Operator, Output, Port, StateSize};
+use crate::operators::{Operator, Output, Port, StateSize, Waits};
 use crate::plan::node::{self, ChangelogMode, OrderedEmit, Rank};
 use crate::state::{OrderedRows, Snapshot};
 use crate::types::{Batch, Epoch, Timestamp};
@@ -141,6 +141,11 @@ impl Operator for TopN {
 
     fn state_size(&self) -> StateSize {
         StateSize { rows: self.rows.num_rows(), bytes: self.rows.bytes() }
+    }
+
+    fn waits(&self) -> Waits {
+        let open_until = self.ends.as_ref().and_then(|ends| ends.first_open(&self.rows));
+        Waits { open_until, ..Waits::default() }
     }
 }
 

@@ -21,7 +21,7 @@ use crate::error::{InternalError, Result};
 use crate::expr::{Expr, evaluate_all};
 use crate::operators::difference::Touched;
 use crate::operators::rows::{append_only, push_sliced, record_batch};
-use crate::operators::{Operator, Output, Port, StateSize};
+use crate::operators::{Operator, Output, Port, StateSize, Waits};
 use crate::plan::node;
 use crate::state::{Changes, GroupIndex, OrderedRows, Snapshot, grow_to, table};
 use crate::types::{Batch, Epoch, Tick, Timestamp, ticks, times};
@@ -90,6 +90,10 @@ impl Operator for Settled {
         let in_time: BooleanArray = (0..at.len()).map(|row| Some(at.is_valid(row) && !late(row))).collect();
         out.untimed(at.null_count());
         out.late(in_time.false_count() - at.null_count());
+        for row in (0..at.len()).filter(|row| late(*row)) {
+            let by = self.tick.floor(batch.watermark(row)).saturating_sub(at.value(row));
+            out.late_by(self.tick.time(by).nanos());
+        }
         let rows = filter_record_batch(batch.rows(), &in_time)?;
         let keys = evaluate_all(&self.partition, &rows)?;
         let wanted = self.wanted(&keys, rows.num_rows())?;
@@ -140,6 +144,11 @@ impl Operator for Settled {
     fn state_size(&self) -> StateSize {
         let bytes = self.index.bytes() + self.reached.capacity() * size_of::<u64>() + self.changes.bytes();
         StateSize { rows: self.waiting.num_rows() + self.index.len(), bytes: self.waiting.bytes() + bytes }
+    }
+
+    fn waits(&self) -> Waits {
+        let firsts = self.times(&self.waiting.partitions_in_order()).unwrap_or_default();
+        Waits { open_until: firsts.into_iter().flatten().min(), ..Waits::default() }
     }
 }
 

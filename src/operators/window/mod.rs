@@ -23,7 +23,7 @@ use arrow::compute::{interleave_record_batch, take_record_batch};
 use crate::error::{InternalError, Result};
 use crate::expr::Expr;
 use crate::operators::windows::Shape;
-use crate::operators::{Operator, Output, Port, StateSize};
+use crate::operators::{Operator, Output, Port, StateSize, Waits};
 use crate::plan::node::{AggregateEmit, Closing, WindowAggregate, WindowShape};
 use crate::state::Snapshot;
 use crate::types::{Batch, Epoch, Interval, Tick, Timestamp, ticks};
@@ -204,6 +204,11 @@ impl Window {
         }
         let kept: Vec<u32> = class.rows.iter().copied().filter(|row| !late(row)).collect();
         out.late(class.rows.len() - kept.len());
+        for row in class.rows.iter().filter(|row| late(row)) {
+            let before = if batch.watermarks().is_some() { self.placing.before(batch, *row) } else { i64::MIN };
+            let by = before.max(self.reached).saturating_sub(window.end);
+            out.late_by(self.placing.tick.time(by).nanos());
+        }
         Cow::Owned(kept)
     }
 
@@ -405,6 +410,11 @@ impl Operator for Window {
             size.bytes += bytes + size_of::<(Bounds, Pane)>();
         }
         size
+    }
+
+    fn waits(&self) -> Waits {
+        let mut ends = self.open.keys().map(|window| window.end);
+        Waits { open_until: ends.find(|end| self.closing == Closing::End || *end > self.reached), ..Waits::default() }
     }
 }
 
