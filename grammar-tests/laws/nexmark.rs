@@ -198,7 +198,7 @@ fn gets_by(script: &Script, events: usize, bytes: usize) -> bool {
     let setup = setup.replace("events = 100000", &format!("events = {events}"));
     let engine = Engine::new();
     engine.execute(&format!("{setup}); SET max_state_bytes = {bytes};")).expect("the streams are there");
-    let answered = engine.query(query).and_then(|query| query.map(|batch| batch.map(drop)).collect());
+    let answered = engine.query(query).and_then(|mut query| query.try_for_each(|batch| batch.map(drop)));
     match answered {
         Ok(()) => true,
         Err(error) if error.code() == Code::StateLimit => false,
