@@ -31,8 +31,6 @@ struct Case {
     #[serde(default)]
     steps: Vec<Step>,
     expect: Expect,
-    #[serde(default)]
-    requires: Vec<String>,
 }
 
 #[derive(Deserialize)]
