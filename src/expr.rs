@@ -126,6 +126,14 @@ impl Expr {
     }
 }
 
+/// Expressions are equal if they give equal values for equal rows; `random()` is not even equal to itself.
+impl PartialEq for Expr {
+    fn eq(&self, other: &Expr) -> bool {
+        let typed = |expr: &Expr| (expr.field.data_type().clone(), expr.field.is_nullable());
+        self.physical.eq(&other.physical) && typed(self) == typed(other) && !is_volatile(&self.physical)
+    }
+}
+
 impl fmt::Display for Expr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)
@@ -144,7 +152,7 @@ pub fn evaluate_all<'a>(exprs: impl IntoIterator<Item = &'a Expr>, batch: &Recor
 }
 
 /// An expression to sort by.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct SortKey {
     /// What is compared.
     pub expr: Expr,
@@ -210,6 +218,16 @@ impl AggregateCall {
     }
 }
 
+/// Whether they are the same function of the same rows.
+impl PartialEq for AggregateCall {
+    fn eq(&self, other: &AggregateCall) -> bool {
+        let AggregateCall { arguments, filter, order_by, distinct, ignore_nulls, output, lowered, .. } = self;
+        lowered.fun() == other.lowered.fun()
+            && (distinct, ignore_nulls, output) == (&other.distinct, &other.ignore_nulls, &other.output)
+            && (arguments, filter, order_by) == (&other.arguments, &other.filter, &other.order_by)
+    }
+}
+
 impl fmt::Display for AggregateCall {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)
@@ -250,7 +268,7 @@ pub enum WindowFunction {
 }
 
 /// What a [`WindowCall`] looks at where rows are said as they come.
-#[derive(Clone)]
+#[derive(Clone, PartialEq)]
 pub enum RunningCall {
     /// All rows of the partition so far: it is this aggregate of them.
     Total(Box<AggregateCall>),
@@ -292,6 +310,18 @@ impl WindowCall {
     }
 }
 
+/// Whether they are the same function of the same rows.
+impl PartialEq for WindowCall {
+    fn eq(&self, other: &WindowCall) -> bool {
+        let WindowCall { function, running, output, text, lowered } = self;
+        let same = (function, running, output, text) == (&other.function, &other.running, &other.output, &other.text);
+        let (arguments, arguments_other) = (lowered.expressions(), other.lowered.expressions());
+        same && arguments == arguments_other
+            && lowered.get_window_frame() == other.lowered.get_window_frame()
+            && !arguments.iter().any(is_volatile)
+    }
+}
+
 impl fmt::Display for WindowCall {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)
@@ -309,6 +339,12 @@ impl fmt::Debug for WindowCall {
 pub(crate) fn sum_too_large() -> DataError {
     DataError::new(Code::Value, "a sum is too large for its type")
         .hint("Cast the argument to DECIMAL or DOUBLE inside the sum.")
+}
+
+/// Whether it may give another value for the same row the next time: `random()`.
+fn is_volatile(physical: &Arc<dyn PhysicalExpr>) -> bool {
+    // Nothing in there fails.
+    physical.exists(|part| Ok(part.is_volatile_node())).unwrap_or(true)
 }
 
 /// What DataFusion says when a value cannot be computed, in our words.

@@ -39,6 +39,8 @@ pub enum Rel {
     Copies(Box<Rel>, Box<Rel>, &'static str),
     /// The first rows of an order, or functions of the rows around each.
     Ordered(Box<Rel>, &'static str),
+    /// A CTE over `x` that is named twice.
+    Twice(Box<Rel>, &'static str),
 }
 
 /// Who is asked.
@@ -96,6 +98,14 @@ const GLOBALS: [&str; 3] = [
 ];
 const SETS: [&str; 4] = ["UNION", "UNION ALL", "INTERSECT", "EXCEPT"];
 const COPIES: [&str; 2] = ["INTERSECT ALL", "EXCEPT ALL"];
+const TWICE: [&str; 6] = [
+    "WITH c AS (SELECT x.k, sum(x.v) AS v, min(x.s) AS s FROM ({x}) AS x GROUP BY x.k) SELECT x.k, x.v + y.v AS v, y.s FROM c AS x JOIN c AS y ON x.k = y.v",
+    "WITH c AS (SELECT x.k, sum(x.v) AS v, min(x.s) AS s FROM ({x}) AS x GROUP BY x.k) SELECT x.k, y.v, x.s FROM c AS x LEFT JOIN c AS y ON x.v < y.v AND x.s = y.s",
+    "WITH c AS (SELECT DISTINCT x.k, x.v, x.s FROM ({x}) AS x) SELECT x.k, x.v, x.s FROM c AS x WHERE x.v = (SELECT max(y.v) FROM c AS y)",
+    "WITH c AS (SELECT x.k, count(*) AS v, max(x.s) AS s FROM ({x}) AS x GROUP BY x.k) SELECT x.k, x.v, x.s FROM c AS x UNION ALL SELECT y.v AS k, y.k AS v, y.s FROM c AS y WHERE y.v > 1",
+    "WITH c AS (SELECT x.k, x.v, x.s FROM ({x}) AS x) SELECT x.k, x.v, x.s FROM c AS x WHERE x.v IN (SELECT y.k FROM c AS y) UNION ALL SELECT z.k, z.v, z.s FROM c AS z",
+    "WITH c AS (SELECT x.k, max(x.v) AS v, min(x.s) AS s FROM ({x}) AS x GROUP BY x.k), d AS (SELECT x.k, y.v, y.s FROM c AS x JOIN c AS y ON x.k = y.k) SELECT x.k, y.v, x.s FROM d AS x FULL JOIN d AS y ON x.k = y.v",
+];
 const ORDERED: [&str; 21] = [
     "x.k, x.v, x.s FROM ({x}) AS x ORDER BY x.k, x.v, x.s LIMIT 3",
     "x.k, x.v, x.s FROM ({x}) AS x ORDER BY x.v DESC NULLS LAST, x.k, x.s DESC LIMIT 2 OFFSET 1",
@@ -140,6 +150,7 @@ pub fn relation(depth: u32) -> impl Strategy<Value = Rel> {
             2 => (two(), select(SETS.to_vec())).prop_map(|((x, y), how)| Rel::Set(x, y, how)),
             1 => (two(), select(COPIES.to_vec())).prop_map(|((x, y), how)| Rel::Copies(x, y, how)),
             4 => (one(), select(ORDERED.to_vec())).prop_map(|(x, how)| Rel::Ordered(x, how)),
+            2 => (one(), select(TWICE.to_vec())).prop_map(|(x, how)| Rel::Twice(x, how)),
         ]
     })
 }
@@ -180,6 +191,7 @@ impl Rel {
                 format!("SELECT x.k, {} AS v, x.s FROM ({}) AS x", what.replace("{y}", &y.sql(asked)), x.sql(asked))
             }
             Rel::Group(x, how) | Rel::Ordered(x, how) => format!("SELECT {}", how.replace("{x}", &x.sql(asked))),
+            Rel::Twice(x, how) => how.replace("{x}", &x.sql(asked)),
             Rel::Global(x, what) => format!("SELECT {what} FROM ({}) AS x", x.sql(asked)),
             Rel::Distinct(x) => format!("SELECT DISTINCT x.k, x.v, x.s FROM ({}) AS x", x.sql(asked)),
             Rel::Copies(x, y, how) if asked == Asked::Oracle => {

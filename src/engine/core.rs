@@ -250,8 +250,8 @@ impl Core {
         files: &HashMap<String, SchemaRef>,
         snapshot: Option<&PipelineSnapshot>,
     ) -> Result<Pipeline> {
-        let dataflow = Dataflow::new(&plan.root, snapshot.map(|snapshot| &snapshot.dataflow))?;
-        let (feeds, live) = self.connect(&plan.root, files)?;
+        let dataflow = Dataflow::new(&plan, snapshot.map(|snapshot| &snapshot.dataflow))?;
+        let (feeds, live) = self.connect(&plan, files)?;
         let mut pipeline = Pipeline::new(plan, dataflow);
         pipeline.feeds = feeds;
         pipeline.live = live;
@@ -262,8 +262,8 @@ impl Core {
     }
 
     /// For each leaf of a plan where its rows come from. A relation that is named twice is read once.
-    fn connect(&mut self, root: &Node, files: &HashMap<String, SchemaRef>) -> Result<(Vec<Feed>, LiveTargets)> {
-        let leaves = leaves(root);
+    fn connect(&mut self, plan: &Plan, files: &HashMap<String, SchemaRef>) -> Result<(Vec<Feed>, LiveTargets)> {
+        let leaves = leaves(plan);
         let mut feeds: Vec<Feed> = vec![];
         let mut live = LiveTargets::new();
         for (input, leaf) in leaves.iter().enumerate() {

@@ -21,7 +21,7 @@ pub(super) fn references(query: &sql::Query, plan: &Plan) -> BTreeSet<String> {
         }
         ControlFlow::Continue(())
     });
-    for leaf in leaves(&plan.root) {
+    for leaf in leaves(plan) {
         if let Node::Source(source) = leaf {
             names.insert(source.relation.strip_prefix(DEAD_LETTERS_PREFIX).unwrap_or(&source.relation).to_owned());
         }
@@ -29,11 +29,18 @@ pub(super) fn references(query: &sql::Query, plan: &Plan) -> BTreeSet<String> {
     names
 }
 
-/// The leaves of a plan, from left to right: the order of the inputs of its dataflow.
-pub(super) fn leaves(root: &Node) -> Vec<&Node> {
+/// The leaves of a plan, from left to right and without those of what is not computed again: the order of the inputs
+/// of its dataflow.
+pub(super) fn leaves(plan: &Plan) -> Vec<&Node> {
     let mut leaves = vec![];
-    let mut stack = vec![root];
+    let mut number = 0;
+    let mut stack = vec![&plan.root];
     while let Some(node) = stack.pop() {
+        if let Some(again) = plan.shared.iter().find(|shared| shared.again == number) {
+            number += again.nodes;
+            continue;
+        }
+        number += 1;
         let inputs = node.inputs();
         if inputs.is_empty() {
             leaves.push(node);

@@ -13,30 +13,39 @@ use crate::plan::node::{
     AggregateEmit, Bounded, ChangelogMode, Closing, GroupingSet, Join, JoinEmit, JoinKeep, JoinKind, Node, NullKeys,
     OrderedEmit, Rank, Reads, Source, TopN, Window, WindowAggregate, WindowShape,
 };
-use crate::plan::{DEAD_LETTERS_PREFIX, NodeMetrics, Plan};
+use crate::plan::{DEAD_LETTERS_PREFIX, NodeMetrics, Plan, Shared};
 use crate::types::{Interval, Tick};
 
 /// The plan as a tree of text, a line a node; metrics are by node, a node before its inputs.
 pub(super) fn explain(plan: &Plan, metrics: Option<&[NodeMetrics]>) -> String {
-    let mut tree = Tree { text: String::new(), metrics, next: 0 };
+    let mut tree = Tree { text: String::new(), shared: &plan.shared, metrics, next: 0 };
     tree.draw(&plan.root, "", "");
     tree.text.trim_end().to_string()
 }
 
 struct Tree<'a> {
     text: String,
+    shared: &'a [Shared],
     metrics: Option<&'a [NodeMetrics]>,
     next: usize,
 }
 
 impl Tree<'_> {
     fn draw(&mut self, node: &Node, first: &str, rest: &str) {
-        let metrics = self.metrics.and_then(|metrics| metrics.get(self.next)).copied();
+        let number = self.next;
+        if let Some(again) = self.shared.iter().find(|shared| shared.again == number) {
+            // Writing to a String cannot fail.
+            let _ = writeln!(self.text, "{first}{}  [as above, computed once]", title(node));
+            self.next += again.nodes;
+            return;
+        }
+        let metrics = self.metrics.and_then(|metrics| metrics.get(number)).copied();
         self.next += 1;
         let mut notes = vec![mode_name(mode(node)).to_string()];
         notes.extend(event_time_note(node));
         notes.extend(state_note(node));
         notes.extend(retraction_note(node));
+        notes.extend(self.readers_note(number));
         notes.extend(metrics.map(metrics_note));
         // Writing to a String cannot fail.
         let _ = writeln!(self.text, "{first}{}  [{}]", title(node), notes.join("; "));
@@ -46,6 +55,12 @@ impl Tree<'_> {
             let (branch, below) = if nth == last { ("└─ ", "   ") } else { ("├─ ", "│  ") };
             self.draw(input, &format!("{rest}{branch}"), &format!("{rest}{below}"));
         }
+    }
+
+    /// How many nodes read a subtree that is computed once for all of them.
+    fn readers_note(&self, number: usize) -> Option<String> {
+        let more = self.shared.iter().filter(|shared| shared.first == number).count();
+        (more > 0).then(|| format!("read {} times", more + 1))
     }
 }
 

@@ -9,6 +9,7 @@ mod keys;
 pub mod node;
 mod planner;
 mod rules;
+mod shared;
 mod why;
 
 use std::collections::{BTreeSet, HashMap};
@@ -29,6 +30,7 @@ use crate::types::{Interval, OP_COLUMN, Value};
 pub use event_time::event_time;
 pub use keys::upsert_key;
 pub use node::{Bounded, ChangelogMode, Node, Reads};
+pub use shared::Shared;
 pub use why::{Cause, Seen, behind, why};
 
 /// What a statement is planned against.
@@ -67,6 +69,8 @@ pub struct Plan {
     pub mode: ChangelogMode,
     /// Whether the result ends by itself.
     pub bounded: Bounded,
+    /// What of the tree need not be computed, because it is the same as what stands before it.
+    pub shared: Vec<Shared>,
 }
 
 /// What a node has done, for `EXPLAIN ANALYZE`.

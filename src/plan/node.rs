@@ -9,7 +9,7 @@ use crate::expr::{AggregateCall, Expr, SortKey, WindowCall};
 use crate::types::Interval;
 
 /// A node of a streaming plan. Inputs are owned by the node that reads them.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Node {
     /// Rows of a stream, table or file.
     Source(Source),
@@ -50,7 +50,7 @@ pub enum Node {
 }
 
 /// Rows of a stream, table or file.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Source {
     /// The name in the catalog, or the path of a file that is read directly.
     pub relation: Arc<str>,
@@ -104,14 +104,14 @@ pub enum ChangelogMode {
 }
 
 /// Rows written in the statement.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Values {
     /// The rows.
     pub rows: RecordBatch,
 }
 
 /// Rows for which a predicate is true.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Filter {
     /// Where the rows come from.
     pub input: Box<Node>,
@@ -120,7 +120,7 @@ pub struct Filter {
 }
 
 /// Expressions over each row.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Project {
     /// Where the rows come from.
     pub input: Box<Node>,
@@ -131,7 +131,7 @@ pub struct Project {
 }
 
 /// A row for each element of a list.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Unnest {
     /// Where the rows come from.
     pub input: Box<Node>,
@@ -158,7 +158,7 @@ pub enum UnnestColumn {
 ///
 /// The rows of one input row come together, in the order of the sets. A key that is not in the set is NULL.
 /// The last column is the set's `__grouping_id`.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Expand {
     /// Where the rows come from. Its first `keys` columns are the grouping keys.
     pub input: Box<Node>,
@@ -180,7 +180,7 @@ pub struct GroupingSet {
 }
 
 /// The rows of several inputs, as they arrive.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Union {
     /// The inputs, with the same types of columns.
     pub inputs: Vec<Node>,
@@ -207,7 +207,7 @@ pub enum AggregateEmit {
 /// `GROUP BY`, `DISTINCT` and aggregates without keys.
 ///
 /// The result's columns are the keys, then the aggregates.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Aggregate {
     /// Where the rows come from.
     pub input: Box<Node>,
@@ -231,7 +231,7 @@ pub struct Aggregate {
 /// Two sides joined as SQL says: at every moment the result is the join of what has arrived.
 ///
 /// Port 0 is the left side. The result's columns are `columns` of both sides; [`JoinKind::Mark`] has the mark behind them.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Join {
     /// Where the rows come from.
     pub inputs: [Box<Node>; 2],
@@ -316,7 +316,7 @@ pub enum NullKeys {
 }
 
 /// What of the condition of a [`Join`] is not equality of keys.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Residual {
     /// The columns of each side that it looks at.
     pub columns: [Vec<usize>; 2],
@@ -351,7 +351,7 @@ pub enum JoinEmit {
 /// Two or more sides joined on one key.
 ///
 /// The result's columns are those of the sides in order; port `n` is side `n`.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct KeyedJoin {
     /// The sides, leftmost first.
     pub sides: Vec<JoinSide>,
@@ -369,7 +369,7 @@ pub struct KeyedJoin {
 }
 
 /// One side of a keyed join.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct JoinSide {
     /// Where its rows come from.
     pub input: Node,
@@ -384,7 +384,7 @@ pub struct JoinSide {
 /// A count-or-timeout window a key. At least one bound is set.
 ///
 /// The result's columns are the keys, then the aggregates, then `close_reason` (text).
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Collect {
     /// Where the rows come from.
     pub input: Box<Node>,
@@ -417,6 +417,16 @@ pub struct Logic {
     pub schema: SchemaRef,
 }
 
+/// State machines are the same if they are built by the same factory.
+impl PartialEq for Logic {
+    fn eq(&self, other: &Logic) -> bool {
+        let Logic { input, name, keys, factory, schema } = self;
+        (name, keys, schema) == (&other.name, &other.keys, &other.schema)
+            && Arc::ptr_eq(factory, &other.factory)
+            && *input == other.input
+    }
+}
+
 impl std::fmt::Debug for Logic {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Logic").field("name", &self.name).field("keys", &self.keys).field("input", &self.input).finish()
@@ -424,7 +434,7 @@ impl std::fmt::Debug for Logic {
 }
 
 /// `ORDER BY` of a result that ends; speaks at the end.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Sort {
     /// Where the rows come from.
     pub input: Box<Node>,
@@ -435,7 +445,7 @@ pub struct Sort {
 }
 
 /// `LIMIT` and `OFFSET` in order of arrival.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Limit {
     /// Where the rows come from.
     pub input: Box<Node>,
@@ -449,7 +459,7 @@ pub struct Limit {
 /// `ORDER BY … LIMIT` over what changes.
 ///
 /// The result's columns are those of the input, then the rank if it is said.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct TopN {
     /// Where the rows come from.
     pub input: Box<Node>,
@@ -520,7 +530,7 @@ pub enum OrderedEmit {
 /// Functions of the rows around a row.
 ///
 /// The result's columns are those of the input, then the functions.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Over {
     /// Where the rows come from.
     pub input: Box<Node>,
@@ -542,7 +552,7 @@ pub struct Over {
 }
 
 /// Which windows a row is in, and what closes a window.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Window {
     /// The row's time: a timestamp, a date or an integer. All lengths are in the units of its type.
     /// Of [`WindowShape::Given`] it is the window's end.
@@ -556,7 +566,7 @@ pub struct Window {
 }
 
 /// The form of windows. They are aligned to the Unix epoch, or 0 for integers, plus an offset.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum WindowShape {
     /// One after the other.
     Tumble {
@@ -610,7 +620,7 @@ pub enum Closing {
 ///
 /// The result's columns are those of the input, then `window_start`, `window_end` and `window_time`.
 /// Rows without a time are counted and left out.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Windows {
     /// Where the rows come from.
     pub input: Box<Node>,
@@ -625,7 +635,7 @@ pub struct Windows {
 /// `GROUP BY` in windows.
 ///
 /// The result's columns are the keys, then `window_start`, `window_end` and `window_time`, then the aggregates.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct WindowAggregate {
     /// Where the rows come from.
     pub input: Box<Node>,

@@ -1,18 +1,18 @@
 //! A dataflow: the operators of one plan and the edges between them.
 //!
-//! A plan is a tree, so every operator has one reader, and the last one's reader is the result.
+//! A plan is a tree, so every operator has one reader, and the last one's reader is the result; only a subtree that
+//! stands several times in the tree has several, as it is there once ([`crate::plan::Shared`]).
 //! Operators stand in topological order: what feeds an operator stands before it.
 //! A filter or projection over another one is fused into the same [`Stage`]: rows pass from step to step
 //! without going through the driver's queue.
 
-use std::ops::Range;
 use std::time::Duration;
 
-use crate::error::Result;
+use crate::error::{InternalError, Result};
 use crate::operators::{self, Operator, Port, StateSize};
 use crate::plan::depth::deeper;
 use crate::plan::node::{Limit, Node};
-use crate::plan::{self, NodeMetrics, Seen};
+use crate::plan::{self, NodeMetrics, Plan, Seen, Shared};
 use crate::state::Snapshot;
 use crate::types::{Epoch, Timestamp};
 
@@ -20,7 +20,9 @@ use crate::types::{Epoch, Timestamp};
 pub struct Dataflow {
     pub(super) stages: Vec<Stage>,
     pub(super) inputs: Vec<Input>,
-    /// By node, in the tree's order from the root.
+    /// What of the tree is not computed again.
+    shared: Vec<Shared>,
+    /// By node, in the tree's order from the root; nothing for what is not computed again.
     pub(super) metrics: Vec<NodeMetrics>,
     pub(super) ended: bool,
     /// No row of the result is expected before it.
@@ -34,7 +36,8 @@ pub struct Dataflow {
 /// One or more operators that pass their rows on directly.
 pub(super) struct Stage {
     pub(super) steps: Vec<Step>,
-    pub(super) target: Target,
+    /// Where its rows go: to one reader, or to several where the same is read more than once.
+    pub(super) targets: Vec<Target>,
     pub(super) ports: Vec<PortState>,
     /// The combined watermark the operator has been told last.
     pub(super) watermark: Timestamp,
@@ -46,9 +49,6 @@ pub(super) struct Stage {
     pub(super) done: bool,
     /// Whether more filters and projections may be fused behind it.
     fusible: bool,
-    /// What feeds it: stages and inputs, all of them below it in the tree.
-    pub(super) upstream_stages: Range<usize>,
-    pub(super) upstream_inputs: Range<usize>,
     /// Bytes that its operators kept when it was last weighed.
     bytes: usize,
 }
@@ -116,12 +116,13 @@ enum Feeder {
 }
 
 impl Dataflow {
-    /// The dataflow of `root`. Its leaves become inputs, numbered from left to right.
+    /// The dataflow of `plan`. Its leaves become inputs, numbered from left to right.
     /// With a snapshot the operators are born with the state they had.
-    pub fn new(root: &Node, snapshot: Option<&DataflowSnapshot>) -> Result<Dataflow> {
-        let mut dataflow = Dataflow::empty();
+    pub fn new(plan: &Plan, snapshot: Option<&DataflowSnapshot>) -> Result<Dataflow> {
+        let mut dataflow = Dataflow { shared: plan.shared.clone(), ..Dataflow::empty() };
         let operators = snapshot.map_or(&[][..], |snapshot| &snapshot.operators);
-        dataflow.add(root, operators)?;
+        let root = dataflow.add(&plan.root, operators)?;
+        dataflow.connect(root, Target::Result);
         if let Some(snapshot) = snapshot {
             dataflow.resume(snapshot);
         }
@@ -134,6 +135,7 @@ impl Dataflow {
         Dataflow {
             stages: vec![],
             inputs: vec![],
+            shared: vec![],
             metrics: vec![],
             ended: false,
             watermark: Timestamp::MIN,
@@ -166,6 +168,7 @@ impl Dataflow {
                 *before_end = now;
             }
         }
+        self.repeat(&mut metrics);
         metrics
     }
 
@@ -204,7 +207,15 @@ impl Dataflow {
         for input in &self.inputs {
             seen[input.node].open = !input.ended;
         }
+        self.repeat(&mut seen);
         seen
+    }
+
+    /// Says of the nodes that are not computed again what there is to say of those that are.
+    fn repeat<T: Clone>(&self, nodes: &mut [T]) {
+        for Shared { first, again, nodes: count } in &self.shared {
+            (0..*count).for_each(|nth| nodes[again + nth] = nodes[first + nth].clone());
+        }
     }
 
     /// The node of input `input`, in the tree's order.
@@ -308,12 +319,31 @@ impl Dataflow {
 
     fn add_node(&mut self, node: &Node, snapshots: &[Vec<Snapshot>]) -> Result<Feeder> {
         let number = self.metrics.len();
+        if let Some(Shared { first, nodes, .. }) = self.shared.iter().find(|shared| shared.again == number).copied() {
+            self.metrics.resize_with(number + nodes, NodeMetrics::default);
+            return self.computed(first);
+        }
+        let feeder = self.add_computed(node, number, snapshots)?;
+        if let (Feeder::Stage(stage), true) = (feeder, self.shared.iter().any(|shared| shared.first == number)) {
+            // Its other readers want what it says, and not what this one makes of it.
+            self.stages[stage].fusible = false;
+        }
+        Ok(feeder)
+    }
+
+    /// The stage that ends with node `number`.
+    fn computed(&self, number: usize) -> Result<Feeder> {
+        let ends = |stage: &Stage| stage.steps.last().is_some_and(|step| step.node == number);
+        let stage = self.stages.iter().position(ends);
+        stage.map(Feeder::Stage).ok_or_else(|| InternalError::new(format!("node {number} is not computed")).into())
+    }
+
+    fn add_computed(&mut self, node: &Node, number: usize, snapshots: &[Vec<Snapshot>]) -> Result<Feeder> {
         self.metrics.push(NodeMetrics::default());
         if is_leaf(node) {
             self.inputs.push(Input { target: Target::Result, node: number, ended: false });
             return Ok(Feeder::Input(self.inputs.len() - 1));
         }
-        let upstream = (self.stages.len(), self.inputs.len());
         let feeders = node.inputs().into_iter().map(|input| self.add(input, snapshots)).collect::<Result<Vec<_>>>()?;
         let operator = operators::build(node, snapshots.get(number).map_or(&[][..], Vec::as_slice))?;
         let step = Step { operator, node: number, title: plan::title(node) };
@@ -323,8 +353,7 @@ impl Dataflow {
             self.stages[*below].steps.push(step);
             return Ok(Feeder::Stage(*below));
         }
-        let mut stage =
-            Stage::new(node, step, feeders.len(), upstream.0..self.stages.len(), upstream.1..self.inputs.len());
+        let mut stage = Stage::new(node, step, feeders.len());
         // What has no event time holds no watermark back.
         for (port, input) in stage.ports.iter_mut().zip(node.inputs()) {
             port.watermark = if is_timed(input) { Timestamp::MIN } else { Timestamp::MAX };
@@ -340,24 +369,39 @@ impl Dataflow {
     fn connect(&mut self, feeder: Feeder, target: Target) {
         match feeder {
             Feeder::Input(input) => self.inputs[input].target = target,
-            Feeder::Stage(stage) => self.stages[stage].target = target,
+            Feeder::Stage(stage) => self.stages[stage].targets.push(target),
+        }
+    }
+
+    /// Ends what feeds stage `stage`, which reads no more, and nobody else that reads on.
+    pub(super) fn starve(&mut self, stage: usize) {
+        let reads = |stages: &[Stage], target: &Target| match target {
+            Target::Stage(reader, _) => *reader != stage && !stages[*reader].done,
+            Target::Result => true,
+        };
+        for number in (0..stage).rev() {
+            if !self.stages[number].targets.iter().any(|target| reads(&self.stages, target)) {
+                self.stages[number].done = true;
+                self.stages[number].ask_due();
+            }
+        }
+        for input in &mut self.inputs {
+            input.ended |= !reads(&self.stages, &input.target);
         }
     }
 }
 
 impl Stage {
-    fn new(node: &Node, step: Step, ports: usize, stages: Range<usize>, inputs: Range<usize>) -> Stage {
+    fn new(node: &Node, step: Step, ports: usize) -> Stage {
         let mut stage = Stage {
             steps: vec![step],
-            target: Target::Result,
+            targets: vec![],
             ports: vec![PortState { watermark: Timestamp::MIN, ended: false }; ports],
             watermark: Timestamp::MIN,
             due: None,
             stop_after: stop_after(node),
             done: false,
             fusible: is_row_wise(node),
-            upstream_stages: stages,
-            upstream_inputs: inputs,
             bytes: 0,
         };
         stage.ask_due();
@@ -422,7 +466,8 @@ impl Dataflow {
             schema: std::sync::Arc::new(arrow::datatypes::Schema::empty()),
         });
         let step = Step { operator, node: 0, title: plan::title(&union) };
-        dataflow.stages.push(Stage::new(&union, step, inputs, 0..0, 0..inputs));
+        dataflow.stages.push(Stage::new(&union, step, inputs));
+        dataflow.connect(Feeder::Stage(0), Target::Result);
         dataflow
     }
 }

@@ -19,7 +19,7 @@ use super::dataflow::{Dataflow, Stage, Target};
 /// Runs dataflows, one call at a time. Holds nothing between calls but buffers.
 #[derive(Default)]
 pub struct Inline {
-    queue: VecDeque<(Target, Work)>,
+    queue: Queue,
     out: Output,
     /// What is on its way from one operator of a stage to the next.
     passing: Vec<Event>,
@@ -32,7 +32,28 @@ pub struct Inline {
     stopwatch: Option<Arc<dyn Clock>>,
 }
 
+/// Work, first in, first out.
+#[derive(Default)]
+struct Queue {
+    next: VecDeque<(Target, Work)>,
+    /// What all readers of something but the first get, once all is done that comes of what the first one got.
+    later: VecDeque<(Target, Work)>,
+}
+
+impl Queue {
+    fn send(&mut self, targets: &[Target], work: Work) {
+        let Some((first, others)) = targets.split_first() else { return };
+        self.later.extend(others.iter().map(|target| (*target, work.clone())));
+        self.next.push_back((*first, work));
+    }
+
+    fn pop(&mut self) -> Option<(Target, Work)> {
+        self.next.pop_front().or_else(|| self.later.pop_front())
+    }
+}
+
 /// What is on its way to an operator or to the result.
+#[derive(Clone)]
 enum Work {
     Rows(Batch),
     Watermark(Timestamp),
@@ -128,7 +149,7 @@ impl Inline {
         let target = leaf.target;
         self.guarded(|driver| {
             driver.out.set_now(now);
-            driver.queue.push_back((target, work));
+            driver.queue.send(&[target], work);
             driver.run(dataflow)
         })
     }
@@ -152,7 +173,7 @@ impl Inline {
     }
 
     fn run(&mut self, dataflow: &mut Dataflow) -> Result<()> {
-        while let Some((target, work)) = self.queue.pop_front() {
+        while let Some((target, work)) = self.queue.pop() {
             match (target, work) {
                 (Target::Result, Work::Rows(batch)) => {
                     if self.limit.is_some() {
@@ -195,24 +216,15 @@ impl Inline {
     /// Tells a stage that every input has ended, and its reader that it has.
     fn finish(&mut self, dataflow: &mut Dataflow, stage: usize) -> Result<()> {
         self.activate(dataflow, stage, Event::Eof)?;
-        let stage = &mut dataflow.stages[stage];
-        stage.done = true;
-        stage.ask_due();
-        self.queue.push_back((stage.target, Work::Ended));
+        dataflow.stages[stage].done = true;
+        dataflow.stages[stage].ask_due();
+        self.queue.send(&dataflow.stages[stage].targets, Work::Ended);
         Ok(())
     }
 
     /// Ends a stage that has said all it ever will, and what feeds it.
     fn stop(&mut self, dataflow: &mut Dataflow, stage: usize) -> Result<()> {
-        let (stages, inputs) =
-            (dataflow.stages[stage].upstream_stages.clone(), dataflow.stages[stage].upstream_inputs.clone());
-        for above in &mut dataflow.stages[stages] {
-            above.done = true;
-            above.ask_due();
-        }
-        for input in &mut dataflow.inputs[inputs] {
-            input.ended = true;
-        }
+        dataflow.starve(stage);
         self.finish(dataflow, stage)
     }
 
@@ -242,9 +254,10 @@ impl Inline {
             }
             let said = self.out.drain().inspect(|batch| metrics.rows_out += batch.num_rows() as u64);
             if number == last {
-                self.queue.extend(said.map(|batch| (running.target, Work::Rows(batch))));
-                self.queue
-                    .extend(self.out.take_watermark().map(|watermark| (running.target, Work::Watermark(watermark))));
+                said.for_each(|batch| self.queue.send(&running.targets, Work::Rows(batch)));
+                if let Some(watermark) = self.out.take_watermark() {
+                    self.queue.send(&running.targets, Work::Watermark(watermark));
+                }
             } else {
                 self.passing.extend(said.map(|batch| Event::Batch(Port(0), batch)));
                 self.passing.extend(self.out.take_watermark().map(Event::Watermark));
@@ -260,9 +273,7 @@ impl Inline {
         let metrics = &dataflow.metrics;
         let stopped = running.stop_after.is_some_and(|rows| metrics[running.only_node()].rows_out >= rows);
         // A stage that is ending comes back here with its Eof; it must not be stopped twice.
-        let feeding =
-            || dataflow.inputs[dataflow.stages[stage].upstream_inputs.clone()].iter().any(|input| !input.ended);
-        if stopped && feeding() { self.stop(dataflow, stage) } else { Ok(()) }
+        if stopped && !ends { self.stop(dataflow, stage) } else { Ok(()) }
     }
 }
 

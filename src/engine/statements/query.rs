@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use crate::catalog::Relation;
 use crate::error::Result;
 use crate::plan::node::{Node, Source};
-use crate::plan::{Bounded, ChangelogMode, Parameters, Reads};
+use crate::plan::{Bounded, ChangelogMode, Parameters, Plan, Reads};
 use crate::sql::{self, EmitMode};
 use crate::types::Batch;
 
@@ -53,7 +53,7 @@ impl Core {
             return going_on();
         }
         let Ok(planned) = present() else { return going_on() };
-        let kept = kept_relations(&planned.plan.root);
+        let kept = kept_relations(&planned.plan);
         let asks_views = kept.iter().any(|name| self.catalog.relations.get(*name).is_some_and(is_view));
         let ends = planned.plan.bounded == Bounded::Yes && !self.any_view_follows(&planned.depends_on);
         // Where nothing that is kept is read, both plans are the same.
@@ -78,9 +78,9 @@ impl Core {
 }
 
 /// The relations of which a plan reads the rows that are there now.
-fn kept_relations(root: &Node) -> Vec<&str> {
+fn kept_relations(plan: &Plan) -> Vec<&str> {
     let mut kept = vec![];
-    for leaf in leaves(root) {
+    for leaf in leaves(plan) {
         if let Node::Source(Source { relation, reads: Reads::Present, .. }) = leaf {
             kept.push(&**relation);
         }

@@ -24,7 +24,7 @@ use crate::plan::node::{
     Aggregate, Bounded, ChangelogMode, Collect, Expand, Filter, Join, JoinEmit, JoinSide, KeyedJoin, Limit, Logic,
     Node, Over, Project, Sort, Source, TopN, Union, Unnest, UnnestColumn, Values, WindowAggregate, Windows,
 };
-use crate::plan::{Context, Plan, bounds, changelog, explain, rules};
+use crate::plan::{Context, Plan, bounds, changelog, explain, rules, shared};
 use crate::sql::{self, Clause, EmitMode};
 
 /// Why lowering failed: with an error of ours, or one that DataFusion gave.
@@ -87,7 +87,9 @@ pub(super) fn lower(plan: &LogicalPlan, query: &sql::Query, context: &Context<'_
     let places = Places { query, catalog: context.catalog };
     let lowerer = Lowerer { places, names: Names::of(plan) };
     let lowered = lowerer.node(plan, Demand { clause: None, only_final: false })?;
-    let plan = Plan { mode: lowered.mode(), bounded: lowered.bounded, root: rules::rewrite(lowered.node, context) };
+    let (mode, bounded) = (lowered.mode(), lowered.bounded);
+    let root = rules::rewrite(lowered.node, context);
+    let plan = Plan { mode, bounded, shared: shared::shared(&root), root };
     match bounds::unbounded(&plan.root) {
         Some((node, error)) if context.require_bounded_state => Err(error.at(places.node(node)).into()),
         Some(_) | None => Ok(plan),
