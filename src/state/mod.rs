@@ -7,6 +7,7 @@ mod expiry;
 mod group_index;
 mod memory;
 mod ordered_rows;
+mod row_lists;
 mod row_store;
 mod snapshot;
 
@@ -18,5 +19,6 @@ pub use group_index::GroupIndex;
 pub(crate) use group_index::{canonical, row_converter};
 pub(crate) use memory::{owned, owned_rows, row_bytes};
 pub use ordered_rows::{Encoded, Equals, KeyType, OrderedRows};
+pub use row_lists::RowLists;
 pub use row_store::{RowId, RowStore};
 pub use snapshot::{Snapshot, StateTable, table};

@@ -9,7 +9,7 @@ use crate::plan::node::ChangelogMode;
 use crate::state::grow_to;
 use crate::types::RowKinds;
 
-use super::accumulators::create;
+use super::accumulators::{create, create_merging};
 
 /// Some rows for an accumulator.
 #[derive(Clone, Copy)]
@@ -141,6 +141,22 @@ pub trait GroupAccumulator: Send {
         false
     }
 
+    /// Whether groups can be merged, to the value that their rows would give in order of arrival.
+    fn merges(&self) -> bool {
+        false
+    }
+
+    /// Puts what is known of group `from`, which has `rows` rows, to group `into`, and makes `from` as new.
+    fn merge(&mut self, into: u32, from: u32, rows: i64) -> Result<()> {
+        let _ = (into, from, rows);
+        Err(InternalError::new("an aggregate that cannot merge groups was asked to").into())
+    }
+
+    /// So many rows of a group do not count for the call.
+    fn pass(&mut self, group: u32, rows: i64) {
+        let _ = (group, rows);
+    }
+
     /// The state of groups as columns, for a snapshot.
     fn save(&mut self, groups: &[u32]) -> Result<Vec<ArrayRef>>;
 
@@ -175,6 +191,18 @@ pub fn check_call(call: &AggregateCall, mode: ChangelogMode) -> Result<()> {
 
 /// Builds the accumulators of `calls` over rows of that mode.
 pub fn accumulators(calls: &[AggregateCall], mode: ChangelogMode) -> Result<Accumulators> {
+    built(calls, |call| create(call, mode))
+}
+
+/// Builds accumulators of `calls` whose groups can be merged, over rows that are only added.
+pub fn merging_accumulators(calls: &[AggregateCall]) -> Result<Accumulators> {
+    built(calls, create_merging)
+}
+
+fn built(
+    calls: &[AggregateCall],
+    create: impl Fn(&AggregateCall) -> Result<Box<dyn GroupAccumulator>>,
+) -> Result<Accumulators> {
     let call = |call: &AggregateCall| {
         let mut arguments = call.arguments.clone();
         arguments.extend(call.order_by.iter().map(|key| key.expr.clone()));
@@ -182,7 +210,7 @@ pub fn accumulators(calls: &[AggregateCall], mode: ChangelogMode) -> Result<Accu
             // `count(*)` counts rows: there is no NULL to look for.
             arguments.clear();
         }
-        let mut accumulator = create(call, mode)?;
+        let mut accumulator = create(call)?;
         let width = accumulator.save(&[])?.len();
         Ok(Call { arguments, filter: call.filter.clone(), accumulator, width })
     };
@@ -279,6 +307,16 @@ impl Accumulators {
     pub fn read(&mut self, groups: &[u32]) -> Result<Vec<ArrayRef>> {
         let rows = &self.rows;
         self.calls.iter_mut().map(|call| call.accumulator.read(groups, rows)).collect()
+    }
+
+    /// Puts the rows of group `from` to those of group `into`, and makes `from` as new.
+    pub fn merge(&mut self, into: u32, from: u32) -> Result<()> {
+        let rows = std::mem::take(&mut self.rows[from as usize]);
+        for call in &mut self.calls {
+            call.accumulator.merge(into, from, rows)?;
+        }
+        self.rows[into as usize] += rows;
+        Ok(())
     }
 
     /// Makes groups as new.

@@ -38,10 +38,10 @@ pub(in crate::operators) struct Changes {
 
 /// The groups that may have changed since they were last said, in the order in which they were first touched.
 #[derive(Default)]
-struct Pending {
-    groups: Vec<u32>,
+pub(in crate::operators) struct Pending {
+    pub groups: Vec<u32>,
     /// For each of them whether the answer holds a row of it.
-    said: Vec<bool>,
+    pub said: Vec<bool>,
     /// The values of those that were said as they were last said, in parts of columns.
     before: Vec<Vec<ArrayRef>>,
     /// Bytes of `before`.
@@ -113,7 +113,7 @@ impl Changes {
         self.due = None;
         let after = self.groups.accumulators.read(&pending.groups)?;
         let before = pending.columns(&after)?;
-        let steps = self.steps(&pending, &before, &after)?;
+        let steps = Steps::of(&pending, &before, &after, |group| self.groups.is_there(group))?;
         for part in whole_updates(&steps.kinds) {
             let groups = &steps.groups[part.clone()];
             let mut columns = self.groups.index.keys(groups)?;
@@ -128,27 +128,6 @@ impl Changes {
         }
         self.settle(&pending, &steps);
         Ok(())
-    }
-
-    /// The changes in order.
-    fn steps(&self, pending: &Pending, before: &[ArrayRef], after: &[ArrayRef]) -> Result<Steps> {
-        let changed = changed(pending, before, after)?;
-        let mut steps = Steps::with_capacity(pending.groups.len() + changed.len());
-        let mut place = 0;
-        for (row, (group, said)) in pending.groups.iter().zip(&pending.said).enumerate() {
-            match (said, self.groups.is_there(*group)) {
-                (true, true) if changed.value(place) => {
-                    steps.push(RowKind::UpdateBefore, *group, (0, place));
-                    steps.push(RowKind::UpdateAfter, *group, (1, row));
-                }
-                (true, true) => {}
-                (true, false) => steps.push(RowKind::Delete, *group, (0, place)),
-                (false, true) => steps.push(RowKind::Insert, *group, (1, row)),
-                (false, false) => {}
-            }
-            place += usize::from(*said);
-        }
-        Ok(steps)
     }
 
     /// After the answer holds what is there, groups without rows are freed.
@@ -221,14 +200,40 @@ impl Changes {
 }
 
 /// Changes in order, in columns.
-struct Steps {
-    kinds: Vec<RowKind>,
-    groups: Vec<u32>,
+pub(in crate::operators) struct Steps {
+    pub kinds: Vec<RowKind>,
+    pub groups: Vec<u32>,
     /// Where the values are: in the columns before (0) or after (1), and in which row.
-    places: Vec<(usize, usize)>,
+    pub places: Vec<(usize, usize)>,
 }
 
 impl Steps {
+    /// The changes of pending groups in order. `is_there` says whether a group is part of the answer now.
+    pub fn of(
+        pending: &Pending,
+        before: &[ArrayRef],
+        after: &[ArrayRef],
+        is_there: impl Fn(u32) -> bool,
+    ) -> Result<Steps> {
+        let changed = changed(pending, before, after)?;
+        let mut steps = Steps::with_capacity(pending.groups.len() + changed.len());
+        let mut place = 0;
+        for (row, (group, said)) in pending.groups.iter().zip(&pending.said).enumerate() {
+            match (said, is_there(*group)) {
+                (true, true) if changed.value(place) => {
+                    steps.push(RowKind::UpdateBefore, *group, (0, place));
+                    steps.push(RowKind::UpdateAfter, *group, (1, row));
+                }
+                (true, true) => {}
+                (true, false) => steps.push(RowKind::Delete, *group, (0, place)),
+                (false, true) => steps.push(RowKind::Insert, *group, (1, row)),
+                (false, false) => {}
+            }
+            place += usize::from(*said);
+        }
+        Ok(steps)
+    }
+
     fn with_capacity(steps: usize) -> Steps {
         Steps { kinds: Vec::with_capacity(steps), groups: Vec::with_capacity(steps), places: Vec::with_capacity(steps) }
     }
@@ -241,17 +246,17 @@ impl Steps {
 }
 
 impl Pending {
-    fn push_before(&mut self, part: Vec<ArrayRef>) {
+    pub fn push_before(&mut self, part: Vec<ArrayRef>) {
         self.before_bytes += part.iter().map(|column| column.get_array_memory_size()).sum::<usize>();
         self.before.push(part);
     }
 
-    fn bytes(&self) -> usize {
+    pub fn bytes(&self) -> usize {
         self.before_bytes + self.groups.capacity() * size_of::<u32>() + self.said.capacity()
     }
 
     /// The values as they were last said; columns without rows, like `like`, if there are none.
-    fn columns(&self, like: &[ArrayRef]) -> Result<Vec<ArrayRef>> {
+    pub fn columns(&self, like: &[ArrayRef]) -> Result<Vec<ArrayRef>> {
         let column = |(index, like): (usize, &ArrayRef)| {
             let parts: Vec<&dyn Array> = self.before.iter().map(|part| part[index].as_ref()).collect();
             match parts.as_slice() {

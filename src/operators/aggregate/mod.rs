@@ -28,7 +28,7 @@ use crate::plan::node::{Aggregate, AggregateEmit, ChangelogMode};
 use crate::state::{Expiry, GroupIndex, Snapshot};
 use crate::types::{Batch, Epoch, RowKind, RowKinds, Timestamp};
 
-pub use accumulator::{Accumulators, accumulators, check_call};
+pub use accumulator::{Accumulators, accumulators, check_call, merging_accumulators};
 pub use accumulators::keeps_values;
 
 use changes::Changes;

@@ -16,6 +16,24 @@ use crate::error::{Code, InternalError, Result, StatementError};
 use crate::expr::{AggregateCall, value_error};
 use crate::operators::aggregate::accumulator::{GroupAccumulator, Input};
 
+/// Functions to which the order of the rows does not matter.
+const UNORDERED: &[&str] = &[
+    "count",
+    "sum",
+    "avg",
+    "min",
+    "max",
+    "var",
+    "var_pop",
+    "stddev",
+    "stddev_pop",
+    "bit_and",
+    "bit_or",
+    "bit_xor",
+    "approx_distinct",
+    "median",
+];
+
 pub struct Adapter {
     call: AggregateCall,
     feed: Feed,
@@ -134,6 +152,22 @@ impl GroupAccumulator for Adapter {
             self.accumulators[*group as usize] = None;
             self.weigh(*group);
         }
+    }
+
+    /// What is told of these does not depend on the order of the rows.
+    fn merges(&self) -> bool {
+        let unordered = !self.call.distinct && self.call.order_by.is_empty();
+        unordered && UNORDERED.contains(&self.call.function.as_ref())
+    }
+
+    fn merge(&mut self, into: u32, from: u32, _: i64) -> Result<()> {
+        if let Some(state) = self.state(from)? {
+            let state = state.iter().map(ScalarValue::to_array).collect::<Result<Vec<_>, _>>().map_err(value_error)?;
+            self.accumulator(into)?.merge_batch(&state).map_err(value_error)?;
+            self.weigh(into);
+            self.reset(&[from]);
+        }
+        Ok(())
     }
 
     fn save(&mut self, groups: &[u32]) -> Result<Vec<ArrayRef>> {

@@ -77,6 +77,17 @@ impl GroupAccumulator for Both {
         }
     }
 
+    fn merges(&self) -> bool {
+        true
+    }
+
+    fn merge(&mut self, into: u32, from: u32, _: i64) -> Result<()> {
+        if let Some(value) = self.values[from as usize].take() {
+            step(self.connective, &mut self.values[into as usize], value);
+        }
+        Ok(())
+    }
+
     fn save(&mut self, groups: &[u32]) -> Result<Vec<ArrayRef>> {
         Ok(vec![self.read(groups, &[])?])
     }

@@ -57,6 +57,21 @@ impl GroupAccumulator for Count {
         true
     }
 
+    fn merges(&self) -> bool {
+        true
+    }
+
+    fn merge(&mut self, into: u32, from: u32, _: i64) -> Result<()> {
+        self.missing.merge(into, from);
+        Ok(())
+    }
+
+    fn pass(&mut self, group: u32, rows: i64) {
+        if rows != 0 {
+            self.missing.pass(group as usize, rows);
+        }
+    }
+
     fn save(&mut self, groups: &[u32]) -> Result<Vec<ArrayRef>> {
         Ok(vec![self.missing.save(groups)])
     }

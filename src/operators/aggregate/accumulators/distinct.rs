@@ -10,7 +10,7 @@ use arrow::datatypes::{DataType, Field};
 use super::{argument_type, saved};
 use crate::error::{InternalError, Result};
 use crate::expr::AggregateCall;
-use crate::operators::aggregate::accumulator::{GroupAccumulator, Input};
+use crate::operators::aggregate::accumulator::{Absent, GroupAccumulator, Input};
 use crate::state::GroupIndex;
 
 /// Lets each value of a group through once, when it first appears: so what is said is in order of appearance.
@@ -97,6 +97,23 @@ impl GroupAccumulator for Distinct {
             self.index.remove(&entries);
         }
         self.inner.reset(groups);
+    }
+
+    fn merges(&self) -> bool {
+        self.inner.merges()
+    }
+
+    fn merge(&mut self, into: u32, from: u32, rows: i64) -> Result<()> {
+        let values = self.index.keys(&self.entries[from as usize])?.pop();
+        let values = values.ok_or_else(|| InternalError::new("an index of values has no values"))?;
+        self.reset(&[from]);
+        let groups = vec![into; values.len()];
+        let new = self.insert(Arc::new(UInt32Array::from(groups.clone())), values.clone())?;
+        // Of the rows of a value one has counted at most; the others are passed over, as they were before.
+        self.inner.pass(into, rows - values.len() as i64);
+        let (selection, absent) = (BooleanArray::from(new), Absent::Fault);
+        let arguments = &[values];
+        self.inner.update(&Input { groups: &groups, arguments, selection: Some(&selection), kinds: None, absent })
     }
 
     fn save(&mut self, groups: &[u32]) -> Result<Vec<ArrayRef>> {

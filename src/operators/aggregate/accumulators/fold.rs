@@ -26,6 +26,12 @@ pub trait Fold: Send {
     /// Takes a value in, or back where `weight` is -1.
     fn step(&self, state: &mut Native<Self>, value: Native<Self>, weight: i64) -> Result<()>;
 
+    /// Takes in what other values have come to.
+    #[inline]
+    fn merge(&self, state: &mut Native<Self>, other: Native<Self>) -> Result<()> {
+        self.step(state, other, 1)
+    }
+
     /// The result for a group with `count` values.
     #[inline]
     fn value(&self, state: Native<Self>, count: i64) -> Result<Native<Self>> {
@@ -119,6 +125,22 @@ impl<F: Fold + 'static> GroupAccumulator for Folded<F> {
 
     fn retracts(&self) -> bool {
         F::RETRACTS
+    }
+
+    fn merges(&self) -> bool {
+        true
+    }
+
+    fn merge(&mut self, into: u32, from: u32, _: i64) -> Result<()> {
+        let other = std::mem::replace(&mut self.states[from as usize], self.fold.nothing());
+        self.missing.merge(into, from);
+        self.fold.merge(&mut self.states[into as usize], other)
+    }
+
+    fn pass(&mut self, group: u32, rows: i64) {
+        if rows != 0 {
+            self.missing.pass(group as usize, rows);
+        }
     }
 
     fn save(&mut self, groups: &[u32]) -> Result<Vec<ArrayRef>> {

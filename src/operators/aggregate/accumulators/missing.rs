@@ -60,6 +60,13 @@ impl Missing {
         (!all).then(|| groups.iter().map(present).collect())
     }
 
+    /// Puts what was passed over of one group to that of another.
+    pub fn merge(&mut self, into: u32, from: u32) {
+        if !self.counts.is_empty() {
+            self.counts[into as usize] += std::mem::take(&mut self.counts[from as usize]);
+        }
+    }
+
     pub fn reset(&mut self, groups: &[u32]) {
         if !self.counts.is_empty() {
             groups.iter().for_each(|group| self.counts[*group as usize] = 0);

@@ -8,6 +8,7 @@ mod distinct;
 mod extreme;
 mod floats;
 mod fold;
+mod kept;
 mod lists;
 mod missing;
 mod multiset;
@@ -45,6 +46,16 @@ pub fn create(call: &AggregateCall, mode: ChangelogMode) -> Result<Box<dyn Group
                 false => Ok(Box::new(replayed::Replayed::new(call, whole(call, ChangelogMode::AppendOnly)?)?)),
             }
         }
+    }
+}
+
+/// The accumulator for a call over rows that are only added, of groups that can be merged: where it cannot do that
+/// itself, because the order of the rows matters to it, the rows of each group are kept until it is asked for.
+pub fn create_merging(call: &AggregateCall) -> Result<Box<dyn GroupAccumulator>> {
+    let accumulator = whole(call, ChangelogMode::AppendOnly)?;
+    match accumulator.merges() {
+        true => Ok(accumulator),
+        false => Ok(Box::new(kept::Kept::new(call, accumulator)?)),
     }
 }
 

@@ -4,10 +4,10 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, UInt32Array, new_null_array};
+use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, UInt32Array, UInt64Array, new_null_array};
 use arrow::buffer::{NullBuffer, ScalarBuffer};
 use arrow::compute::{cast, interleave, take};
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, UInt64Type};
 use arrow::row::{RowConverter, Rows, SortField};
 
 use super::{argument_type, saved};
@@ -41,13 +41,16 @@ pub struct Picked {
     kept_bytes: usize,
     /// Within a batch, for each group the row of the batch that holds its value, if one does.
     won: Vec<Option<u32>>,
+    /// How many rows have come: the arrival of the next.
+    arrivals: u64,
 }
 
-/// A value and its key. Vectors, so that a later value is written over an earlier one in place.
+/// A value, its key, and when it came. Vectors, so that a later value is written over an earlier one in place.
 #[derive(Debug, Clone, Default)]
 struct Kept {
     value: Vec<u8>,
     key: Vec<u8>,
+    arrival: u64,
 }
 
 impl Kept {
@@ -72,7 +75,7 @@ impl Picked {
             (false, true) => None,
         };
         let skip_nulls = by_value || call.ignore_nulls;
-        Ok(Picked { pick, skip_nulls, data_type, values, keys, kept: vec![], kept_bytes: 0, won: vec![] })
+        Ok(Picked { pick, skip_nulls, data_type, values, keys, kept: vec![], kept_bytes: 0, won: vec![], arrivals: 0 })
     }
 
     fn nulls(&self, input: &Input<'_>) -> Option<NullBuffer> {
@@ -95,6 +98,7 @@ impl Picked {
         }
         let kept = kept.get_or_insert_default();
         self.kept_bytes += overwrite(&mut kept.key, key.unwrap_or_default());
+        kept.arrival = self.arrivals + row as u64;
         self.won[group] = Some(row as u32);
     }
 
@@ -115,6 +119,7 @@ impl Picked {
                 self.kept_bytes += overwrite(&mut kept.value, values.row(row).data());
             }
         }
+        self.arrivals += input.groups.len() as u64;
         Ok(())
     }
 }
@@ -189,20 +194,44 @@ impl GroupAccumulator for Picked {
         }
     }
 
+    fn merges(&self) -> bool {
+        true
+    }
+
+    fn merge(&mut self, into: u32, from: u32, _: i64) -> Result<()> {
+        let Some(other) = self.kept[from as usize].take() else { return Ok(()) };
+        let own = &mut self.kept[into as usize];
+        let wins = match own {
+            None => true,
+            // Of two in the order in which they came the later one takes the place of the earlier one, or does not.
+            Some(own) if own.arrival < other.arrival => {
+                takes(self.pick, &own.key, self.keys.as_ref().map(|_| &*other.key))
+            }
+            Some(own) => !takes(self.pick, &other.key, self.keys.as_ref().map(|_| &*own.key)),
+        };
+        let gone = if wins { own.replace(other) } else { Some(other) };
+        self.kept_bytes -= gone.map_or(0, |gone| gone.bytes());
+        Ok(())
+    }
+
     fn save(&mut self, groups: &[u32]) -> Result<Vec<ArrayRef>> {
         let kept = || groups.iter().map(|group| self.kept[*group as usize].as_ref());
         let values: BinaryArray = kept().map(|kept| kept.map(|kept| kept.value.as_slice())).collect();
         let keys: BinaryArray = kept().map(|kept| kept.map(|kept| kept.key.as_slice())).collect();
-        Ok(vec![Arc::new(values), Arc::new(keys)])
+        let arrivals: UInt64Array = kept().map(|kept| kept.map(|kept| kept.arrival)).collect();
+        Ok(vec![Arc::new(values), Arc::new(keys), Arc::new(arrivals)])
     }
 
     fn load(&mut self, groups: &[u32], columns: &[ArrayRef]) -> Result<()> {
         let missing = || InternalError::new("a saved value is not in its form");
         let values = saved(columns, 0)?.as_binary_opt::<i32>().ok_or_else(missing)?;
         let keys = saved(columns, 1)?.as_binary_opt::<i32>().ok_or_else(missing)?;
+        let arrivals = saved(columns, 2)?.as_primitive_opt::<UInt64Type>().ok_or_else(missing)?;
         for (row, group) in groups.iter().enumerate() {
-            let kept = || Kept { value: values.value(row).into(), key: keys.value(row).into() };
+            let arrival = arrivals.value(row);
+            let kept = || Kept { value: values.value(row).into(), key: keys.value(row).into(), arrival };
             let kept = values.is_valid(row).then(kept);
+            self.arrivals = self.arrivals.max(arrival + 1);
             self.kept_bytes += kept.as_ref().map_or(0, Kept::bytes);
             self.kept[*group as usize] = kept;
         }

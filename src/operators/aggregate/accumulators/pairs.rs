@@ -99,6 +99,14 @@ impl Side {
         self.squares += from_old * (value - self.mean);
         from_old
     }
+
+    /// Takes in `others` values of another group to its `own`; gives how far apart their means were.
+    fn merge(&mut self, other: Side, own: f64, others: f64) -> f64 {
+        let (apart, count) = (other.mean - self.mean, own + others);
+        self.mean += apart * others / count;
+        self.squares += other.squares + apart * apart * own * others / count;
+        apart
+    }
 }
 
 impl Moments {
@@ -107,6 +115,20 @@ impl Moments {
         let from_old = self.first.add(first, self.count as f64);
         self.second.add(second, self.count as f64);
         self.products += from_old * (second - self.second.mean);
+    }
+
+    /// Takes in the pairs of another group (Chan's method).
+    fn merge(&mut self, other: Moments) {
+        if self.count == 0 || other.count == 0 {
+            *self = if self.count == 0 { other } else { *self };
+            return;
+        }
+        let (own, others) = (self.count as f64, other.count as f64);
+        self.count += other.count;
+        let count = self.count as f64;
+        let first = self.first.merge(other.first, own, others);
+        let second = self.second.merge(other.second, own, others);
+        self.products += other.products + first * second * own * others / count;
     }
 
     /// A measure other than the count.
@@ -214,6 +236,16 @@ impl GroupAccumulator for Pairs {
         for group in groups {
             self.states[*group as usize] = Moments::default();
         }
+    }
+
+    fn merges(&self) -> bool {
+        true
+    }
+
+    fn merge(&mut self, into: u32, from: u32, _: i64) -> Result<()> {
+        let other = std::mem::take(&mut self.states[from as usize]);
+        self.states[into as usize].merge(other);
+        Ok(())
     }
 
     fn save(&mut self, groups: &[u32]) -> Result<Vec<ArrayRef>> {

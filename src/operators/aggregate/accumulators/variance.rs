@@ -49,6 +49,19 @@ impl Moments {
         self.mean += from_old / self.count as f64;
         self.squares += from_old * (value - self.mean);
     }
+
+    /// Takes in the values of another group (Chan's method).
+    fn merge(&mut self, other: Moments) {
+        if self.count == 0 || other.count == 0 {
+            *self = if self.count == 0 { other } else { *self };
+            return;
+        }
+        let (own, others) = (self.count as f64, other.count as f64);
+        let apart = other.mean - self.mean;
+        self.count += other.count;
+        self.mean += apart * others / self.count as f64;
+        self.squares += other.squares + apart * apart * own * others / self.count as f64;
+    }
 }
 
 struct Variance {
@@ -108,6 +121,16 @@ impl GroupAccumulator for Variance {
         for group in groups {
             self.states[*group as usize] = Moments::default();
         }
+    }
+
+    fn merges(&self) -> bool {
+        true
+    }
+
+    fn merge(&mut self, into: u32, from: u32, _: i64) -> Result<()> {
+        let other = std::mem::take(&mut self.states[from as usize]);
+        self.states[into as usize].merge(other);
+        Ok(())
     }
 
     fn save(&mut self, groups: &[u32]) -> Result<Vec<ArrayRef>> {
