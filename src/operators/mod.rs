@@ -16,6 +16,7 @@ pub mod limit;
 pub mod logic;
 pub mod over;
 pub mod project;
+pub mod session;
 pub mod sort;
 pub mod top_n;
 pub mod union;
@@ -286,7 +287,9 @@ pub fn build(node: &Node, snapshots: &[Snapshot]) -> Result<Box<dyn Operator>> {
         Node::Limit(node) => limit::build(node, snapshots),
         Node::TopN(node) => top_n::build(node, snapshots),
         Node::Over(node) => over::build(node, snapshots),
+        Node::Windows(node) if node.window.is_session() => session::build_rows(node, snapshots),
         Node::Windows(node) => windows::build(node, snapshots),
+        Node::WindowAggregate(node) if node.window.is_session() => session::build(node, snapshots),
         Node::WindowAggregate(node) => window::build(node, snapshots),
     }
 }

@@ -6,7 +6,7 @@ use crate::error::{Code, StatementError};
 use crate::expr::{AggregateCall, RunningCall, WindowCall};
 use crate::plan::changelog::mode;
 use crate::plan::node::{Bounded, ChangelogMode, Join, JoinEmit, JoinKeep, Node, OrderedEmit, Over, Rank, Sort, TopN};
-use crate::plan::node::{Closing, Window, WindowAggregate, WindowShape, Windows};
+use crate::plan::node::{Closing, Window, WindowAggregate, Windows};
 use crate::types::Interval;
 
 /// What bounds a node's state.
@@ -81,7 +81,7 @@ pub fn bound(node: &Node) -> Bound {
         Node::TopN(TopN { closed_by: Some(_), .. }) | Node::Over(Over { closed_by: Some(_), .. }) => Bound::Window,
         Node::TopN(node) => first_rows(node),
         Node::Over(node) => looked_at(node),
-        Node::Windows(Windows { window, .. }) if !matches!(window.shape, WindowShape::Session { .. }) => Bound::None,
+        Node::Windows(Windows { window, .. }) if !window.is_session() => Bound::None,
         Node::Windows(Windows { window, input, .. }) | Node::WindowAggregate(WindowAggregate { window, input, .. }) => {
             open_windows(window, input)
         }

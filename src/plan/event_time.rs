@@ -10,7 +10,7 @@ use arrow::datatypes::Schema;
 
 use crate::expr::Expr;
 use crate::plan::depth::deeper;
-use crate::plan::node::{Closing, Node, OrderedEmit, Source, UnnestColumn, Window, WindowAggregate, WindowShape};
+use crate::plan::node::{Closing, Node, OrderedEmit, Source, UnnestColumn, Window, WindowAggregate};
 
 /// What the window functions call the columns of a window.
 pub(crate) const WINDOW_COLUMNS: [&str; 3] = ["window_start", "window_end", "window_time"];
@@ -42,7 +42,7 @@ fn times(node: &Node, by: Closing) -> Vec<usize> {
         Node::Expand(node) => times(&node.input, by),
         Node::Union(node) => common(&node.inputs, by),
         // Rows of a session come out when it closes, long after the watermark has passed them.
-        Node::Windows(node) if matches!(node.window.shape, WindowShape::Session { .. }) => {
+        Node::Windows(node) if node.window.is_session() => {
             closed(&node.window, node.input.schema().fields().len(), by)
         }
         Node::Windows(node) => {

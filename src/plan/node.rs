@@ -565,6 +565,13 @@ pub struct Window {
     pub lateness: i64,
 }
 
+impl Window {
+    /// Whether the windows are sessions: which one a row is in depends on the rows around it.
+    pub fn is_session(&self) -> bool {
+        matches!(self.shape, WindowShape::Session { .. })
+    }
+}
+
 /// The form of windows. They are aligned to the Unix epoch, or 0 for integers, plus an offset.
 #[derive(Debug, Clone, PartialEq)]
 pub enum WindowShape {

@@ -193,7 +193,7 @@ impl Changes {
             self.marked[*group as usize] = true;
         }
         let before = values.iter().map(|column| filter(column, said)).collect::<Result<_, _>>()?;
-        self.pending = Pending { groups, said: said.values().iter().collect(), ..Pending::default() };
+        self.pending = Pending::of(groups, said.values().iter().collect());
         self.pending.push_before(before);
         Ok(())
     }
@@ -246,6 +246,11 @@ impl Steps {
 }
 
 impl Pending {
+    /// Groups, and whether the answer holds a row of each; of those of which it does the values are still to be told.
+    pub fn of(groups: Vec<u32>, said: Vec<bool>) -> Pending {
+        Pending { groups, said, ..Pending::default() }
+    }
+
     pub fn push_before(&mut self, part: Vec<ArrayRef>) {
         self.before_bytes += part.iter().map(|column| column.get_array_memory_size()).sum::<usize>();
         self.before.push(part);

@@ -633,3 +633,62 @@ fn results_come_in_batches_of_bounded_size() {
     let seen = filter(rows.column(0), &BooleanArray::from(vec![true; 20_000])).unwrap();
     assert_eq!(seen.as_ref(), input(&node, &Dice(3).rows(20_000)).column(0).as_ref());
 }
+
+/// What a group has as a text.
+fn value_text(value: ArrayRef) -> Vec<String> {
+    texts(&Batch::append_only(RecordBatch::try_from_iter([("v", value)]).unwrap()))
+}
+
+/// Random rows into random groups, of which some become one, with snapshots in between: each row of `owners` is a group
+/// with its rows in order of arrival.
+fn merged(call: &str, dice: &mut Dice) -> (Aggregate, RecordBatch, Accumulators, Vec<Vec<u32>>) {
+    const GROUPS: usize = 6;
+    let node = query("", call);
+    let rows = dice.rows(60);
+    let own = input(&node, &rows);
+    let mut accumulators = merging_accumulators(&node.aggregates).unwrap();
+    let mut owners = vec![vec![]; GROUPS];
+    let mut start = 0;
+    while start < own.num_rows() {
+        accumulators.grow(GROUPS);
+        let length = (dice.roll(5) as usize).min(own.num_rows() - start);
+        let groups: Vec<u32> = (0..length).map(|_| dice.roll(GROUPS as u64) as u32).collect();
+        accumulators.update(&own.slice(start, length), &groups).unwrap();
+        groups.iter().enumerate().for_each(|(row, group)| owners[*group as usize].push((start + row) as u32));
+        start += length;
+        let (into, from) = (dice.roll(GROUPS as u64) as usize, dice.roll(GROUPS as u64) as usize);
+        if into != from {
+            accumulators.merge(into as u32, from as u32).unwrap();
+            let moved = std::mem::take(&mut owners[from]);
+            owners[into].extend(moved);
+            owners[into].sort_unstable();
+        }
+        if dice.roll(4) == 0 {
+            let all: Vec<u32> = (0..GROUPS as u32).rev().collect();
+            let counts: Vec<i64> = all.iter().map(|group| accumulators.rows(*group)).collect();
+            let saved = accumulators.save(&all).unwrap();
+            accumulators = merging_accumulators(&node.aggregates).unwrap();
+            accumulators.grow(GROUPS);
+            accumulators.load(&all, &counts, &saved).unwrap();
+        }
+    }
+    (node, own, accumulators, owners)
+}
+
+#[test]
+fn merged_groups_give_what_their_rows_give_in_order_of_arrival() {
+    let mut dice = Dice(11);
+    const MORE: &[&str] =
+        &["sum(DISTINCT f)", "count(DISTINCT v) FILTER (WHERE b)", "percentile_cont(0.4) WITHIN GROUP (ORDER BY f)"];
+    for call in ALL.iter().chain(MORE) {
+        for _ in 0..5 {
+            let (node, own, mut accumulators, owners) = merged(call, &mut dice);
+            for (group, rows) in owners.iter().enumerate() {
+                assert_eq!(accumulators.rows(group as u32), rows.len() as i64, "{call}");
+                let said = accumulators.read(&[group as u32]).unwrap().remove(0);
+                let expected = oracle_value(&node.aggregates[0], &taken(&own, &UInt32Array::from(rows.clone())));
+                assert_eq!(value_text(said), value_text(expected), "{call} of the rows {rows:?}");
+            }
+        }
+    }
+}

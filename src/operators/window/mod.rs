@@ -20,7 +20,7 @@ use std::collections::{BTreeMap, HashMap};
 use arrow::array::{Array, Int64Array, RecordBatch, UInt32Array};
 use arrow::compute::{interleave_record_batch, take_record_batch};
 
-use crate::error::{Code, InternalError, Result, StatementError};
+use crate::error::{InternalError, Result};
 use crate::expr::Expr;
 use crate::operators::windows::Shape;
 use crate::operators::{Operator, Output, Port, StateSize, Waits};
@@ -84,7 +84,7 @@ impl Placing {
             WindowShape::Given { start } => Some(start.clone()),
             WindowShape::Tumble { .. } | WindowShape::Hop { .. } | WindowShape::Cumulate { .. } => None,
             WindowShape::Session { .. } => {
-                return Err(StatementError::new(Code::Unsupported, "SESSION windows are not supported yet").into());
+                return Err(InternalError::new("a session is no window of one row").into());
             }
         };
         let shape = Shape::of(&window.shape);

@@ -2,7 +2,7 @@
 //! that the watermark closes, as far down as rows go through one by one.
 
 use crate::plan::depth::deeper;
-use crate::plan::node::{Closing, Node, OrderedEmit, Over, TopN, WindowAggregate, WindowShape, Windows};
+use crate::plan::node::{Closing, Node, OrderedEmit, Over, TopN, WindowAggregate, Windows};
 
 /// Tells every source whose rows are judged that they carry the watermark.
 pub(super) fn rewrite(node: &mut Node) {
@@ -19,7 +19,7 @@ fn judges(node: &Node) -> bool {
     let window = match node {
         Node::WindowAggregate(WindowAggregate { window, .. }) => window,
         // Only a session is late by itself: of other shapes each row goes on to what judges it.
-        Node::Windows(Windows { window, .. }) if matches!(window.shape, WindowShape::Session { .. }) => window,
+        Node::Windows(Windows { window, .. }) if window.is_session() => window,
         Node::Windows(_) => return false,
         Node::Source(_) | Node::Values(_) | Node::Filter(_) | Node::Project(_) | Node::Unnest(_) => return false,
         Node::Expand(_) | Node::Union(_) | Node::Aggregate(_) | Node::Join(_) | Node::KeyedJoin(_) => return false,

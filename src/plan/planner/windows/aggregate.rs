@@ -271,6 +271,10 @@ pub(super) fn aggregated(
 
 fn check_emit(emit: AggregateEmit, window: &Window, input: &Lowered, demand: Demand<'_>) -> Lowering<()> {
     let error = |message: &str| at_clause(StatementError::new(Code::EmitMode, message), demand.clause);
+    if window.is_session() && input.mode() == ChangelogMode::Changelog {
+        let error = error("SESSION needs an append-only input: a row that goes might part a session in two");
+        return Err(error.hint("Add EMIT FINAL to the inner query.").into());
+    }
     match emit {
         AggregateEmit::Running if input.mode() == ChangelogMode::Changelog => {
             let error = error("EMIT RUNNING needs an append-only input");

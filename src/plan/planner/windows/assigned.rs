@@ -126,7 +126,7 @@ pub(in crate::plan::planner) fn lower(lowerer: &Lowerer<'_>, node: &Assigned, de
     let at = |error: StatementError| error.at(node.asked.place.clone());
     if sessions && input.mode() == ChangelogMode::Changelog {
         let error = at(StatementError::new(Code::EmitMode, "SESSION in FROM needs an append-only input"));
-        return Err(error.hint("Group by SESSION(at, …), or add EMIT FINAL to the inner query.").into());
+        return Err(error.hint("Add EMIT FINAL to the inner query.").into());
     }
     if sessions && closing == Closing::End && input.bounded == Bounded::Never {
         return Err(at(never_ends(&input.node)).into());
