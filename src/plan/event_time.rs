@@ -42,9 +42,7 @@ fn times(node: &Node, by: Closing) -> Vec<usize> {
         Node::Expand(node) => times(&node.input, by),
         Node::Union(node) => common(&node.inputs, by),
         // Rows of a session come out when it closes, long after the watermark has passed them.
-        Node::Windows(node) if node.window.is_session() => {
-            closed(&node.window, node.input.schema().fields().len(), by)
-        }
+        Node::Windows(node) if node.window.is_session() => closed(&node.window, node.input.schema().fields().len(), by),
         Node::Windows(node) => {
             let first = node.input.schema().fields().len();
             times(&node.input, by).into_iter().chain(closed(&node.window, first, by)).collect()

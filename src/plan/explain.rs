@@ -187,6 +187,9 @@ pub(super) fn title(node: &Node) -> String {
         }
         Node::TopN(node) => top_n_title(node),
         Node::Over(node) => format!("Over: {}, {}", list(&node.calls), ordered_emit_name(node.emit)),
+        Node::Windows(node) if node.window.is_session() => {
+            format!("Windows: {}, keys ({})", window_name(&node.window, &node.input), list(&node.keys))
+        }
         Node::Windows(node) => format!("Windows: {}", window_name(&node.window, &node.input)),
         Node::WindowAggregate(node) => window_title(node),
     }
