@@ -104,7 +104,7 @@ impl RowLists {
     }
 
     /// How many rows there are.
-    pub fn len(&self) -> usize {
+    pub fn total(&self) -> usize {
         self.store.live()
     }
 

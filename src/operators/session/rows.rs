@@ -115,6 +115,6 @@ impl Operator for SessionRows {
     }
 
     fn state_size(&self) -> StateSize {
-        StateSize { rows: self.rows.len(), bytes: self.sessions.bytes() + self.rows.bytes() }
+        StateSize { rows: self.rows.total(), bytes: self.sessions.bytes() + self.rows.bytes() }
     }
 }
