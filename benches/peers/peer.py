@@ -48,6 +48,9 @@ ANSWERS = {
     "h_q3": JOINED,
     "h_q20": {**BIDS, "seller": LONG, "category": LONG, "initial_bid": LONG},
     "i_best_total": {"shard": LONG, "best": LONG},
+    "j_tumble": {"auction": LONG, "window_start": LONG, "n": LONG},
+    "j_hop": {"auction": LONG, "window_start": LONG, "n": LONG},
+    "j_session": {"bidder": LONG, "window_start": LONG, "n": LONG},
 }
 
 

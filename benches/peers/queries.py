@@ -35,4 +35,20 @@ SQL = {
         SELECT shard, max(total) AS best
         FROM (SELECT auction, auction % 1000 AS shard, sum(price) AS total FROM {bids} GROUP BY auction) AS totals
         GROUP BY shard""",
+    "j_tumble": """
+        SELECT auction, date_time - date_time % 10000 AS window_start, count(*) AS n
+        FROM {bids} GROUP BY auction, date_time - date_time % 10000""",
+    "j_hop": """
+        SELECT auction, slide - 2000 * back AS window_start, count(*) AS n
+        FROM (SELECT auction, date_time - date_time % 2000 AS slide FROM {bids}) AS slides,
+             (VALUES (0), (1), (2), (3), (4)) AS windows (back)
+        GROUP BY auction, slide - 2000 * back""",
+    "j_session": """
+        SELECT bidder, min(date_time) AS window_start, count(*) AS n
+        FROM (SELECT bidder, date_time,
+                     sum(CASE WHEN date_time - before > 10000 OR before IS NULL THEN 1 ELSE 0 END)
+                       OVER (PARTITION BY bidder ORDER BY date_time ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS nth
+              FROM (SELECT bidder, date_time, lag(date_time) OVER (PARTITION BY bidder ORDER BY date_time) AS before
+                    FROM {bids}) AS pairs) AS sessions
+        GROUP BY bidder, nth""",
 }

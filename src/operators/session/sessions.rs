@@ -19,7 +19,7 @@
 use std::collections::VecDeque;
 
 use arrow::array::{ArrayRef, Int64Array, UInt32Array};
-use arrow::compute::kernels::aggregate::max;
+use arrow::compute::kernels::aggregate::{max, min};
 use arrow::datatypes::DataType;
 
 use crate::error::{Code, DataError, Result};
@@ -196,8 +196,11 @@ impl Sessions {
 
     /// Puts rows into sessions, one after the other.
     pub fn place(&mut self, rows: &Rows<'_>, says: Says) -> Result<Placed> {
-        let far = max(rows.at).is_some_and(|last| last.checked_add(self.rule.gap).is_none());
-        if far {
+        // What lies before the end of a session is said as well.
+        let late = max(rows.at).is_some_and(|last| last.checked_add(self.rule.gap).is_none());
+        let (gap, before_end) = (self.rule.gap, self.rule.tick.before_end());
+        let early = min(rows.at).is_some_and(|first| first.saturating_add(gap).checked_sub(before_end).is_none());
+        if late || early {
             return Err(DataError::new(Code::Value, "a time is too far away for the session that it is in").into());
         }
         let mut numbers = vec![];
@@ -458,16 +461,18 @@ impl Sessions {
 
     /// Lets sessions go, in the order of their ends.
     pub fn drop_all(&mut self, gone: &[u32]) {
-        for slot in gone.iter().copied() {
-            let (end, session) = (self.bounds(slot).end, self.slots[slot as usize]);
-            self.dirty.bury(session.first);
+        let ends: Vec<(u32, i64)> =
+            gone.iter().map(|slot| (self.slots[*slot as usize].key, self.bounds(*slot).end)).collect();
+        // The latest first: a session is found in the chain of its key behind those alone that stay.
+        for slot in gone.iter().rev().copied() {
+            self.dirty.bury(self.slots[slot as usize].first);
             self.unlink(slot);
             self.slots[slot as usize].state = State::Free;
             self.slots[slot as usize].timer = i64::MAX;
             self.free.push(slot);
             self.open -= 1;
-            self.remember(session.key, end);
         }
+        ends.into_iter().for_each(|(key, end)| self.remember(key, end));
     }
 
     /// Remembers that a session of a key has ended then.

@@ -567,3 +567,18 @@ fn running_says_of_random_rows_what_the_reference_says_after_each() {
         assert_eq!((said, dropped), (expected, reference.late.len()), "case {case}: {rows:?}");
     }
 }
+
+#[test]
+fn many_sessions_of_one_key_end_at_once() -> Result<()> {
+    let node = node("SELECT count(*) FROM s GROUP BY SESSION(at, 1) EMIT FINAL", 0);
+    let rows: Vec<Vec<Value>> = (0..100_000).map(|row| vec![Value::Int(row * 10)]).collect();
+    let mut operator = build(&node, &[])?;
+    let mut out = Output::default();
+    let batch = Batch::append_only(rows_to_batch(&node.input.schema(), &rows)?);
+    deliver(operator.as_mut(), Event::Batch(Port(0), batch), &mut out)?;
+    // Each of them is looked for in the chain of its key: that must not take a step for each of the others.
+    deliver(operator.as_mut(), Event::Eof, &mut out)?;
+    assert_eq!(out.drain().map(|batch| batch.num_rows()).sum::<usize>(), 100_000);
+    assert_eq!(operator.state_size().rows, 0);
+    Ok(())
+}

@@ -99,6 +99,9 @@ const F: &[Target] = &[target(BARE, 0.5), target(DUCKDB, 3.0)];
 const G: &[Target] = &[target(DUCKDB, 1.0)];
 const H: &[Target] = &[target(BARE, 0.5), target(FLINK, 10.0)];
 const I: &[Target] = &[target(BARE, 0.5)];
+const TUMBLE: &[Target] = &[target(BARE, 0.4), target(DUCKDB, 1.0)];
+const HOP: &[Target] = &[target(BARE, 0.35), target(DUCKDB, 3.0)];
+const SESSION: &[Target] = &[target(DUCKDB, 8.0), target(FLINK, 20.0)];
 const FROM_TEXT: &[Target] = &[target(DUCKDB, 1.0)];
 const FROM_PARQUET: &[Target] = &[target(DUCKDB, 0.7)];
 
@@ -124,6 +127,9 @@ const KNOWN: &[Known] = &[
     known!("h_q3", bare::sellers, H),
     known!("h_q20", bare::bids_of_category, H),
     known!("i_best_total", bare::best_totals, I),
+    known!("j_tumble", bare::tumbling_counts, TUMBLE),
+    known!("j_hop", bare::hopping_counts, HOP),
+    known!("j_session", bare::sessions, SESSION),
 ];
 
 /// The workloads whose names begin with one of `names`, and those of query files; all for no names.

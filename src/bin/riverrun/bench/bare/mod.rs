@@ -8,6 +8,7 @@ mod joins;
 mod relational;
 mod rows;
 mod totals;
+mod windows;
 
 use riverrun::arrow::array::{ArrayRef, AsArray, Float64Array, Int64Array, RecordBatch, StringArray};
 use riverrun::arrow::datatypes::Int64Type;
@@ -20,6 +21,7 @@ pub use joins::{delays, join_complete, join_final, join_running};
 pub use relational::{best_totals, bids_of_category, sellers};
 pub use rows::{collected_prices, converted_prices, some_auctions};
 pub use totals::{changing_totals, running_totals, totals_by_auction, totals_by_bidder, totals_by_channel};
+pub use windows::{hopping_counts, sessions, tumbling_counts};
 
 /// A loop: it reads the input and gives `sink` the columns of its answer, batch by batch.
 pub type Loop = fn(&Input, &mut Sink<'_>) -> Result<()>;
