@@ -31,6 +31,8 @@ pub enum Node {
     Join(Join),
     /// Two or more sides joined on one key, with `KEEP` and `EMIT`.
     KeyedJoin(KeyedJoin),
+    /// Each left row with the right row that is nearest in time.
+    AsofJoin(AsofJoin),
     /// A count-or-timeout window a key.
     Collect(Collect),
     /// A user-defined state machine a key.
@@ -381,6 +383,78 @@ pub struct JoinSide {
     pub name: Arc<str>,
 }
 
+/// Each left row with the right row of its key that is nearest in time: `ASOF JOIN`.
+///
+/// Port 0 is the left side. The result's columns are those of both sides. Of right rows at one time the last to come
+/// counts or, if rows may also be taken back, the last in the order of their values.
+#[derive(Debug, Clone)]
+pub struct AsofJoin {
+    /// Where the rows come from.
+    pub inputs: [Box<Node>; 2],
+    /// How EXPLAIN calls the sides.
+    pub names: [Arc<str>; 2],
+    /// The keys that have to be equal, of the same types on both sides; may be none. A NULL is equal to nothing.
+    pub keys: [Vec<Expr>; 2],
+    /// The times that are compared, of one type.
+    pub times: [Expr; 2],
+    /// Which row is the nearest.
+    pub nearest: Nearest,
+    /// [`JoinKind::Inner`], or [`JoinKind::Left`] to say left rows without a match beside NULLs.
+    pub kind: JoinKind,
+    /// When a left row is said.
+    pub settles: Settles,
+    /// Whether the input of each side retracts.
+    pub input_modes: [ChangelogMode; 2],
+    /// The columns of the result.
+    pub schema: SchemaRef,
+}
+
+impl AsofJoin {
+    /// Whether rows of the result are only added.
+    pub fn mode(&self) -> ChangelogMode {
+        match self.settles {
+            Settles::Watermark | Settles::End => ChangelogMode::AppendOnly,
+            Settles::Never => ChangelogMode::Changelog,
+        }
+    }
+}
+
+/// Which right row is the nearest to a left one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Nearest {
+    /// The last one that is not after it: `>=`.
+    AtOrBefore,
+    /// The last one before it: `>`.
+    Before,
+    /// The first one that is not before it: `<=`.
+    AtOrAfter,
+    /// The first one after it: `<`.
+    After,
+}
+
+impl Nearest {
+    /// Whether it is looked for among rows that come before.
+    pub fn looks_back(self) -> bool {
+        matches!(self, Nearest::AtOrBefore | Nearest::Before)
+    }
+
+    /// Whether a row at the same time is near.
+    pub fn or_equal(self) -> bool {
+        matches!(self, Nearest::AtOrBefore | Nearest::AtOrAfter)
+    }
+}
+
+/// When a join by time says a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Settles {
+    /// Once the watermark has passed it: nothing that comes later can change it.
+    Watermark,
+    /// At the end of the input.
+    End,
+    /// At once, and what comes later corrects it.
+    Never,
+}
+
 /// A count-or-timeout window a key. At least one bound is set.
 ///
 /// The result's columns are the keys, then the aggregates, then `close_reason` (text).
@@ -690,6 +764,7 @@ impl Node {
             Node::Aggregate(node) => node.schema.clone(),
             Node::Join(node) => node.schema.clone(),
             Node::KeyedJoin(node) => node.schema.clone(),
+            Node::AsofJoin(node) => node.schema.clone(),
             Node::Collect(node) => node.schema.clone(),
             Node::Logic(node) => node.schema.clone(),
             Node::Sort(node) => node.input.schema(),
@@ -713,6 +788,7 @@ impl Node {
             Node::Aggregate(node) => vec![&node.input],
             Node::Join(node) => node.inputs.iter().map(AsRef::as_ref).collect(),
             Node::KeyedJoin(node) => node.sides.iter().map(|side| &side.input).collect(),
+            Node::AsofJoin(node) => node.inputs.iter().map(AsRef::as_ref).collect(),
             Node::Collect(node) => vec![&node.input],
             Node::Logic(node) => vec![&node.input],
             Node::Sort(node) => vec![&node.input],
@@ -736,6 +812,7 @@ impl Node {
             Node::Aggregate(node) => vec![&mut node.input],
             Node::Join(node) => node.inputs.iter_mut().map(AsMut::as_mut).collect(),
             Node::KeyedJoin(node) => node.sides.iter_mut().map(|side| &mut side.input).collect(),
+            Node::AsofJoin(node) => node.inputs.iter_mut().map(AsMut::as_mut).collect(),
             Node::Collect(node) => vec![&mut node.input],
             Node::Logic(node) => vec![&mut node.input],
             Node::Sort(node) => vec![&mut node.input],
@@ -752,7 +829,8 @@ impl Node {
     pub(crate) fn exprs_mut(&mut self) -> Vec<&mut Expr> {
         match self {
             Node::Source(_) | Node::Values(_) | Node::Unnest(_) | Node::Expand(_) | Node::Union(_) => vec![],
-            Node::Join(_) | Node::KeyedJoin(_) | Node::Limit(_) | Node::TopN(_) | Node::Over(_) => vec![],
+            Node::Join(_) | Node::KeyedJoin(_) | Node::AsofJoin(_) => vec![],
+            Node::Limit(_) | Node::TopN(_) | Node::Over(_) => vec![],
             // Its late rows have all the columns of its input.
             Node::Windows(_) | Node::WindowAggregate(_) => vec![],
             Node::Filter(node) => vec![&mut node.predicate],

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use sqlparser::ast::{self, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, GroupByExpr, Ident, SetExpr};
 use sqlparser::ast::{SetOperator, SetQuantifier, Spanned, TableFactor, TableWithJoins, VisitMut, VisitorMut};
 
+use super::asof;
 use super::columns::{self, Naming};
 use super::functions::COLLECT_MARKER;
 use super::refusals::{self, is_collect};
@@ -119,10 +120,16 @@ impl VisitorMut for Rewrite<'_> {
 
     fn post_visit_table_factor(&mut self, relation: &mut TableFactor) -> ControlFlow<Error> {
         windows::unwrap_table(relation);
+        if let TableFactor::NestedJoin { table_with_joins, .. } = relation {
+            return stop(asof::mark(&mut table_with_joins.joins, self.text));
+        }
         ControlFlow::Continue(())
     }
 
     fn post_visit_select(&mut self, select: &mut ast::Select) -> ControlFlow<Error> {
+        for from in &mut select.from {
+            stop(asof::mark(&mut from.joins, self.text))?;
+        }
         mark_join(select);
         stop(mark_collect(select, self.text))?;
         stop(windows::mark(select, self.text, self.catalog, &mut self.markers))

@@ -12,6 +12,7 @@
 //! With `expr.rs` this folder is the only place that names DataFusion's planning types.
 
 mod aggregate;
+mod asof;
 mod casts;
 mod clauses;
 mod collect;
@@ -108,7 +109,7 @@ fn finish(plan: LogicalPlan, query: &sql::Query, context: &Context<'_>) -> Resul
     let places = places::Places { query, catalog: context.catalog };
     let settled = || -> PlanResult<LogicalPlan> {
         subqueries::check(&plan, &query.text)?;
-        unnest::place(keyed::place(plan)?, &places)
+        unnest::place(keyed::place(asof::place(plan)?)?, &places)
     };
     let names = || functions::names(context.catalog);
     let failed = |error| diagnose::diagnose(&error, &query.text, &names());

@@ -14,6 +14,7 @@ use datafusion_expr::planner::{
 use datafusion_expr::{AggregateUDF, HigherOrderUDF, ScalarUDF, TableSource, WindowUDF};
 use sqlparser::ast::{self, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, Spanned, TableFactor};
 
+use super::asof::{self, ASOF_MARKER};
 use super::clauses::{clause_index, sides_of_copies, without_alias};
 use super::columns::Naming;
 use super::copies;
@@ -241,6 +242,7 @@ impl ContextProvider for Provider<'_> {
         match name {
             COLLECT_MARKER => Some(functions::collect_marker(self.text)),
             SAME => Some(functions::same()),
+            ASOF_MARKER => Some(asof::function(self.text)),
             _ => windows::function(name, self.markers).or_else(|| self.context.catalog.scalars.get(name).cloned()),
         }
     }

@@ -8,6 +8,7 @@ use sqlparser::ast::{
 };
 use sqlparser::ast::{TableFactor, UnaryOperator, Visit, Visitor};
 
+use super::asof::ASOF_MARKER;
 use super::functions::{CLOSE_REASON, COLLECT_MARKER, SAME};
 use super::places::{back_over, first_line, join_place, over_closing};
 use crate::error::{Code, Error, Place, Result, StatementError};
@@ -76,7 +77,9 @@ impl Visitor for Refusals<'_> {
         match expr {
             // What a table function is given carries its PARTITION BY where a call has its OVER.
             Expr::Function(call) if call.name.to_string() == TABLE_ARGUMENT => ControlFlow::Continue(()),
-            Expr::Function(call) if [COLLECT_MARKER, SAME].contains(&call.name.to_string().to_lowercase().as_str()) => {
+            Expr::Function(call)
+                if [COLLECT_MARKER, SAME, ASOF_MARKER].contains(&call.name.to_string().to_lowercase().as_str()) =>
+            {
                 let message = format!("function \"{}\" not found", call.name);
                 let error = StatementError::new(Code::UnknownFunction, message);
                 ControlFlow::Break(error.at(sql::place_of(self.text, call.name.span())).into())
@@ -131,7 +134,6 @@ impl Refusals<'_> {
 
     fn join(&self, join: &ast::Join) -> ControlFlow<Error> {
         match (&join.join_operator, &join.relation) {
-            (JoinOperator::AsOf { .. }, _) => self.refuse("an ASOF JOIN", join_place(self.text, join), None),
             (
                 JoinOperator::Right(_) | JoinOperator::RightOuter(_) | JoinOperator::FullOuter(_),
                 TableFactor::UNNEST { .. },

@@ -62,6 +62,15 @@ impl Sorted {
         chunk.get(place.checked_sub(1)?).copied()
     }
 
+    /// The rows from the first on that does not stand before what `compare` compares rows with, in order.
+    pub fn from(&self, compare: impl Fn(u32) -> Ordering) -> impl Iterator<Item = u32> + '_ {
+        let at = self.chunk_of(&compare);
+        let chunk = self.chunks.get(at).map(Vec::as_slice).unwrap_or_default();
+        let place = chunk.partition_point(|row| compare(*row) == Ordering::Less);
+        let rest = self.chunks.get(at + 1..).unwrap_or_default();
+        chunk[place..].iter().chain(rest.iter().flatten()).copied()
+    }
+
     /// Takes the last row out.
     pub fn pop(&mut self) -> Option<u32> {
         let chunk = self.chunks.last_mut()?;
@@ -131,6 +140,8 @@ mod tests {
         assert_eq!(sorted.last_until(|row| row.cmp(&100)), Some(99));
         assert_eq!(sorted.last_until(|row| row.cmp(&99)), Some(99));
         assert_eq!(Sorted::default().last_until(|_| Ordering::Less), None);
+        assert!(sorted.from(|row| row.cmp(&100)).eq((102..5_000).filter(|row| row % 3 == 0)));
+        assert_eq!(sorted.from(|_| Ordering::Less).next(), None);
         assert_eq!((sorted.pop_first(), sorted.pop_first()), (Some(0), Some(3)));
         while sorted.pop().is_some() {}
         assert!(sorted.is_empty() && sorted.iter().next().is_none());

@@ -1,0 +1,311 @@
+//! `ASOF JOIN b MATCH_CONDITION (a.at >= b.at) ON a.k = b.k`, from the syntax tree to a node.
+//!
+//! ```text
+//! a ASOF JOIN b MATCH_CONDITION (a.at >= b.at) ON a.k = b.k
+//! a JOIN b ON a.k = b.k AND __asof(a.at >= b.at, …)            what DataFusion resolves
+//! Matched: conditions a.k = b.k, a.at >= b.at                  a node of ours, before anything is rewritten
+//! ```
+//!
+//! A filter must not go below such a join on its right side: it would change which row is the nearest. So it is a node
+//! of ours before DataFusion's optimizer sees it.
+
+use std::fmt;
+use std::sync::Arc;
+
+use arrow::datatypes::DataType;
+use datafusion_common::tree_node::{Transformed, TreeNode};
+use datafusion_common::{DFSchemaRef, JoinType, Result as PlanResult, internal_err, plan_err};
+use datafusion_expr::expr::ScalarFunction;
+use datafusion_expr::logical_plan::builder::build_join_schema;
+use datafusion_expr::logical_plan::{Join, LogicalPlan};
+use datafusion_expr::utils::{find_valid_equijoin_key_pair, split_conjunction_owned};
+use datafusion_expr::{
+    BinaryExpr, ColumnarValue, Expr, Operator, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
+    UserDefinedLogicalNodeCore, Volatility,
+};
+use sqlparser::ast::{self, BinaryOperator, FunctionArg, FunctionArgExpr, FunctionArguments, Ident};
+use sqlparser::ast::{JoinConstraint, JoinOperator, Spanned};
+
+use super::diagnose::smuggle;
+use super::extension::{by_text, extension};
+use super::lower::{Demand, Lowered, Lowerer, Lowering, asks_final, check_unclaimed, longest, placed, side_name};
+use super::places::join_place;
+use crate::error::{Code, InternalError, Place, Result, StatementError};
+use crate::operators::asof::check_side;
+use crate::plan::event_time::event_time;
+use crate::plan::node::{AsofJoin, Bounded, ChangelogMode, JoinKind, Nearest, Node, Settles};
+use crate::sql;
+use crate::types::Tick;
+
+/// The marker that stands for a `MATCH_CONDITION` in the condition of a join.
+pub(super) const ASOF_MARKER: &str = "__asof";
+
+const MATCH_HINT: &str = "Write MATCH_CONDITION (a.at >= b.at), with >=, >, <= or < between a time of each side.";
+
+/// Makes a join that DataFusion can resolve of every `ASOF JOIN` of a chain.
+pub(super) fn mark(joins: &mut [ast::Join], text: &Arc<str>) -> Result<()> {
+    for join in joins {
+        let place = join_place(text, join);
+        let JoinOperator::AsOf { match_condition, constraint } = &join.join_operator else { continue };
+        let compared = sql::place_of(text, match_condition.span());
+        if !is_comparison(match_condition) {
+            let error = StatementError::new(Code::JoinShape, "MATCH_CONDITION compares two times").at(compared);
+            return Err(error.hint(MATCH_HINT).into());
+        }
+        let marker = marker(match_condition.clone(), &compared);
+        let condition = match constraint {
+            JoinConstraint::None => marker,
+            JoinConstraint::On(on) => ast::Expr::BinaryOp {
+                left: Box::new(ast::Expr::Nested(Box::new(on.clone()))),
+                op: BinaryOperator::And,
+                right: Box::new(marker),
+            },
+            JoinConstraint::Using(_) | JoinConstraint::Natural => {
+                let error = StatementError::new(Code::Unsupported, "an ASOF JOIN takes no USING").at(place);
+                return Err(error.hint("Write ON a.k = b.k.").into());
+            }
+        };
+        // The flag is what the parser carries LEFT in.
+        join.join_operator = match std::mem::take(&mut join.global) {
+            true => JoinOperator::LeftOuter(JoinConstraint::On(condition)),
+            false => JoinOperator::Inner(JoinConstraint::On(condition)),
+        };
+    }
+    Ok(())
+}
+
+fn is_comparison(condition: &ast::Expr) -> bool {
+    match condition {
+        ast::Expr::Nested(inner) => is_comparison(inner),
+        ast::Expr::BinaryOp { op, .. } => {
+            matches!(op, BinaryOperator::Gt | BinaryOperator::GtEq | BinaryOperator::Lt | BinaryOperator::LtEq)
+        }
+        // The parser's expressions are not ours to enumerate.
+        _ => false,
+    }
+}
+
+/// The call of the marker; behind the condition comes where in the text it stands.
+fn marker(condition: ast::Expr, place: &Place) -> ast::Expr {
+    let byte = |byte: usize| ast::Expr::Value(ast::Value::SingleQuotedString(byte.to_string()).with_empty_span());
+    let args = [condition, byte(place.bytes().start), byte(place.bytes().end)];
+    let args = args.into_iter().map(|arg| FunctionArg::Unnamed(FunctionArgExpr::Expr(arg))).collect();
+    ast::Expr::Function(ast::Function {
+        name: ast::ObjectName::from(vec![Ident::new(ASOF_MARKER)]),
+        uses_odbc_syntax: false,
+        parameters: FunctionArguments::None,
+        args: FunctionArguments::List(ast::FunctionArgumentList { duplicate_treatment: None, args, clauses: vec![] }),
+        filter: None,
+        null_treatment: None,
+        over: None,
+        within_group: vec![],
+    })
+}
+
+/// The marker function for a query of that text.
+pub(super) fn function(text: &Arc<str>) -> Arc<ScalarUDF> {
+    let signature = Signature::any(3, Volatility::Volatile);
+    Arc::new(ScalarUDF::new_from_impl(Marker { signature, text: text.clone() }))
+}
+
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Marker {
+    signature: Signature,
+    text: Arc<str>,
+}
+
+impl ScalarUDFImpl for Marker {
+    fn name(&self) -> &str {
+        ASOF_MARKER
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _: &[DataType]) -> PlanResult<DataType> {
+        Ok(DataType::Boolean)
+    }
+
+    fn invoke_with_args(&self, _: ScalarFunctionArgs) -> PlanResult<ColumnarValue> {
+        internal_err!("an ASOF JOIN is evaluated by its own operator")
+    }
+}
+
+/// Replaces every join whose condition holds the marker.
+pub(super) fn place(plan: LogicalPlan) -> PlanResult<LogicalPlan> {
+    let placed = plan.transform_up_with_subqueries(|plan| {
+        let LogicalPlan::Join(join) = &plan else { return Ok(Transformed::no(plan)) };
+        match Matched::of(join)? {
+            Some(matched) => Ok(Transformed::yes(extension(matched))),
+            None => Ok(Transformed::no(plan)),
+        }
+    })?;
+    Ok(placed.data)
+}
+
+/// A join with the nearest row. Its columns are those of both sides.
+#[derive(Debug)]
+pub(super) struct Matched {
+    sides: [LogicalPlan; 2],
+    join_type: JoinType,
+    /// The parts of the condition; the last one is the `MATCH_CONDITION`.
+    conditions: Vec<Expr>,
+    /// Where that stands.
+    place: Place,
+    schema: DFSchemaRef,
+}
+
+impl Matched {
+    fn of(join: &Join) -> PlanResult<Option<Matched>> {
+        let Some(filter) = &join.filter else { return Ok(None) };
+        let mut conditions = split_conjunction_owned(filter.clone());
+        let Some(at) = conditions.iter().position(|part| marker_call(part).is_some()) else { return Ok(None) };
+        let marker = conditions.remove(at);
+        let unknown = || smuggle(InternalError::new("the marker of an ASOF JOIN is not in its form"));
+        let call = marker_call(&marker).ok_or_else(unknown)?;
+        let [condition, start, end] = call.args.as_slice() else { return Err(unknown()) };
+        let (start, end) = byte(start).zip(byte(end)).ok_or_else(unknown)?;
+        let text = call.func.inner().downcast_ref::<Marker>().map(|marker| marker.text.clone()).ok_or_else(unknown)?;
+        conditions.push(condition.clone());
+        let place = Place::new(text, start..end);
+        let sides = [join.left.as_ref().clone(), join.right.as_ref().clone()];
+        Matched::new(sides, join.join_type, conditions, place).map(Some)
+    }
+
+    fn new(sides: [LogicalPlan; 2], join_type: JoinType, conditions: Vec<Expr>, place: Place) -> PlanResult<Matched> {
+        let schema = Arc::new(build_join_schema(sides[0].schema(), sides[1].schema(), &join_type)?);
+        Ok(Matched { sides, join_type, conditions, place, schema })
+    }
+
+    fn text(&self) -> String {
+        format!("{} {:?}", self.join_type, self.conditions)
+    }
+
+    fn wrong(&self, message: &str) -> StatementError {
+        StatementError::new(Code::JoinShape, message).at(self.place.clone())
+    }
+
+    /// The expressions of both sides that a comparison compares, and the comparison as seen from the left side.
+    fn compared(&self, condition: &Expr) -> PlanResult<Option<([Expr; 2], Operator)>> {
+        let Expr::BinaryExpr(BinaryExpr { left, op, right }) = condition else { return Ok(None) };
+        let pair = find_valid_equijoin_key_pair(left, right, self.sides[0].schema(), self.sides[1].schema())?;
+        Ok(pair.and_then(|(first, second)| {
+            let op = if first == **left { Some(*op) } else { op.swap() };
+            op.map(|op| ([first, second], op))
+        }))
+    }
+}
+
+fn marker_call(expr: &Expr) -> Option<&ScalarFunction> {
+    match expr {
+        Expr::ScalarFunction(call) if call.func.name() == ASOF_MARKER => Some(call),
+        _ => None,
+    }
+}
+
+fn byte(argument: &Expr) -> Option<usize> {
+    let Expr::Literal(value, _) = argument else { return None };
+    value.try_as_str()??.parse().ok()
+}
+
+/// Lowers what [`place`] has put into the plan.
+pub(super) fn lower(lowerer: &Lowerer<'_>, node: &Matched, demand: Demand<'_>) -> Lowering<Lowered> {
+    check_unclaimed(demand.clause)?;
+    let only_final = demand.only_final || asks_final(demand.clause);
+    let left = lowerer.node(&node.sides[0], Demand::below(only_final))?;
+    let right = lowerer.node(&node.sides[1], Demand::below(only_final))?;
+    let Some((nearest, conditions)) = node.conditions.split_last() else {
+        return Err(InternalError::new("an ASOF JOIN has no condition").into());
+    };
+    let mut keys = [vec![], vec![]];
+    for condition in conditions {
+        let Some(([first, second], Operator::Eq)) = node.compared(condition)? else {
+            let error = node.wrong("the ON of an ASOF JOIN takes equalities of both sides alone");
+            return Err(error.hint("Filter with WHERE, or in a subquery before the join.").into());
+        };
+        keys[0].push(lowerer.compile(&first, node.sides[0].schema())?);
+        keys[1].push(lowerer.compile(&second, node.sides[1].schema())?);
+    }
+    let Some(([first, second], operator)) = node.compared(nearest)? else {
+        return Err(node.wrong("MATCH_CONDITION compares a time of each side").hint(MATCH_HINT).into());
+    };
+    let nearest = match operator {
+        Operator::GtEq => Nearest::AtOrBefore,
+        Operator::Gt => Nearest::Before,
+        Operator::LtEq => Nearest::AtOrAfter,
+        Operator::Lt => Nearest::After,
+        _ => return Err(node.wrong("MATCH_CONDITION compares two times").hint(MATCH_HINT).into()),
+    };
+    let times = [lowerer.compile(&first, node.sides[0].schema())?, lowerer.compile(&second, node.sides[1].schema())?];
+    if times.iter().any(|time| Tick::of(time.data_type()).is_none()) {
+        let error = node.wrong("MATCH_CONDITION compares times: TIMESTAMP, DATE or integers");
+        return Err(error.into());
+    }
+    let input_modes = [left.mode(), right.mode()];
+    let bounded = longest(left.bounded, right.bounded);
+    let timed = [&left, &right]
+        .into_iter()
+        .zip(&times)
+        .all(|(side, time)| time.column_index().is_some_and(|column| event_time(&side.node).contains(&column)));
+    let settles = match input_modes.contains(&ChangelogMode::Changelog) {
+        true => Settles::Never,
+        false if timed => Settles::Watermark,
+        false if only_final || bounded == Bounded::Yes => Settles::End,
+        false => Settles::Never,
+    };
+    for side in [&left, &right] {
+        check_side(&side.node.schema(), settles).map_err(|error| placed(error, || node.place.clone()))?;
+    }
+    let outer = match node.join_type {
+        JoinType::Left => JoinKind::Left,
+        _ => JoinKind::Inner,
+    };
+    let asof = AsofJoin {
+        names: [side_name(&node.sides[0]), side_name(&node.sides[1])],
+        keys,
+        times,
+        nearest,
+        kind: outer,
+        settles,
+        input_modes,
+        schema: lowerer.columns(&node.schema),
+        inputs: [Box::new(left.node), Box::new(right.node)],
+    };
+    Ok(Lowered { node: Node::AsofJoin(asof), bounded, at_end: settles == Settles::End })
+}
+
+by_text!(Matched);
+
+impl UserDefinedLogicalNodeCore for Matched {
+    fn name(&self) -> &str {
+        "Matched"
+    }
+
+    fn inputs(&self) -> Vec<&LogicalPlan> {
+        self.sides.iter().collect()
+    }
+
+    fn schema(&self) -> &DFSchemaRef {
+        &self.schema
+    }
+
+    fn expressions(&self) -> Vec<Expr> {
+        self.conditions.clone()
+    }
+
+    fn fmt_for_explain(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Matched: {}", self.text())
+    }
+
+    fn with_exprs_and_inputs(&self, conditions: Vec<Expr>, inputs: Vec<LogicalPlan>) -> PlanResult<Self> {
+        let Ok(sides) = <[LogicalPlan; 2]>::try_from(inputs) else { return plan_err!("an ASOF JOIN has two sides") };
+        Matched::new(sides, self.join_type, conditions, self.place.clone())
+    }
+
+    fn necessary_children_exprs(&self, output_columns: &[usize]) -> Option<Vec<Vec<usize>>> {
+        let width = self.sides[0].schema().fields().len();
+        let (left, right): (Vec<usize>, Vec<usize>) = output_columns.iter().partition(|column| **column < width);
+        Some(vec![left, right.into_iter().map(|column| column - width).collect()])
+    }
+}
