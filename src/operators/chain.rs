@@ -38,6 +38,7 @@ impl Step {
             | Node::Aggregate(_)
             | Node::Join(_)
             | Node::KeyedJoin(_)
+            | Node::AsofJoin(_)
             | Node::Collect(_)
             | Node::Logic(_)
             | Node::Sort(_)

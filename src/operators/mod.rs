@@ -5,6 +5,7 @@
 //! [`deliver`] is the only place an operator is called from, and [`build`] the only place one is born.
 
 pub mod aggregate;
+pub mod asof;
 pub mod chain;
 pub mod collect;
 pub mod expand;
@@ -281,6 +282,7 @@ pub fn build(node: &Node, snapshots: &[Snapshot]) -> Result<Box<dyn Operator>> {
         Node::Aggregate(node) => aggregate::build(node, snapshots),
         Node::Join(node) => join::build(node, snapshots),
         Node::KeyedJoin(node) => keyed_join::build(node, snapshots),
+        Node::AsofJoin(node) => asof::build(node, snapshots),
         Node::Collect(node) => collect::build(node, snapshots),
         Node::Logic(node) => logic::build(node, snapshots),
         Node::Sort(node) => sort::build(node, snapshots),

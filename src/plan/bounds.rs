@@ -5,8 +5,8 @@ use std::fmt;
 use crate::error::{Code, StatementError};
 use crate::expr::{AggregateCall, RunningCall, WindowCall};
 use crate::plan::changelog::mode;
+use crate::plan::node::{AsofJoin, Closing, Settles, Window, WindowAggregate, WindowShape, Windows};
 use crate::plan::node::{Bounded, ChangelogMode, Join, JoinEmit, JoinKeep, Node, OrderedEmit, Over, Rank, Sort, TopN};
-use crate::plan::node::{Closing, Window, WindowAggregate, Windows};
 use crate::types::Interval;
 
 /// What bounds a node's state.
@@ -24,6 +24,8 @@ pub enum Bound {
     Ttl(Interval),
     /// It keeps rows until their window closes by size or time.
     Window,
+    /// It keeps rows until the watermark has passed them, and one for each of these keys.
+    PassedOfKeys(String),
     /// It keeps all its rows until its input, which ends by itself, has ended.
     Input,
     /// It keeps what grows with the rows of an input that need not end.
@@ -39,6 +41,7 @@ impl fmt::Display for Bound {
             Bound::RowsOfKeys(keys, 1) => write!(f, "state bounded by keys ({keys}), 1 row each"),
             Bound::RowsOfKeys(keys, rows) => write!(f, "state bounded by keys ({keys}), {rows} rows each"),
             Bound::Ttl(ttl) => write!(f, "state bounded by state_ttl ({ttl})"),
+            Bound::PassedOfKeys(keys) => write!(f, "state bounded by the watermark and keys ({keys}), 1 row each"),
             Bound::Window => f.write_str("state bounded by open windows"),
             Bound::Input => f.write_str("state bounded by the input, which ends"),
             Bound::Unbounded(hint) => write!(f, "state not bounded: {hint}"),
@@ -72,6 +75,7 @@ pub fn bound(node: &Node) -> Bound {
                 }
             }),
         },
+        Node::AsofJoin(node) => nearest(node),
         Node::Collect(_) => Bound::Window,
         Node::Logic(node) => keys(&node.keys, "one instance"),
         // Of a changelog every row is kept: one of the first may be taken back, and let a later one in.
@@ -88,6 +92,22 @@ pub fn bound(node: &Node) -> Bound {
         Node::Sort(node) => {
             rows_kept(&node.input, "ORDER BY keeps every row; a LIMIT over rows that are only added bounds it")
         }
+    }
+}
+
+fn nearest(node: &AsofJoin) -> Bound {
+    match node.settles {
+        _ if node.inputs.iter().all(|input| ends(input)) => Bound::Input,
+        Settles::Watermark if node.nearest.looks_back() => match keys(&node.keys[1], "one key") {
+            Bound::Keys(keys) => Bound::PassedOfKeys(keys),
+            other => other,
+        },
+        Settles::Watermark => {
+            Bound::Unbounded("looking ahead, left rows wait until a right row comes; >= and > keep one right row a key")
+        }
+        Settles::End | Settles::Never => Bound::Unbounded(
+            "an ASOF join keeps every row of both sides; event time of both, which WATERMARK FOR … AS … declares, bounds it",
+        ),
     }
 }
 

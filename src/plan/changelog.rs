@@ -14,6 +14,7 @@ pub fn mode(node: &Node) -> ChangelogMode {
             }
         },
         Node::Join(node) => node.mode(),
+        Node::AsofJoin(node) => node.mode(),
         Node::TopN(node) => node.mode(),
         Node::WindowAggregate(node) => node.mode(),
         Node::Over(node) => match node.emit {

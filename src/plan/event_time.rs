@@ -10,7 +10,9 @@ use arrow::datatypes::Schema;
 
 use crate::expr::Expr;
 use crate::plan::depth::deeper;
-use crate::plan::node::{Closing, Node, OrderedEmit, Source, UnnestColumn, Window, WindowAggregate};
+use crate::plan::node::{
+    Closing, Node, OrderedEmit, Settles, Source, UnnestColumn, Window, WindowAggregate, WindowShape,
+};
 
 /// What the window functions call the columns of a window.
 pub(crate) const WINDOW_COLUMNS: [&str; 3] = ["window_start", "window_end", "window_time"];
@@ -56,6 +58,12 @@ fn times(node: &Node, by: Closing) -> Vec<usize> {
         Node::TopN(node) => closing_key(&node.partition, node.closed_by, by),
         Node::Over(node) if node.emit == OrderedEmit::Running => times(&node.input, by),
         Node::Over(node) => closing_key(&node.partition, node.closed_by, by),
+        Node::AsofJoin(node) => match (node.settles, by) {
+            (Settles::Watermark, Closing::Watermark) if node.nearest.looks_back() => {
+                node.times[0].column_index().into_iter().collect()
+            }
+            (Settles::Watermark | Settles::End | Settles::Never, _) => vec![],
+        },
         // What they say of a row does not wait for the watermark, or does not keep to it.
         Node::Source(_) | Node::Values(_) | Node::Aggregate(_) | Node::Join(_) | Node::KeyedJoin(_) => vec![],
         Node::Collect(_) | Node::Logic(_) | Node::Sort(_) => vec![],
@@ -125,6 +133,11 @@ pub(crate) fn window_bounds(node: &Node) -> Vec<Bounds> {
                 moved(&window_bounds(&node.inputs[side]), &|bound| place(bound).map(|place| before + place))
             };
             [side(0), side(1)].concat()
+        }
+        Node::AsofJoin(node) => {
+            let width = node.inputs[0].schema().fields().len();
+            let right = moved(&window_bounds(&node.inputs[1]), &|bound| Some(width + bound));
+            [window_bounds(&node.inputs[0]), right].concat()
         }
         Node::KeyedJoin(node) => {
             let mut before = 0;

@@ -10,8 +10,8 @@ use crate::plan::bounds::bound;
 use crate::plan::changelog::mode;
 use crate::plan::event_time;
 use crate::plan::node::{
-    AggregateEmit, Bounded, ChangelogMode, Closing, GroupingSet, Join, JoinEmit, JoinKeep, JoinKind, Node, NullKeys,
-    OrderedEmit, Rank, Reads, Source, TopN, Window, WindowAggregate, WindowShape,
+    AggregateEmit, AsofJoin, Bounded, ChangelogMode, Closing, GroupingSet, Join, JoinEmit, JoinKeep, JoinKind, Nearest,
+    Node, NullKeys, OrderedEmit, Rank, Reads, Settles, Source, TopN, Window, WindowAggregate, WindowShape,
 };
 use crate::plan::{DEAD_LETTERS_PREFIX, NodeMetrics, Plan, Shared};
 use crate::types::{Interval, Tick};
@@ -161,6 +161,7 @@ pub(super) fn title(node: &Node) -> String {
             let (keep, emit) = (keep_name(node.keep), join_emit_name(node.emit));
             format!("KeyedJoin: {kind} {sides}, {keep}, {emit}{}", ttl_name(node.ttl))
         }
+        Node::AsofJoin(node) => asof_title(node),
         Node::Collect(node) => {
             let mut bounds = vec![];
             bounds.extend(node.max_rows.map(|rows| format!("max_rows {rows}")));
@@ -296,6 +297,29 @@ fn join_title(node: &Join) -> String {
     let on = if condition.is_empty() { String::new() } else { format!(" on {condition}") };
     let at_end = if node.at_end { ", EMIT FINAL" } else { "" };
     format!("Join: {} {left}, {right}{on}{at_end}{}", relational_kind(node), join_ttl(node.ttl))
+}
+
+fn asof_title(node: &AsofJoin) -> String {
+    let [left, right] = &node.names;
+    let kind = if node.kind == JoinKind::Left { "LEFT" } else { "INNER" };
+    let nearest = match node.nearest {
+        Nearest::AtOrBefore => ">=",
+        Nearest::Before => ">",
+        Nearest::AtOrAfter => "<=",
+        Nearest::After => "<",
+    };
+    let keys = node.keys[0].iter().zip(&node.keys[1]).map(|(left, right)| format!("{left} = {right}"));
+    let on = keys.collect::<Vec<_>>().join(" AND ");
+    let on = if on.is_empty() { String::new() } else { format!(" on {on}") };
+    let settles = match node.settles {
+        Settles::Watermark => {
+            let relations = node.inputs.iter().flat_map(|input| watermarks(input)).collect::<Vec<_>>();
+            format!(", settled by the watermark of {}", relations.join(" and "))
+        }
+        Settles::End => ", EMIT FINAL".into(),
+        Settles::Never => ", EMIT CHANGES".into(),
+    };
+    format!("AsofJoin: {kind} {left}, {right}{on}, nearest {} {nearest} {}{settles}", node.times[0], node.times[1])
 }
 
 fn relational_kind(node: &Join) -> &'static str {

@@ -23,6 +23,8 @@ pub fn upsert_key(node: &Node) -> Option<Vec<usize>> {
         Node::Aggregate(node) => grouped(node),
         Node::WindowAggregate(node) => windowed(node),
         Node::Join(node) => joined(node),
+        // Each left row has one match at most.
+        Node::AsofJoin(node) => upsert_key(&node.inputs[0]),
         Node::Sort(node) => upsert_key(&node.input),
         Node::Limit(node) => upsert_key(&node.input),
         Node::TopN(node) => first_rows(node),

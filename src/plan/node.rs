@@ -387,7 +387,7 @@ pub struct JoinSide {
 ///
 /// Port 0 is the left side. The result's columns are those of both sides. Of right rows at one time the last to come
 /// counts or, if rows may also be taken back, the last in the order of their values.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct AsofJoin {
     /// Where the rows come from.
     pub inputs: [Box<Node>; 2],

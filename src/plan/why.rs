@@ -21,7 +21,7 @@ use crate::plan::depth::deeper;
 use crate::plan::explain::{relation_name, title};
 use crate::plan::node::{
     Aggregate, AggregateEmit, Closing, Collect, Join, JoinEmit, JoinKind, KeyedJoin, Limit, Node, OrderedEmit, Over,
-    TopN, WindowShape,
+    Settles, TopN, WindowShape,
 };
 use crate::types::{Interval, Tick, Timestamp};
 
@@ -127,6 +127,7 @@ impl Asked<'_> {
             Node::Project(_)
             | Node::Expand(_)
             | Node::Union(_)
+            | Node::AsofJoin(_)
             | Node::Sort(_)
             | Node::Over(_)
             | Node::Windows(_)
@@ -144,6 +145,8 @@ impl Asked<'_> {
         }
         let end = seen.waits.open_until.map(|end| moment(time, end));
         let until = match (node, end) {
+            (Node::AsofJoin(_), Some(time)) => format!("the left rows, from {time} on, wait"),
+            (Node::AsofJoin(_), None) => "no right row is near a left one".into(),
             (Node::TopN(TopN { settles: true, .. }), Some(time)) => format!("the first rows, of {time}, wait"),
             (_, Some(end)) => format!("the window until {end} is open"),
             (_, None) => "a window is open".into(),
@@ -217,6 +220,7 @@ fn waits_for_end(node: &Node) -> bool {
         Node::Aggregate(node) => node.emit == AggregateEmit::Final,
         Node::Join(node) => node.at_end,
         Node::KeyedJoin(node) => node.emit == JoinEmit::Final,
+        Node::AsofJoin(node) => node.settles == Settles::End,
         Node::Sort(_) => true,
         Node::TopN(node) => {
             node.emit == OrderedEmit::Final && !node.by_arrival() && node.closed_by.is_none() && !node.settles
@@ -233,6 +237,7 @@ fn waits_for_end(node: &Node) -> bool {
 fn closed_by_watermark(node: &Node) -> Option<&DataType> {
     match node {
         Node::WindowAggregate(node) if node.window.closing == Closing::Watermark => Some(node.window.time.data_type()),
+        Node::AsofJoin(node) if node.settles == Settles::Watermark => Some(node.times[0].data_type()),
         Node::TopN(node) if node.settles => node.order.first().map(|key| key.expr.data_type()),
         Node::TopN(TopN { partition, closed_by, .. }) | Node::Over(Over { partition, closed_by, .. }) => {
             Some(partition.get((*closed_by)?)?.data_type())
@@ -240,7 +245,7 @@ fn closed_by_watermark(node: &Node) -> Option<&DataType> {
         Node::Source(_) | Node::Values(_) | Node::Filter(_) | Node::Project(_) | Node::Unnest(_) => None,
         Node::Expand(_) | Node::Union(_) | Node::Aggregate(_) | Node::Join(_) | Node::KeyedJoin(_) => None,
         Node::Collect(_) | Node::Logic(_) | Node::Sort(_) | Node::Limit(_) => None,
-        Node::Windows(_) | Node::WindowAggregate(_) => None,
+        Node::AsofJoin(_) | Node::Windows(_) | Node::WindowAggregate(_) => None,
     }
 }
 

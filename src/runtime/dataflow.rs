@@ -424,6 +424,7 @@ fn stop_after(node: &Node) -> Option<u64> {
         | Node::Aggregate(_)
         | Node::Join(_)
         | Node::KeyedJoin(_)
+        | Node::AsofJoin(_)
         | Node::Collect(_)
         | Node::Logic(_)
         | Node::Sort(_)

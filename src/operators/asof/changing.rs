@@ -26,8 +26,7 @@ use crate::types::{Batch, Epoch, RowKind};
 
 /// No row; NULLs are said in its place.
 const NONE: u32 = u32::MAX;
-/// What the names of the right side's tables in a snapshot end with is decided by their place: the left side's come
-/// first, so many of them.
+/// The left side's tables come first in a snapshot: this one, of no columns, has as many rows.
 const LEFT_TABLES: &str = "left tables";
 
 /// The operator of a join that corrects what it has said.

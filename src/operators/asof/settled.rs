@@ -374,7 +374,11 @@ impl Settled {
         for (number, slot) in self.slots.iter().enumerate() {
             let slot_number = number as u32;
             match side {
-                0 => kept.extend(slot.ahead.iter().map(|(tick, row)| Waiting { tick: *tick, row: *row, slot: slot_number })),
+                0 => kept.extend(slot.ahead.iter().map(|(tick, row)| Waiting {
+                    tick: *tick,
+                    row: *row,
+                    slot: slot_number,
+                })),
                 _ => kept.extend(slot.last.map(|row| Waiting { tick: i64::MIN, row, slot: slot_number })),
             }
         }
@@ -408,7 +412,8 @@ impl Settled {
         for (side, name) in SIDES.into_iter().enumerate() {
             let saved = snapshot.table(name).ok_or_else(misses)?;
             let width = self.sides[side].rows.schema().fields().len();
-            let rows = record_batch(self.sides[side].rows.schema(), saved.columns()[..width].to_vec(), saved.num_rows())?;
+            let rows =
+                record_batch(self.sides[side].rows.schema(), saved.columns()[..width].to_vec(), saved.num_rows())?;
             let (at, lone) = (integers(saved, width)?, integers(saved, width + 1)?);
             let lone: Vec<bool> = lone.iter().map(|lone| *lone != 0).collect();
             let keys = self.sides[side].keys.iter().map(|key| key.evaluate(&rows)).collect::<Result<Vec<_>>>()?;

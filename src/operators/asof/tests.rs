@@ -79,8 +79,8 @@ fn looking_ahead_left_rows_wait_for_the_next_right_row() {
 #[test]
 fn a_pair_is_corrected_when_a_nearer_row_comes_or_goes() {
     let script = "
-        0: +I a 9 L9 | +I a 5 L5 | +I NULL 1 L1 -> +I a 9 L9 NULL NULL NULL | +I a 5 L5 NULL NULL NULL
-                                                | +I NULL 1 L1 NULL NULL NULL
+        0: +I a 9 L9 | +I a 5 L5 -> +I a 9 L9 NULL NULL NULL | +I a 5 L5 NULL NULL NULL
+        0: +I NULL 1 L1        -> +I NULL 1 L1 NULL NULL NULL
         1: +I a 4 R4 -> -U a 5 L5 NULL NULL NULL | +U a 5 L5 a 4 R4 | -U a 9 L9 NULL NULL NULL | +U a 9 L9 a 4 R4
         1: +I a 7 R7           -> -U a 9 L9 a 4 R4 | +U a 9 L9 a 7 R7
         1: +I a 6 R6           ->

@@ -13,7 +13,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use arrow::datatypes::DataType;
-use datafusion_common::tree_node::{Transformed, TreeNode};
+use datafusion_common::tree_node::Transformed;
 use datafusion_common::{DFSchemaRef, JoinType, Result as PlanResult, internal_err, plan_err};
 use datafusion_expr::expr::ScalarFunction;
 use datafusion_expr::logical_plan::builder::build_join_schema;
@@ -31,6 +31,7 @@ use super::extension::{by_text, extension};
 use super::lower::{Demand, Lowered, Lowerer, Lowering, asks_final, check_unclaimed, longest, placed, side_name};
 use super::places::join_place;
 use crate::error::{Code, InternalError, Place, Result, StatementError};
+use crate::expr;
 use crate::operators::asof::check_side;
 use crate::plan::event_time::event_time;
 use crate::plan::node::{AsofJoin, Bounded, ChangelogMode, JoinKind, Nearest, Node, Settles};
@@ -188,6 +189,11 @@ impl Matched {
 
     /// The expressions of both sides that a comparison compares, and the comparison as seen from the left side.
     fn compared(&self, condition: &Expr) -> PlanResult<Option<([Expr; 2], Operator)>> {
+        // What was rewritten may have got its old text as a name.
+        let condition = match condition {
+            Expr::Alias(alias) => alias.expr.as_ref(),
+            condition => condition,
+        };
         let Expr::BinaryExpr(BinaryExpr { left, op, right }) = condition else { return Ok(None) };
         let pair = find_valid_equijoin_key_pair(left, right, self.sides[0].schema(), self.sides[1].schema())?;
         Ok(pair.and_then(|(first, second)| {
@@ -215,64 +221,74 @@ pub(super) fn lower(lowerer: &Lowerer<'_>, node: &Matched, demand: Demand<'_>) -
     let only_final = demand.only_final || asks_final(demand.clause);
     let left = lowerer.node(&node.sides[0], Demand::below(only_final))?;
     let right = lowerer.node(&node.sides[1], Demand::below(only_final))?;
-    let Some((nearest, conditions)) = node.conditions.split_last() else {
-        return Err(InternalError::new("an ASOF JOIN has no condition").into());
-    };
-    let mut keys = [vec![], vec![]];
-    for condition in conditions {
-        let Some(([first, second], Operator::Eq)) = node.compared(condition)? else {
-            let error = node.wrong("the ON of an ASOF JOIN takes equalities of both sides alone");
-            return Err(error.hint("Filter with WHERE, or in a subquery before the join.").into());
-        };
-        keys[0].push(lowerer.compile(&first, node.sides[0].schema())?);
-        keys[1].push(lowerer.compile(&second, node.sides[1].schema())?);
-    }
-    let Some(([first, second], operator)) = node.compared(nearest)? else {
-        return Err(node.wrong("MATCH_CONDITION compares a time of each side").hint(MATCH_HINT).into());
-    };
-    let nearest = match operator {
-        Operator::GtEq => Nearest::AtOrBefore,
-        Operator::Gt => Nearest::Before,
-        Operator::LtEq => Nearest::AtOrAfter,
-        Operator::Lt => Nearest::After,
-        _ => return Err(node.wrong("MATCH_CONDITION compares two times").hint(MATCH_HINT).into()),
-    };
-    let times = [lowerer.compile(&first, node.sides[0].schema())?, lowerer.compile(&second, node.sides[1].schema())?];
-    if times.iter().any(|time| Tick::of(time.data_type()).is_none()) {
-        let error = node.wrong("MATCH_CONDITION compares times: TIMESTAMP, DATE or integers");
-        return Err(error.into());
-    }
+    let condition = Condition::of(lowerer, node)?;
     let input_modes = [left.mode(), right.mode()];
     let bounded = longest(left.bounded, right.bounded);
-    let timed = [&left, &right]
-        .into_iter()
-        .zip(&times)
-        .all(|(side, time)| time.column_index().is_some_and(|column| event_time(&side.node).contains(&column)));
+    let timed = |(side, time): (&Lowered, &expr::Expr)| {
+        time.column_index().is_some_and(|column| event_time(&side.node).contains(&column))
+    };
     let settles = match input_modes.contains(&ChangelogMode::Changelog) {
         true => Settles::Never,
-        false if timed => Settles::Watermark,
+        false if [&left, &right].into_iter().zip(&condition.times).all(timed) => Settles::Watermark,
         false if only_final || bounded == Bounded::Yes => Settles::End,
         false => Settles::Never,
     };
     for side in [&left, &right] {
         check_side(&side.node.schema(), settles).map_err(|error| placed(error, || node.place.clone()))?;
     }
-    let outer = match node.join_type {
-        JoinType::Left => JoinKind::Left,
-        _ => JoinKind::Inner,
-    };
     let asof = AsofJoin {
         names: [side_name(&node.sides[0]), side_name(&node.sides[1])],
-        keys,
-        times,
-        nearest,
-        kind: outer,
+        keys: condition.keys,
+        times: condition.times,
+        nearest: condition.nearest,
+        kind: if node.join_type == JoinType::Left { JoinKind::Left } else { JoinKind::Inner },
         settles,
         input_modes,
         schema: lowerer.columns(&node.schema),
         inputs: [Box::new(left.node), Box::new(right.node)],
     };
     Ok(Lowered { node: Node::AsofJoin(asof), bounded, at_end: settles == Settles::End })
+}
+
+/// The parts of the condition.
+struct Condition {
+    keys: [Vec<expr::Expr>; 2],
+    times: [expr::Expr; 2],
+    nearest: Nearest,
+}
+
+impl Condition {
+    fn of(lowerer: &Lowerer<'_>, node: &Matched) -> Lowering<Condition> {
+        let Some((nearest, equalities)) = node.conditions.split_last() else {
+            return Err(InternalError::new("an ASOF JOIN has no condition").into());
+        };
+        let compile = |expr: &Expr, side: usize| lowerer.compile(expr, node.sides[side].schema());
+        let mut keys = [vec![], vec![]];
+        for condition in equalities {
+            let Some(([left, right], Operator::Eq)) = node.compared(condition)? else {
+                let error = node.wrong("the ON of an ASOF JOIN takes equalities of both sides alone");
+                return Err(error.hint("Filter with WHERE, or in a subquery before the join.").into());
+            };
+            keys[0].push(compile(&left, 0)?);
+            keys[1].push(compile(&right, 1)?);
+        }
+        let compares = "MATCH_CONDITION compares a time of each side";
+        let Some(([left, right], operator)) = node.compared(nearest)? else {
+            return Err(node.wrong(compares).hint(MATCH_HINT).into());
+        };
+        let nearest = match operator {
+            Operator::GtEq => Nearest::AtOrBefore,
+            Operator::Gt => Nearest::Before,
+            Operator::LtEq => Nearest::AtOrAfter,
+            Operator::Lt => Nearest::After,
+            _ => return Err(node.wrong(compares).hint(MATCH_HINT).into()),
+        };
+        let times = [compile(&left, 0)?, compile(&right, 1)?];
+        if times.iter().any(|time| Tick::of(time.data_type()).is_none()) {
+            return Err(node.wrong("MATCH_CONDITION compares times: TIMESTAMP, DATE or integers").into());
+        }
+        Ok(Condition { keys, times, nearest })
+    }
 }
 
 by_text!(Matched);

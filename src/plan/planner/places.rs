@@ -139,6 +139,7 @@ impl Places<'_> {
             | Node::Expand(_)
             | Node::Union(_)
             | Node::Join(_)
+            | Node::AsofJoin(_)
             | Node::Collect(_)
             | Node::Logic(_)
             | Node::Limit(_)

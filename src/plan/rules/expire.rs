@@ -28,7 +28,7 @@ pub(super) fn rewrite(node: &mut Node, context: &Context<'_>) {
             Node::Collect(_) | Node::Logic(_) => {}
             Node::Sort(_) | Node::Limit(_) | Node::TopN(_) | Node::Over(_) => {}
             // The watermark bounds what they keep.
-            Node::Windows(_) | Node::WindowAggregate(_) => {}
+            Node::AsofJoin(_) | Node::Windows(_) | Node::WindowAggregate(_) => {}
         }
         node.inputs_mut().into_iter().for_each(|input| rewrite(input, context));
     });
@@ -43,6 +43,6 @@ fn relation(node: &Node) -> Option<&str> {
         Node::Values(_) | Node::Unnest(_) | Node::Expand(_) | Node::Union(_) | Node::Aggregate(_) => None,
         Node::Join(_) | Node::KeyedJoin(_) | Node::Collect(_) | Node::Logic(_) => None,
         Node::Sort(_) | Node::Limit(_) | Node::TopN(_) | Node::Over(_) => None,
-        Node::Windows(_) | Node::WindowAggregate(_) => None,
+        Node::AsofJoin(_) | Node::Windows(_) | Node::WindowAggregate(_) => None,
     }
 }

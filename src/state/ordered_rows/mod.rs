@@ -191,6 +191,22 @@ impl OrderedRows {
         found.filter(|found| compared(*found) == Ordering::Equal)
     }
 
+    /// The row of a partition that this one would come behind, or comes behind if it is there as well.
+    pub fn last_before(&self, partition: u32, rows: &Encoded, row: usize) -> Option<u32> {
+        let (key, rest) = (rows.key(row), rows.row(row));
+        let compared = |other: u32| self.heap.key(other).cmp(key).then_with(|| self.heap.rest(other).cmp(rest));
+        self.orders[partition as usize].last_until(compared)
+    }
+
+    /// The row of a partition that is the next behind this one, which may have been taken out.
+    pub fn next_after(&self, partition: u32, row: u32) -> Option<u32> {
+        let behind = |other: u32| match self.compare(other, row) {
+            Ordering::Less | Ordering::Equal => Ordering::Less,
+            Ordering::Greater => Ordering::Greater,
+        };
+        self.orders[partition as usize].from(behind).next()
+    }
+
     /// Takes a row out of the order. It can still be looked at, until it is freed.
     pub fn take_out(&mut self, partition: u32, row: u32) -> bool {
         let (heap, equals) = (&self.heap, self.equals);
