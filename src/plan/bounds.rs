@@ -5,7 +5,7 @@ use std::fmt;
 use crate::error::{Code, StatementError};
 use crate::expr::{AggregateCall, RunningCall, WindowCall};
 use crate::plan::changelog::mode;
-use crate::plan::node::{AsofJoin, Closing, Settles, Window, WindowAggregate, WindowShape, Windows};
+use crate::plan::node::{AsofJoin, Closing, Settles, Window, WindowAggregate, Windows};
 use crate::plan::node::{Bounded, ChangelogMode, Join, JoinEmit, JoinKeep, Node, OrderedEmit, Over, Rank, Sort, TopN};
 use crate::types::Interval;
 

@@ -10,9 +10,7 @@ use arrow::datatypes::Schema;
 
 use crate::expr::Expr;
 use crate::plan::depth::deeper;
-use crate::plan::node::{
-    Closing, Node, OrderedEmit, Settles, Source, UnnestColumn, Window, WindowAggregate, WindowShape,
-};
+use crate::plan::node::{Closing, Node, OrderedEmit, Settles, Source, UnnestColumn, Window, WindowAggregate};
 
 /// What the window functions call the columns of a window.
 pub(crate) const WINDOW_COLUMNS: [&str; 3] = ["window_start", "window_end", "window_time"];

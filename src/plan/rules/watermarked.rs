@@ -2,9 +2,7 @@
 //! that the watermark closes, as far down as rows go through one by one.
 
 use crate::plan::depth::deeper;
-use crate::plan::node::{
-    AsofJoin, Closing, Node, OrderedEmit, Over, Settles, TopN, WindowAggregate, WindowShape, Windows,
-};
+use crate::plan::node::{AsofJoin, Closing, Node, OrderedEmit, Over, Settles, TopN, WindowAggregate, Windows};
 
 /// Tells every source whose rows are judged that they carry the watermark.
 pub(super) fn rewrite(node: &mut Node) {
