@@ -410,7 +410,11 @@ impl Graph {
     fn send(&mut self, id: PipelineId, emitted: Vec<Batch>, signals: &mut Signals) -> Result<()> {
         let Some(pipeline) = self.pipelines.get_mut(&id) else { return Ok(()) };
         let torn = !pipeline.by_row.is_empty() && pipeline.plan.mode == ChangelogMode::Changelog;
-        for batch in if torn { settled(emitted)? } else { emitted } {
+        let emitted = if torn { settled(emitted)? } else { emitted };
+        if let Destination::Sink(name) = &pipeline.destination {
+            return self.sinks.write(name, emitted);
+        }
+        for batch in emitted {
             match &mut pipeline.destination {
                 Destination::Pending(pending) => {
                     pending.push(batch);
@@ -421,8 +425,7 @@ impl Graph {
                     let kept = keep(rows, batch, self.now)?;
                     signals.extend(kept.into_iter().map(|batch| (name.clone(), Signal::Rows(batch))));
                 }
-                Destination::Sink(name) => self.sinks.write(name, &batch)?,
-                Destination::Discard => {}
+                Destination::Sink(_) | Destination::Discard => {}
             }
         }
         Ok(())

@@ -1,6 +1,7 @@
 //! The sinks that are open, and what has been written to them.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
@@ -8,6 +9,7 @@ use arrow::datatypes::SchemaRef;
 use crate::error::{Code, Error, InternalError, Result, StatementError};
 use crate::io::{self, Form};
 use crate::recovery::SinkSnapshot;
+use crate::runtime::upserts;
 use crate::types::Batch;
 
 /// The sinks by name.
@@ -23,8 +25,7 @@ pub(super) struct OpenSink {
     writer: Option<Box<dyn io::Sink>>,
     /// The columns of the first query that writes to it.
     schema: Option<SchemaRef>,
-    /// Whether its rows say what they do.
-    form: Form,
+    writing: Writing,
     /// How many queries write to it now.
     writers: usize,
     pub(super) rows: u64,
@@ -34,12 +35,31 @@ pub(super) struct OpenSink {
     pub(super) state: SinkState,
 }
 
+/// How rows are written to a sink.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Writing {
+    /// Whether they say what they do.
+    pub(super) form: Form,
+    /// The columns of the key in whose place each is put, if that is how.
+    pub(super) key: Option<Vec<usize>>,
+}
+
 /// Whether a sink can be written to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum SinkState {
     Open,
     Finished,
     Failed(Error),
+}
+
+impl fmt::Display for Writing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Writing { key: Some(_), .. } => "upserts by that key",
+            Writing { form: Form::Op(_) | Form::Debezium, key: None } => "changes",
+            Writing { form: Form::Rows, key: None } => "rows that are only added",
+        })
+    }
 }
 
 impl Sinks {
@@ -67,13 +87,17 @@ impl Sinks {
         &mut self,
         name: &str,
         schema: &SchemaRef,
-        form: Form,
+        writing: Writing,
         open: impl FnOnce() -> Result<Box<dyn io::Sink>>,
     ) -> Result<()> {
         let sink = self.find(name)?;
         sink.check_open(name)?;
+        if sink.writer.is_some() && sink.writing != writing {
+            let message = format!("sink \"{name}\" is being written with {}, not with {}", sink.writing, writing);
+            return Err(StatementError::new(Code::EmitMode, message).hint("Create another sink for it.").into());
+        }
         if sink.writer.is_none() {
-            sink.form = form;
+            sink.writing = writing;
             sink.writer = Some(open()?);
             sink.schema = Some(schema.clone());
         }
@@ -81,14 +105,25 @@ impl Sinks {
         Ok(())
     }
 
-    /// Writes a batch in the form of the sink.
-    pub(super) fn write(&mut self, name: &str, batch: &Batch) -> Result<()> {
+    /// Writes what one activation has brought, in the form of the sink.
+    pub(super) fn write(&mut self, name: &str, batches: Vec<Batch>) -> Result<()> {
+        let batches = match &self.find(name)?.writing.key {
+            Some(key) => upserts(batches, key)?,
+            None => batches,
+        };
+        batches.iter().try_for_each(|batch| self.write_batch(name, batch))
+    }
+
+    fn write_batch(&mut self, name: &str, batch: &Batch) -> Result<()> {
         let sink = self.find(name)?;
         sink.check_open(name)?;
         let (Some(writer), Some(schema)) = (&mut sink.writer, &sink.schema) else {
             return Err(InternalError::new(format!("sink \"{name}\" is written to before it is open")).into());
         };
-        let rows = io::written(&sink.form, batch)?;
+        let rows = match &sink.writing {
+            Writing { form: form @ Form::Op(_), key: Some(_) } => io::written(form, &io::without_replaced(batch)?)?,
+            Writing { form, .. } => io::written(form, batch)?,
+        };
         // The names and nullability of the first writer are the file's.
         let rows =
             if rows.schema_ref() == schema { rows } else { rows.clone().with_schema(schema.clone()).unwrap_or(rows) };
@@ -187,7 +222,7 @@ impl OpenSink {
         OpenSink {
             writer: None,
             schema: None,
-            form: Form::Rows,
+            writing: Writing { form: Form::Rows, key: None },
             writers: 0,
             rows: 0,
             dirty: false,

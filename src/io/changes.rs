@@ -9,9 +9,9 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringArray, StructArray, UInt64Array};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, StringArray, StructArray, UInt64Array};
 use arrow::buffer::NullBuffer;
-use arrow::compute::{interleave, take};
+use arrow::compute::{filter_record_batch, interleave, take};
 use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef};
 
 use super::options::{FileOptions, Form, OnError};
@@ -252,6 +252,14 @@ pub fn written_schema(form: &Form, schema: &SchemaRef) -> SchemaRef {
         Form::Op(_) => changelog_schema(schema),
         Form::Rows => schema.clone(),
     }
+}
+
+/// The changes without the rows that others take the place of: what is left is said by key.
+pub fn without_replaced(batch: &Batch) -> Result<Batch> {
+    let Some(kinds) = batch.kinds() else { return Ok(batch.clone()) };
+    let stays: BooleanArray = kinds.iter().map(|kind| Some(kind != RowKind::UpdateBefore)).collect();
+    let rows = filter_record_batch(batch.rows(), &stays)?;
+    Ok(Batch::changelog(rows, kinds.iter().filter(|kind| *kind != RowKind::UpdateBefore).collect()))
 }
 
 /// Rows in that form.

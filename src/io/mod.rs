@@ -21,7 +21,7 @@ use arrow::datatypes::SchemaRef;
 
 pub use crate::types::dead_letter_schema;
 pub use access::Access;
-pub use changes::{ChangeSource, Changes, written, written_schema};
+pub use changes::{ChangeSource, Changes, without_replaced, written, written_schema};
 pub use connectors::memory::MemorySource;
 pub use connectors::nexmark_options::NexmarkOptions;
 pub use options::{FileOptions, Form, OnError, SourceOptions, Takes};

@@ -118,6 +118,8 @@ pub enum Takes {
     Appends,
     /// Changes.
     Changes,
+    /// Rows that each take the place of the one of their key, and keys that are deleted.
+    Upserts,
 }
 
 /// How a file is compressed.
@@ -353,7 +355,8 @@ impl FileOptions {
     }
 }
 
-const MODES: [(&str, Takes); 2] = [("append", Takes::Appends), ("changelog", Takes::Changes)];
+const MODES: [(&str, Takes); 3] =
+    [("append", Takes::Appends), ("changelog", Takes::Changes), ("upsert", Takes::Upserts)];
 
 const TABLE_HINT: &str = "Write CREATE TABLE, and say which row a change is about with PRIMARY KEY (…).";
 

@@ -215,6 +215,12 @@ pub trait Operator: Send {
         Ok(())
     }
 
+    /// No more rows will come on `port`; said of each, and said again to an operator that is restored.
+    fn on_port_end(&mut self, port: Port) -> Result<()> {
+        let _ = port;
+        Ok(())
+    }
+
     /// Every input has ended.
     fn on_eof(&mut self, out: &mut Output) -> Result<()> {
         let _ = out;

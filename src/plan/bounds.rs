@@ -4,9 +4,13 @@ use std::fmt;
 
 use crate::error::{Code, StatementError};
 use crate::expr::{AggregateCall, RunningCall, WindowCall};
+use crate::operators::aggregate::keeps_values;
 use crate::plan::changelog::mode;
-use crate::plan::node::{AsofJoin, Closing, Settles, Window, WindowAggregate, Windows};
-use crate::plan::node::{Bounded, ChangelogMode, Join, JoinEmit, JoinKeep, Node, OrderedEmit, Over, Rank, Sort, TopN};
+use crate::plan::keys::upsert_key;
+use crate::plan::node::{
+    Aggregate, AsofJoin, Bounded, ChangelogMode, Closing, Join, JoinEmit, JoinKeep, Node, OrderedEmit, Over, Rank,
+    Settles, Sort, TopN, Window, WindowAggregate, Windows,
+};
 use crate::types::Interval;
 
 /// What bounds a node's state.
@@ -16,6 +20,8 @@ pub enum Bound {
     None,
     /// It keeps a fixed amount for each of these keys.
     Keys(String),
+    /// It keeps the rows of this input, which ends by itself.
+    Side(String),
     /// It keeps the first so many rows.
     Rows(usize),
     /// It keeps so many rows for each of these keys.
@@ -37,6 +43,7 @@ impl fmt::Display for Bound {
         match self {
             Bound::None => f.write_str("no state"),
             Bound::Keys(keys) => write!(f, "state bounded by keys ({keys})"),
+            Bound::Side(name) => write!(f, "state bounded by {name}, which ends"),
             Bound::Rows(rows) => write!(f, "state bounded by LIMIT ({rows} rows)"),
             Bound::RowsOfKeys(keys, 1) => write!(f, "state bounded by keys ({keys}), 1 row each"),
             Bound::RowsOfKeys(keys, rows) => write!(f, "state bounded by keys ({keys}), {rows} rows each"),
@@ -54,15 +61,17 @@ pub fn bound(node: &Node) -> Bound {
     match node {
         Node::Source(_) | Node::Values(_) | Node::Filter(_) | Node::Project(_) => Bound::None,
         Node::Unnest(_) | Node::Expand(_) | Node::Union(_) | Node::Limit(_) => Bound::None,
+        Node::Aggregate(node) if keeps_what_may_go(node) => there(
+            &node.input,
+            "of rows that may go an aggregate keeps every value, and these rows have no key that bounds them",
+        ),
         Node::Aggregate(node) if node.aggregates.iter().any(grows) => {
             rows_kept(&node.input, "an aggregate keeps every value of its group; a COLLECT bounds it by windows")
         }
         Node::Aggregate(node) => keys(&node.keys, "one group"),
         Node::Join(node) if node.inputs.iter().all(|input| ends(input)) => Bound::Input,
         Node::Join(Join { ttl: [Some(left), Some(right)], .. }) => Bound::Ttl(*left.max(right)),
-        Node::Join(_) => Bound::Unbounded(
-            "a join keeps every row of both sides; KEEP FIRST or LAST bounds it by keys, SET state_ttl by time",
-        ),
+        Node::Join(node) => sides(node),
         Node::KeyedJoin(node) => match (node.keep, node.sides.first()) {
             (JoinKeep::First | JoinKeep::Last, Some(side)) => keys(&side.keys, "one key"),
             _ if node.sides.iter().all(|side| ends(&side.input)) => Bound::Input,
@@ -115,7 +124,7 @@ fn first_rows(node: &TopN) -> Bound {
     let rows = node.skip.saturating_add(node.fetch);
     match node.rank {
         _ if node.by_arrival() => keys(&node.partition, "one number"),
-        _ if node.input_mode == ChangelogMode::Changelog => rows_kept(
+        _ if node.input_mode == ChangelogMode::Changelog => there(
             &node.input,
             "of rows that may be taken back all are kept: one of the first may go, and let a later one in",
         ),
@@ -157,6 +166,67 @@ fn looked_at(node: &Over) -> Bound {
             "OVER keeps every row; without ORDER BY and with ROWS BETWEEN n PRECEDING AND CURRENT ROW it keeps n for each key",
         ),
     }
+}
+
+/// The bound of a join of which not both sides end and not both forget.
+fn sides(node: &Join) -> Bound {
+    if let Some(side) = passing_side(node) {
+        return Bound::Side(node.names[1 - side].to_string());
+    }
+    let key = |side: usize| {
+        let names = key_names(&node.inputs[side])?;
+        Some(names.into_iter().map(move |name| format!("{}.{name}", node.names[side])))
+    };
+    match key(0).zip(key(1)) {
+        Some((left, right)) => keys(&left.chain(right).collect::<Vec<_>>(), "one row"),
+        None => Bound::Unbounded(
+            "a join keeps every row of both sides; KEEP FIRST or LAST bounds it by keys, SET state_ttl by time",
+        ),
+    }
+}
+
+/// The side whose rows a join lets go once the other one has ended, if that one ends by itself; of both the right one.
+///
+/// It finds their matches when they come, and nobody asks for them later.
+pub(super) fn passing_side(node: &Join) -> Option<usize> {
+    let counts = |side: usize| node.kind.alone(side) || (side == 0 && !node.kind.pairs());
+    let passes = |side: &usize| {
+        let waits = node.kind.alone(*side) && node.at_end;
+        ends(&node.inputs[1 - side]) && !counts(1 - side) && !waits && node.ttl.iter().all(Option::is_none)
+    };
+    (0..2).rev().find(passes)
+}
+
+/// What bounds that all rows are kept that are there.
+fn there(input: &Node, hint: &'static str) -> Bound {
+    match key_names(input) {
+        _ if ends(input) => Bound::Input,
+        Some(names) => keys(&names, "one row"),
+        None => Bound::Unbounded(hint),
+    }
+}
+
+/// The keys of which there are as many as rows, whether they are passed on or not, unless new ones come with time.
+fn key_names(node: &Node) -> Option<Vec<String>> {
+    match node {
+        Node::Filter(node) => key_names(&node.input),
+        Node::Project(node) => key_names(&node.input),
+        node if has_windows(node) => None,
+        node => {
+            let schema = node.schema();
+            Some(upsert_key(node)?.into_iter().map(|column| schema.field(column).name().clone()).collect())
+        }
+    }
+}
+
+fn has_windows(node: &Node) -> bool {
+    matches!(node, Node::Windows(_) | Node::WindowAggregate(_)) || node.inputs().into_iter().any(has_windows)
+}
+
+/// Whether an aggregate keeps the values of its groups because rows may go.
+fn keeps_what_may_go(node: &Aggregate) -> bool {
+    let keeps = |call: &AggregateCall| keeps_values(call).unwrap_or(false);
+    node.input_mode == ChangelogMode::Changelog && node.aggregates.iter().any(keeps)
 }
 
 fn rows_kept(input: &Node, hint: &'static str) -> Bound {

@@ -6,14 +6,14 @@ use arrow::datatypes::DataType;
 
 use crate::expr::SortKey;
 use crate::operators::aggregate::keeps_values;
-use crate::plan::bounds::bound;
+use crate::plan::bounds::{bound, passing_side};
 use crate::plan::changelog::mode;
 use crate::plan::event_time;
 use crate::plan::node::{
     AggregateEmit, AsofJoin, Bounded, ChangelogMode, Closing, GroupingSet, Join, JoinEmit, JoinKeep, JoinKind, Nearest,
     Node, NullKeys, OrderedEmit, Rank, Reads, Settles, Source, TopN, Window, WindowAggregate, WindowShape,
 };
-use crate::plan::{DEAD_LETTERS_PREFIX, NodeMetrics, Plan, Shared};
+use crate::plan::{DEAD_LETTERS_PREFIX, NodeMetrics, Plan, Shared, upsert_key};
 use crate::types::{Interval, Tick};
 
 /// The plan as a tree of text, a line a node; metrics are by node, a node before its inputs.
@@ -42,9 +42,11 @@ impl Tree<'_> {
         let metrics = self.metrics.and_then(|metrics| metrics.get(number)).copied();
         self.next += 1;
         let mut notes = vec![mode_name(mode(node)).to_string()];
+        notes.extend(key_note(node).filter(|_| number == 0));
         notes.extend(event_time_note(node));
         notes.extend(state_note(node));
         notes.extend(retraction_note(node));
+        notes.extend(side_note(node));
         notes.extend(self.readers_note(number));
         notes.extend(metrics.map(metrics_note));
         // Writing to a String cannot fail.
@@ -71,6 +73,14 @@ fn mode_name(mode: ChangelogMode) -> &'static str {
     }
 }
 
+/// By which columns the rows of a changelog take one another's place, if that is known.
+fn key_note(node: &Node) -> Option<String> {
+    let key = upsert_key(node).filter(|_| mode(node) == ChangelogMode::Changelog)?;
+    let schema = node.schema();
+    let names: Vec<&str> = key.iter().map(|column| schema.field(*column).name().as_str()).collect();
+    Some(if names.is_empty() { "one row".into() } else { format!("upsert key ({})", names.join(", ")) })
+}
+
 fn event_time_note(node: &Node) -> Option<String> {
     let times = event_time::names(node);
     (!times.is_empty()).then(|| format!("event time {}", times.join(", ")))
@@ -82,6 +92,13 @@ fn state_note(node: &Node) -> Option<String> {
         crate::plan::bounds::Bound::None => None,
         bound => Some(bound.to_string()),
     }
+}
+
+/// Which side of a join is not kept.
+fn side_note(node: &Node) -> Option<String> {
+    let Node::Join(node) = node else { return None };
+    let side = passing_side(node)?;
+    Some(format!("rows of {} are not kept once {} has ended", node.names[side], node.names[1 - side]))
 }
 
 /// What an aggregate keeps beyond its results because rows of its input may go.

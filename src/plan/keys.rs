@@ -50,6 +50,13 @@ fn first_rows(node: &TopN) -> Option<Vec<usize>> {
             let partition = node.partition.iter().map(Expr::column_index).collect::<Option<_>>();
             partition.or_else(|| upsert_key(&node.input))
         }
+        // No two rows of a partition have the same number.
+        (OrderedEmit::Changes | OrderedEmit::Final, Rank::RowNumber, _) if node.says_rank => {
+            let partition: Option<Vec<usize>> = node.partition.iter().map(Expr::column_index).collect();
+            let number = node.schema.fields().len().checked_sub(1);
+            let numbered = partition.zip(number).map(|(key, number)| key.into_iter().chain([number]).collect());
+            numbered.or_else(|| upsert_key(&node.input))
+        }
         (OrderedEmit::Changes | OrderedEmit::Final, _, _) => upsert_key(&node.input),
     }
 }
@@ -219,6 +226,20 @@ mod tests {
             ("SELECT person, count(*) AS n FROM visits GROUP BY person EMIT RUNNING", None),
             ("SELECT person, count(*) AS n FROM visits GROUP BY person EMIT FINAL", Some("person")),
             ("SELECT person, city, count(*) AS n FROM visits GROUP BY ROLLUP (person, city)", None),
+        ]);
+    }
+
+    #[test]
+    fn ranked_rows_are_told_by_their_rank() {
+        let ranked = |select: &str, rank: &str, most: u32| {
+            let ranks = format!("{rank}() OVER (PARTITION BY city ORDER BY person) AS n");
+            format!("SELECT {select} FROM (SELECT person, city, {ranks} FROM visits) AS v WHERE n <= {most}")
+        };
+        check(&[
+            (&ranked("person, city, n", "row_number", 3), Some("city, n")),
+            (&ranked("person, city", "row_number", 3), None),
+            (&ranked("person, city", "row_number", 1), Some("city")),
+            (&ranked("person, city, n", "rank", 3), None),
         ]);
     }
 

@@ -103,6 +103,13 @@ impl NodeMetrics {
         }
     }
 
+    /// Notes what is kept, if that is not less than what was: little is left once inputs have ended.
+    pub fn kept(&mut self, state: StateSize) {
+        if state.rows >= self.state.rows {
+            self.state = state;
+        }
+    }
+
     /// Adds a time that was measured.
     pub fn took(&mut self, time: Option<Duration>) {
         if let Some(time) = time {

@@ -124,7 +124,7 @@ impl Dataflow {
         let root = dataflow.add(&plan.root, operators)?;
         dataflow.connect(root, Target::Result);
         if let Some(snapshot) = snapshot {
-            dataflow.resume(snapshot);
+            dataflow.resume(snapshot)?;
         }
         dataflow.weigh_all();
         Ok(dataflow)
@@ -163,10 +163,7 @@ impl Dataflow {
     pub fn metrics(&self) -> Vec<NodeMetrics> {
         let mut metrics = self.metrics.clone();
         for step in self.steps() {
-            let (before_end, now) = (&mut metrics[step.node].state, step.operator.state_size());
-            if now.rows >= before_end.rows {
-                *before_end = now;
-            }
+            metrics[step.node].kept(step.operator.state_size());
         }
         self.repeat(&mut metrics);
         metrics
@@ -291,7 +288,7 @@ impl Dataflow {
         Ok(())
     }
 
-    fn resume(&mut self, snapshot: &DataflowSnapshot) {
+    fn resume(&mut self, snapshot: &DataflowSnapshot) -> Result<()> {
         self.ended = snapshot.ended;
         self.watermark = snapshot.watermark;
         self.spoke.clone_from(&snapshot.spoke);
@@ -305,8 +302,10 @@ impl Dataflow {
             stage.ports.clone_from(&snapshot.ports);
             stage.watermark = snapshot.watermark;
             stage.done = snapshot.done;
+            stage.resume_ends()?;
             stage.ask_due();
         }
+        Ok(())
     }
 
     pub(super) fn steps(&self) -> impl Iterator<Item = &Step> {
@@ -406,6 +405,13 @@ impl Stage {
         };
         stage.ask_due();
         stage
+    }
+
+    /// Tells its first operator, which is restored, which of its inputs had ended. The others have one input.
+    fn resume_ends(&mut self) -> Result<()> {
+        let Some(first) = self.steps.first_mut() else { return Ok(()) };
+        let ended = self.ports.iter().enumerate().filter(|(_, port)| port.ended);
+        ended.map(|(port, _)| Port(port)).try_for_each(|port| first.operator.on_port_end(port))
     }
 
     /// Asks its operators when they want to be notified.

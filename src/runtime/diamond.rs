@@ -14,9 +14,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use arrow::array::UInt32Array;
+use arrow::array::{RecordBatch, UInt32Array};
 use arrow::compute::take_record_batch;
-use arrow::row::RowConverter;
 
 use crate::error::Result;
 use crate::plan::depth::deeper;
@@ -82,13 +81,15 @@ pub(crate) fn single_rows(batch: &Batch) -> impl Iterator<Item = Batch> + '_ {
 /// What one activation has brought of a changelog, without what it has brought and taken back again: the arms of a
 /// diamond speak one after the other, and what is said between them is nobody's answer.
 pub(crate) fn settled(batches: Vec<Batch>) -> Result<Vec<Batch>> {
-    let [first, _, ..] = batches.as_slice() else { return Ok(batches) };
-    let schema = first.rows().schema();
-    let types: Vec<_> = schema.fields().iter().map(|field| field.data_type().clone()).collect();
+    if batches.len() > 1 { net(batches) } else { Ok(batches) }
+}
+
+/// The rows that go and were not brought, and those that come and are not taken back.
+pub(super) fn net(batches: Vec<Batch>) -> Result<Vec<Batch>> {
+    let Some(first) = batches.first() else { return Ok(batches) };
+    let all = Batch::concat(&first.rows().schema(), &batches)?;
     // Rows that cannot be compared are said as they come.
-    let Ok(converter) = row_converter(&types) else { return Ok(batches) };
-    let all = Batch::concat(&schema, &batches)?;
-    let values = numbered(&converter, &all)?;
+    let Ok(values) = numbers(all.rows()) else { return Ok(batches) };
     let mut net = vec![0; all.num_rows()];
     (0..all.num_rows()).for_each(|row| net[values[row]] += all.kind(row).weight());
     let kept = kept(&all, &values, net);
@@ -103,19 +104,18 @@ pub(crate) fn settled(batches: Vec<Batch>) -> Result<Vec<Batch>> {
 
 /// A number for the values of each row, the same for rows that are alike to the last bit: `-0.0` is not taken for `0.0`,
 /// because who holds the one is not told to give up the other.
-fn numbered(converter: &RowConverter, all: &Batch) -> Result<Vec<usize>> {
-    if all.rows().num_columns() == 0 {
-        return Ok(vec![0; all.num_rows()]);
+pub(super) fn numbers(rows: &RecordBatch) -> Result<Vec<usize>> {
+    if rows.num_columns() == 0 {
+        return Ok(vec![0; rows.num_rows()]);
     }
-    let rows = converter.convert_columns(all.rows().columns())?;
+    let types: Vec<_> = rows.columns().iter().map(|column| column.data_type().clone()).collect();
+    let converted = row_converter(&types)?.convert_columns(rows.columns())?;
     let mut numbers = HashMap::new();
-    Ok(rows
-        .iter()
-        .map(|row| {
-            let next = numbers.len();
-            *numbers.entry(row).or_insert(next)
-        })
-        .collect())
+    let number = |row| {
+        let next = numbers.len();
+        *numbers.entry(row).or_insert(next)
+    };
+    Ok(converted.iter().map(number).collect())
 }
 
 /// The rows that make up the net change: of a value that goes its first goings, of one that comes its last comings.

@@ -192,7 +192,10 @@ impl Inline {
                     self.combine_watermarks(dataflow, stage)?;
                 }
                 (Target::Stage(stage, port), Work::Ended) => {
-                    dataflow.stages[stage].end_port(port);
+                    if self.stopwatch.is_some() {
+                        dataflow.note_state(stage);
+                    }
+                    dataflow.stages[stage].end_port(port)?;
                     self.combine_watermarks(dataflow, stage)?;
                     self.end_if_complete(dataflow, stage)?;
                 }
@@ -243,7 +246,7 @@ impl Inline {
                 match &event {
                     Event::Batch(_, batch) => metrics.rows_in += batch.num_rows() as u64,
                     // Whoever measures wants to know what had to be kept, of which little is left after the end.
-                    Event::Eof if self.stopwatch.is_some() => metrics.state = step.operator.state_size(),
+                    Event::Eof if self.stopwatch.is_some() => metrics.kept(step.operator.state_size()),
                     Event::Eof | Event::Watermark(_) | Event::Notify(_) => {}
                 }
                 let operator = step.operator.as_mut();
@@ -278,6 +281,13 @@ impl Inline {
 }
 
 impl Dataflow {
+    /// Notes what a stage keeps, of which it may let go now.
+    fn note_state(&mut self, stage: usize) {
+        for step in &self.stages[stage].steps {
+            self.metrics[step.node].kept(step.operator.state_size());
+        }
+    }
+
     /// Fails if all operators keep more than `limit` bytes, and names the one that keeps most.
     fn check(&self, limit: usize) -> Result<()> {
         let total = self.state_bytes();
@@ -298,10 +308,12 @@ impl Stage {
         }
     }
 
-    fn end_port(&mut self, Port(port): Port) {
-        if let Some(port) = self.ports.get_mut(port) {
+    fn end_port(&mut self, port: Port) -> Result<()> {
+        if let Some(port) = self.ports.get_mut(port.0) {
             port.ended = true;
         }
+        // Those behind the first one have one port, whose end is the end of all.
+        self.steps.first_mut().map_or(Ok(()), |step| step.operator.on_port_end(port))
     }
 
     /// The minimum over the ports that have not ended, if it has risen. Once all have ended, `Eof` says it.

@@ -10,7 +10,7 @@ use crate::sql::Copy;
 use super::super::core::{Core, Done};
 use super::super::options::QueryOptions;
 use super::super::pipeline::Destination;
-use super::create::written_form;
+use super::create::writing;
 use super::rows;
 
 impl Core {
@@ -20,15 +20,15 @@ impl Core {
         plan::check_written(&planned.plan, &copy.query)?;
         FileOptions::check_written(&copy.options)?;
         let options = FileOptions::parse(&copy.options)?;
-        let form = written_form(&planned, &options)?;
-        let schema = io::written_schema(&form, &planned.plan.root.schema());
+        let writing = writing(&planned, &options)?;
+        let schema = io::written_schema(&writing.form, &planned.plan.root.schema());
         // No statement can name this sink: a name from SQL is never empty.
         let name: Arc<str> = "".into();
         self.graph.sinks.create(name.clone());
         let started = self
             .graph
             .sinks
-            .writer_starts(&name, &schema, form, || io::open_sink(&options, schema.clone(), &self.access))
+            .writer_starts(&name, &schema, writing, || io::open_sink(&options, schema.clone(), &self.access))
             .and_then(|()| self.start(planned, Destination::Sink(name.clone())));
         let id = match started {
             Ok(id) => id,

@@ -18,6 +18,7 @@ use crate::types::{OP_COLUMN, Tick, type_name};
 use super::super::core::{Core, Done, Planned, ViewInfo};
 use super::super::options::QueryOptions;
 use super::super::pipeline::Destination;
+use super::super::sinks::Writing;
 use super::{at, kind_name, placed, rows};
 
 /// Whether a name can be given to something new.
@@ -257,7 +258,7 @@ impl Core {
             }
         };
         if let Some(planned) = &planned {
-            written_form(planned, &file).map_err(|error| placed(error, &create.name))?;
+            writing(planned, &file).map_err(|error| placed(error, &create.name))?;
         }
         self.drop_replaced(&create.name, create.if_exists)?;
         let schema = planned.as_ref().map(Planned::visible_schema).or(declared);
@@ -283,9 +284,9 @@ impl Core {
             return Err(StatementError::new(Code::UnknownRelation, format!("sink \"{name}\" not found")).into());
         };
         let (options, access) = (FileOptions::parse(&sink.options)?, self.access.clone());
-        let form = written_form(&planned, &options)?;
-        let schema = io::written_schema(&form, &planned.plan.root.schema());
-        self.graph.sinks.writer_starts(name, &schema, form, || io::open_sink(&options, schema.clone(), &access))?;
+        let writing = writing(&planned, &options)?;
+        let schema = io::written_schema(&writing.form, &planned.plan.root.schema());
+        self.graph.sinks.writer_starts(name, &schema, writing, || io::open_sink(&options, schema.clone(), &access))?;
         planned.label = format!("sink \"{name}\"");
         let before = self.graph.sinks.rows(name);
         match self.write_started_sink(name, planned) {
@@ -387,8 +388,23 @@ pub(super) fn load(table: &Table, rows: &mut Upsert, access: &io::Access) -> Res
     Ok(source.counts())
 }
 
-/// In what form the result of a query is written.
-pub(super) fn written_form(planned: &Planned, options: &FileOptions) -> Result<Form> {
+/// How the result of a query is written.
+pub(super) fn writing(planned: &Planned, options: &FileOptions) -> Result<Writing> {
+    if options.takes != Some(Takes::Upserts) {
+        return Ok(Writing { form: written_form(planned, options)?, key: None });
+    }
+    let form = if options.form == Form::Debezium { Form::Debezium } else { Form::Op(OP_COLUMN.into()) };
+    let Some(key) = plan::upsert_key(&planned.plan.root) else {
+        let message =
+            "mode = 'upsert' puts each row in the place of the one with its key, and this query's rows have none";
+        let hint = "Select all columns of its GROUP BY or of its table's PRIMARY KEY, or write mode = 'changelog'.";
+        return Err(StatementError::new(Code::EmitMode, message).hint(hint).into());
+    };
+    Ok(Writing { form, key: Some(key) })
+}
+
+/// In what form the result of a query is written where no key matters.
+fn written_form(planned: &Planned, options: &FileOptions) -> Result<Form> {
     match (planned.plan.mode, options.takes) {
         (ChangelogMode::Changelog, Some(Takes::Appends)) => {
             let message = "the query gives a changelog, and mode = 'append' only takes rows";
@@ -396,9 +412,8 @@ pub(super) fn written_form(planned: &Planned, options: &FileOptions) -> Result<F
             Err(StatementError::new(Code::EmitMode, message).hint(hint).into())
         }
         _ if options.form == Form::Debezium => Ok(Form::Debezium),
-        (ChangelogMode::Changelog, Some(Takes::Changes) | None) | (ChangelogMode::AppendOnly, Some(Takes::Changes)) => {
-            Ok(Form::Op(OP_COLUMN.into()))
-        }
+        (ChangelogMode::Changelog, Some(Takes::Changes | Takes::Upserts) | None)
+        | (ChangelogMode::AppendOnly, Some(Takes::Changes | Takes::Upserts)) => Ok(Form::Op(OP_COLUMN.into())),
         (ChangelogMode::AppendOnly, Some(Takes::Appends) | None) => Ok(Form::Rows),
     }
 }

@@ -57,9 +57,7 @@ impl Core {
         let planned = match declared {
             Some(schema) => {
                 let options = QueryOptions::default();
-                let planned = self.plan_insert(insert, &schema, parameters, options, Reads::Changes)?;
-                check_append_only(&planned, &insert.target)?;
-                planned
+                self.plan_insert(insert, &schema, parameters, options, Reads::Changes)?
             }
             None => self.plan_written(&insert.query, parameters, QueryOptions::default())?,
         };

@@ -12,6 +12,7 @@
 //! and what was noted is gathered column by column.
 //! A row is kept with the number of rows that match it, where the result depends on whether there are any.
 
+mod ended;
 mod forget;
 mod noted;
 mod saved;
@@ -66,6 +67,7 @@ pub fn build(node: &node::Join, snapshots: &[Snapshot]) -> Result<Box<dyn Operat
             alone: node.kind.alone(at),
             expiry: node.ttl[at].map(Expiry::new),
             slots: vec![],
+            ended: false,
         })
     };
     let mut join = Join {
@@ -80,6 +82,8 @@ pub fn build(node: &node::Join, snapshots: &[Snapshot]) -> Result<Box<dyn Operat
         null_slot: None,
         sides: [side(0)?, side(1)?],
         noted: Noted::default(),
+        met: false,
+        unmet: [vec![], vec![]],
     };
     join.restore(snapshots)?;
     Ok(Box::new(join))
@@ -108,6 +112,9 @@ struct Join {
     null_slot: Option<u32>,
     sides: [Side; 2],
     noted: Noted,
+    /// Whether rows that are not kept have met keys of the other side, and for each side one of their keys that has not.
+    met: bool,
+    unmet: [Vec<ArrayRef>; 2],
 }
 
 /// One side: its rows, and which of them have each key.
@@ -126,6 +133,8 @@ struct Side {
     /// Which rows came so long ago that they are forgotten, and then the slot of each row's key.
     expiry: Option<Expiry>,
     slots: Vec<u32>,
+    /// Whether no more rows of it will come.
+    ended: bool,
 }
 
 /// The rows of a batch on their way through the join.
@@ -171,6 +180,10 @@ impl Operator for Join {
         self.sides.iter().filter_map(|side| side.expiry.as_ref()?.next()).min()
     }
 
+    fn on_port_end(&mut self, port: Port) -> Result<()> {
+        self.end_side(port.0)
+    }
+
     fn on_eof(&mut self, out: &mut Output) -> Result<()> {
         match self.at_end {
             true => self.finish(out),
@@ -194,14 +207,11 @@ impl Operator for Join {
     }
 
     fn waits(&self) -> Waits {
-        let slots = self.index.groups_in_order();
-        let has = |side: usize, slot: u32| !self.sides[side].chains.is_empty(slot);
-        let alone = |side: usize| slots.iter().copied().rfind(|slot| has(side, *slot) && !has(1 - side, *slot));
-        Waits {
-            unmet: (0..2).map(|side| self.index.key_of(alone(side))).collect(),
-            met: slots.iter().any(|slot| has(0, *slot) && has(1, *slot)),
-            ..Waits::default()
-        }
+        let unmet = |side: usize| match self.keeps(side) {
+            true => self.alone(side),
+            false => self.unmet[side].clone(),
+        };
+        Waits { unmet: (0..2).map(unmet).collect(), met: self.met || self.meet(), ..Waits::default() }
     }
 }
 
@@ -442,6 +452,10 @@ impl Join {
         (mut slots, mut matched): (Vec<u32>, Vec<u32>),
         now: Timestamp,
     ) -> Result<()> {
+        if !self.keeps(side) {
+            self.let_go(side, slots);
+            return Ok(());
+        }
         let lone = slots.contains(&NONE) && !self.at_end;
         let whole = if lone { Some(matchable(batch, &mut slots, &mut matched)?) } else { None };
         let batch = whole.as_ref().unwrap_or(batch);
@@ -490,12 +504,17 @@ impl Join {
         store.free(rows)?;
         slots.sort_unstable();
         slots.dedup();
+        self.forget_keys(slots);
+        Ok(())
+    }
+
+    /// Frees those of the keys that no side has a row of.
+    fn forget_keys(&mut self, mut slots: Vec<u32>) {
         slots.retain(|slot| *slot != NONE && self.sides.iter().all(|side| side.chains.is_empty(*slot)));
         if self.null_slot.is_some_and(|null| slots.contains(&null)) {
             self.null_slot = None;
         }
         self.index.remove(&slots);
-        Ok(())
     }
 
     /// The end: the rows that have waited for it.

@@ -58,6 +58,16 @@ impl Store {
         })
     }
 
+    /// Drops all rows, for good: no more will be kept.
+    pub fn clear(&mut self) -> Result<()> {
+        let mode = match self {
+            Store::Appended { .. } => ChangelogMode::AppendOnly,
+            Store::Counted(_) => ChangelogMode::Changelog,
+        };
+        *self = Store::new(&self.schema().clone(), mode)?;
+        Ok(())
+    }
+
     /// Rows as they will be given back: who was told of one when it came must know it again when it goes.
     pub fn as_kept(&self, rows: RecordBatch) -> Result<RecordBatch> {
         match self {

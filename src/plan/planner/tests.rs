@@ -106,7 +106,7 @@ fn an_aggregate_is_final_over_what_ends_and_changes_over_what_does_not() {
         ),
         (
             "SELECT k, sum(v) FROM a WHERE v > 3 GROUP BY k HAVING sum(v) > 2",
-            "Filter: sum(a.v) > 2  [changelog]
+            "Filter: sum(a.v) > 2  [changelog; upsert key (k)]
         └─ Aggregate: keys (a.k), aggregates (sum(a.v)), EMIT CHANGES  [changelog; state bounded by keys (a.k)]
            └─ Filter: a.v > 3  [append-only]
               └─ Source: a (until closed)  [append-only]",

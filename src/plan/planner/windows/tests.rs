@@ -86,7 +86,7 @@ fn an_aggregate_over_rows_in_windows_makes_the_windows_itself() {
         ),
         (
             "SELECT window_start, window_end, sum(p) FROM (SELECT v * 2 AS p, window_start, window_end FROM TUMBLE(bids, at, INTERVAL '10' SECOND)) GROUP BY window_start, window_end ALLOW LATENESS INTERVAL '1 second'",
-            "Project: window_start, window_end, sum(p)  [changelog; event time window_end]
+            "Project: window_start, window_end, sum(p)  [changelog; upsert key (window_start, window_end); event time window_end]
         └─ WindowAggregate: TUMBLE(bids.at, 10 seconds), closed by the watermark of bids, kept 1 second longer, keys (), aggregates (sum(p)), EMIT FINAL  [changelog; event time window_end, window_time; state bounded by open windows]
            └─ Project: bids.v * 2 AS p, bids.at  [append-only; event time bids.at]
               └─ Source: bids (until closed)  [append-only; event time at]",
@@ -403,7 +403,7 @@ fn the_first_rows_by_event_time_are_settled_by_the_watermark() {
         ),
         (
             "SELECT * FROM (SELECT *, row_number() OVER (PARTITION BY k ORDER BY at) AS place FROM bids) WHERE place = 1",
-            "Project: bids.k, bids.at, bids.v, bids.late, row_number() OVER (PARTITION BY bids.k ORDER BY bids.at) AS place  [changelog]
+            "Project: bids.k, bids.at, bids.v, bids.late, row_number() OVER (PARTITION BY bids.k ORDER BY bids.at) AS place  [changelog; upsert key (k)]
         └─ TopN: first 1 by row_number, keys (bids.k), order (bids.at ASC), EMIT CHANGES  [changelog; state bounded by keys (bids.k), 1 row each]
            └─ Source: bids (until closed)  [append-only; event time at]",
         ),
