@@ -126,7 +126,7 @@ fn nexmark_as_it_stands_answers_what_it_says_of_tables() {
 }
 
 /// Queries over windows, and the same asked of tables, which know no windows.
-const OVER_WINDOWS: [(Script, &str); 3] = [
+const OVER_WINDOWS: [(Script, &str); 4] = [
     (
         script!("q5"),
         "SELECT auction, bids, window_start, window_start + INTERVAL '10 seconds' FROM (
@@ -147,6 +147,15 @@ const OVER_WINDOWS: [(Script, &str); 3] = [
         "SELECT DISTINCT p.id, p.name, date_bin(INTERVAL '10 seconds', p.date_time)
          FROM person AS p JOIN auction AS a ON p.id = a.seller
          AND date_bin(INTERVAL '10 seconds', p.date_time) = date_bin(INTERVAL '10 seconds', a.date_time)",
+    ),
+    (
+        script!("q11"),
+        "SELECT bidder, count(*), min(date_time), max(date_time) + INTERVAL '10 seconds' FROM (
+           SELECT bidder, date_time,
+             sum(CASE WHEN date_time - before > INTERVAL '10 seconds' THEN 1 ELSE 0 END) OVER (
+               PARTITION BY bidder ORDER BY date_time ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS nth
+           FROM (SELECT bidder, date_time, lag(date_time) OVER (PARTITION BY bidder ORDER BY date_time) AS before FROM bid)
+         ) GROUP BY bidder, nth",
     ),
 ];
 
@@ -224,7 +233,7 @@ fn needs(script: &Script, events: usize) -> usize {
 
 #[test]
 fn nexmark_over_windows_needs_no_more_state_for_ten_times_the_events() {
-    for script in [script!("q5"), script!("q7")] {
+    for script in [script!("q5"), script!("q7"), script!("q11")] {
         let bytes = needs(&script, 100_000).max(LITTLE_BYTES);
         assert!(gets_by(&script, 1_000_000, bytes + bytes / 5), "{} needs more than {bytes} bytes", script.name);
     }
