@@ -1,5 +1,7 @@
 //! When two answers are the same.
 
+use std::collections::HashMap;
+
 use serde_json::Value;
 
 /// A row of a changelog: 1 for a row that comes, -1 for a row that goes.
@@ -26,7 +28,7 @@ fn weight(op: &Value) -> i64 {
 /// What changes add up to: the rows whose weights do not cancel out, each as often as its weight says.
 pub fn fold(changes: &[Change]) -> Vec<Change> {
     let mut folded: Vec<(String, Change)> = Vec::new();
-    let mut positions = std::collections::HashMap::new();
+    let mut positions = HashMap::new();
     for (weight, row) in changes {
         let text = canonical_text(row);
         let position = *positions.entry(text.clone()).or_insert(folded.len());
@@ -46,25 +48,36 @@ pub fn fold(changes: &[Change]) -> Vec<Change> {
 
 /// Whether the two are equal as multisets.
 pub fn same_rows(expected: &[Change], actual: &[Change], tolerance: f64) -> bool {
-    let (expected, mut left) = (fold(expected), fold(actual));
-    expected.len() == left.len()
-        && expected.iter().all(|wanted| {
-            let found = left.iter().position(|change| same_change(wanted, change, tolerance));
-            found.map(|position| left.swap_remove(position)).is_some()
-        })
+    let (expected, actual) = (fold(&canonical(expected)), fold(&canonical(actual)));
+    if expected.len() != actual.len() {
+        return false;
+    }
+    // Most rows are equal to the letter, and need not be looked for.
+    let mut exact: HashMap<String, usize> = HashMap::new();
+    actual.iter().for_each(|change| *exact.entry(text_of(change)).or_default() += 1);
+    let mut taken = |change: &&Change| match exact.get_mut(&text_of(change)) {
+        Some(count) if *count > 0 => (true, *count -= 1).0,
+        Some(_) | None => false,
+    };
+    let wanted: Vec<&Change> = expected.iter().filter(|change| !taken(change)).collect();
+    let mut left: Vec<&Change> = actual.iter().filter(taken).collect();
+    wanted.into_iter().all(|wanted| {
+        let found = left.iter().position(|change| same_change(wanted, change, tolerance));
+        found.map(|position| left.swap_remove(position)).is_some()
+    })
 }
 
 /// Whether the two are equal row by row.
 pub fn same_sequence(expected: &[Change], actual: &[Change], tolerance: f64) -> bool {
-    expected.len() == actual.len() && expected.iter().zip(actual).all(|(a, b)| same_change(a, b, tolerance))
+    let (expected, actual) = (canonical(expected), canonical(actual));
+    expected.len() == actual.len() && expected.iter().zip(&actual).all(|(a, b)| same_change(a, b, tolerance))
 }
 
 fn same_change(a: &Change, b: &Change, tolerance: f64) -> bool {
     a.0 == b.0 && a.1.len() == b.1.len() && a.1.iter().zip(&b.1).all(|(a, b)| same_value(a, b, tolerance))
 }
 
-/// Integers exactly, other numbers within a relative tolerance, times by their instant, blanks in a run as one.
-/// `a` is what is expected.
+/// Integers exactly, other numbers within a relative tolerance. `a` is what is expected.
 fn same_value(a: &Value, b: &Value, tolerance: f64) -> bool {
     match (a, b) {
         (Value::Number(a), Value::Number(b)) if is_integer(a) && is_integer(b) => a == b,
@@ -80,13 +93,29 @@ fn same_value(a: &Value, b: &Value, tolerance: f64) -> bool {
         (Value::Number(number), Value::String(text)) => {
             text.parse().is_ok_and(|read| same_value(&Value::Number(number.clone()), &Value::Number(read), tolerance))
         }
-        (Value::String(a), Value::String(b)) => a == b || canonical_string(a) == canonical_string(b),
         (a, b) => a == b,
     }
 }
 
 fn is_integer(number: &serde_json::Number) -> bool {
     number.is_i64() || number.is_u64()
+}
+
+/// The changes with every text in the form in which it is compared: times by their instant, blanks in a run as one.
+fn canonical(changes: &[Change]) -> Vec<Change> {
+    changes.iter().map(|(weight, row)| (*weight, row.iter().map(canonical_value).collect())).collect()
+}
+
+fn canonical_value(value: &Value) -> Value {
+    match value {
+        Value::String(text) => Value::String(canonical_string(text)),
+        Value::Array(values) => Value::Array(values.iter().map(canonical_value).collect()),
+        value => value.clone(),
+    }
+}
+
+fn text_of((weight, row): &Change) -> String {
+    format!("{weight} {}", canonical_text(row))
 }
 
 fn canonical_text(row: &[Value]) -> String {

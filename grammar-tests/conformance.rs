@@ -100,6 +100,9 @@ enum Restart {
     AfterEachOperation,
 }
 
+/// How often a run is restarted within one operation, at most.
+const RESTARTS_MAX: usize = 8;
+
 const WAYS: [Way; 4] = [
     Way { rows: RowsAnInsert::AsWritten, restart: Restart::Never },
     Way { rows: RowsAnInsert::One, restart: Restart::Never },
@@ -181,9 +184,13 @@ impl Session<'_> {
     }
 
     fn operate(&mut self, operation: &Operation) -> Result<(), Stop> {
-        for statement in self.statements(operation) {
-            self.run(&statement)?;
-            if self.way.restart == Restart::AfterEachOperation {
+        let statements = self.statements(operation);
+        // An operation of hundreds of rows, each an INSERT, is restarted here and there, and at its end.
+        let stride = statements.len().div_ceil(RESTARTS_MAX).max(1);
+        for (place, statement) in statements.iter().enumerate() {
+            self.run(statement)?;
+            if self.way.restart == Restart::AfterEachOperation && (statements.len() - place - 1).is_multiple_of(stride)
+            {
                 self.run("CHECKPOINT; RESTART")?;
             }
         }

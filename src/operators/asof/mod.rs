@@ -7,7 +7,7 @@
 //! ```
 //!
 //! Where the watermark or the end tells that no nearer row can come, `settled` merges both sides in the order of time
-//! and says each left row once. Elsewhere [`changing`] says a row at once, and corrects it.
+//! and says each left row once. Elsewhere `changing` says a row at once, and corrects it.
 
 mod changing;
 mod settled;

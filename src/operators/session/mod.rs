@@ -7,7 +7,7 @@
 //! watermark 32:                                   out: a 1 32 3
 //! ```
 //!
-//! [`sessions::Sessions`] says which session each row is in, and what it says in the order of rows is done to what is
+//! `sessions::Sessions` says which session each row is in, and what it says in the order of rows is done to what is
 //! kept of sessions in the order of rows: a merge comes after the rows before it. So the answer is the same however the
 //! rows are cut into batches.
 

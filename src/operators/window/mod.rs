@@ -6,7 +6,7 @@
 //! watermark 10:                                out: a 0 10 2 | b 0 10 1        the pane is dropped whole
 //! ```
 //!
-//! Each window that is open is a [`Pane`] of its own: groups and what is computed for them. A row is late for a window
+//! Each window that is open is a `Pane` of its own: groups and what is computed for them. A row is late for a window
 //! if the watermark just before it had reached the window's end, and how long the window is kept longer.
 
 mod late;
