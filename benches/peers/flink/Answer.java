@@ -11,17 +11,22 @@ import java.util.stream.IntStream;
 import org.apache.flink.table.data.RowData;
 import org.apache.flink.table.types.logical.LogicalType;
 
-/** Collects a result as tab-separated lines: every row as it comes, or a changelog folded by its first column. */
+/**
+ * Writes a result as tab-separated lines: every row as it comes, every change with its kind before it, or the last row
+ * of each key, which are the first columns.
+ */
 final class Answer implements Consumer<RowData>, AutoCloseable {
-  enum Keep { EVERY_ROW, LAST_OF_KEY }
+  enum Form { ROWS, CHANGES, LAST }
 
-  private final Keep keep;
+  private final Form form;
   private final PrintWriter lines;
   private final List<RowData.FieldGetter> fields;
-  private final Map<String, String> folded = new LinkedHashMap<>();
+  private final int keys;
+  private final Map<String, String> last = new LinkedHashMap<>();
 
-  Answer(Path file, List<LogicalType> types, Keep keep) throws IOException {
-    this.keep = keep;
+  Answer(Path file, List<LogicalType> types, Form form, int keys) throws IOException {
+    this.form = form;
+    this.keys = keys;
     this.lines = new PrintWriter(Files.newBufferedWriter(file));
     this.fields = IntStream.range(0, types.size())
         .mapToObj(column -> RowData.createFieldGetter(types.get(column), column))
@@ -30,37 +35,45 @@ final class Answer implements Consumer<RowData>, AutoCloseable {
 
   @Override
   public void accept(RowData row) {
-    switch (keep) {
-      case EVERY_ROW:
-        lines.println(line(row));
+    switch (form) {
+      case ROWS:
+        lines.append(text(row, fields.size())).append('\n');
         break;
-      case LAST_OF_KEY:
-        fold(row);
+      case CHANGES:
+        lines.append(row.getRowKind().shortString()).append('\t').append(text(row, fields.size())).append('\n');
+        break;
+      case LAST:
+        keep(row);
         break;
     }
   }
 
-  private void fold(RowData row) {
-    String key = String.valueOf(fields.get(0).getFieldOrNull(row));
+  private void keep(RowData row) {
     switch (row.getRowKind()) {
       case INSERT:
       case UPDATE_AFTER:
-        folded.put(key, line(row));
+        last.put(text(row, keys), text(row, fields.size()));
         break;
       case UPDATE_BEFORE:
       case DELETE:
-        folded.remove(key);
+        last.remove(text(row, keys));
         break;
     }
   }
 
-  private String line(RowData row) {
-    return fields.stream().map(field -> String.valueOf(field.getFieldOrNull(row))).collect(Collectors.joining("\t"));
+  /** The first `count` fields. */
+  private String text(RowData row, int count) {
+    StringBuilder text = new StringBuilder();
+    for (int field = 0; field < count; field++) {
+      if (field > 0) text.append('\t');
+      text.append(fields.get(field).getFieldOrNull(row));
+    }
+    return text.toString();
   }
 
   @Override
   public void close() {
-    folded.values().forEach(lines::println);
+    last.values().forEach(line -> lines.append(line).append('\n'));
     lines.close();
   }
 }

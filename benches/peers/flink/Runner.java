@@ -1,8 +1,10 @@
 import java.io.BufferedReader;
+import java.io.IOException;
 import java.io.InputStreamReader;
 import java.io.PrintStream;
 import java.lang.management.ManagementFactory;
 import java.nio.file.Path;
+import java.util.Arrays;
 import java.util.List;
 import java.util.stream.Collectors;
 import java.util.stream.IntStream;
@@ -17,17 +19,18 @@ import org.apache.flink.table.types.logical.LogicalType;
  * Flink SQL on a mini-cluster in this process, driven by runner.py with tab-separated lines:
  *
  * <pre>
- * bids FILE ROWS                              decodes the bids into memory
- * forget                                      lets go of them
- * run SOURCE ROWS MINI_BATCH CHANGES SQL      answers: ok SECONDS CPU_SECONDS ROWS_OUT
- * answer SOURCE ROWS MINI_BATCH CHANGES SQL FILE KEEP
+ * table NAME FOLDER ROWS COLUMN:KIND …     decodes a table into memory
+ * merge STEP NAME …                        lets the rows of several tables arrive in turns of so many
+ * forget                                   lets go of all tables
+ * run SETTINGS TABLES CHANGES SQL          answers: ok SECONDS CPU_SECONDS ROWS_OUT
+ * answer SETTINGS TABLES CHANGES SQL FILE FORM KEYS
+ *                                          answers: ok COLUMN:TYPE …
  * </pre>
  *
- * SOURCE is `memory`, or a format of Flink's and a file: `csv:/path`. Every run is a job of its own.
+ * SETTINGS are `key=value`, TABLES the statements that make what SQL reads, both with `;` between them. Every run is a
+ * job of its own.
  */
 public final class Runner {
-  private static final String COLUMNS = "auction BIGINT, bidder BIGINT, price BIGINT, channel STRING, date_time BIGINT";
-
   private Runner() {}
 
   public static void main(String[] args) throws Exception {
@@ -51,18 +54,21 @@ public final class Runner {
   }
 
   private static String carryOut(String[] said) throws Exception {
+    List<String> words = Arrays.asList(said);
     switch (said[0]) {
-      case "bids":
-        Bids.load(Path.of(said[1]), Integer.parseInt(said[2]));
+      case "table":
+        Tables.load(said[1], Path.of(said[2]), Integer.parseInt(said[3]), words.subList(4, words.size()));
+        return "";
+      case "merge":
+        Tables.merge(Integer.parseInt(said[1]), words.subList(2, words.size()));
         return "";
       case "forget":
-        Bids.forget();
+        Tables.forget();
         return "";
       case "run":
         return measure(said);
       case "answer":
-        answer(said);
-        return "";
+        return answer(said);
       default:
         throw new IllegalArgumentException("no command " + said[0]);
     }
@@ -78,27 +84,37 @@ public final class Runner {
     return seconds + "\t" + (cpuNanos() - cpu) / 1e9 + "\t" + CountingSink.ROWS.get();
   }
 
-  private static void answer(String[] said) throws Exception {
+  private static String answer(String[] said) throws Exception {
     Table result = prepare(said);
-    try (Answer answer = new Answer(Path.of(said[6]), types(result), Answer.Keep.valueOf(said[7]))) {
+    List<LogicalType> types = types(result);
+    try (Answer answer = open(said, types)) {
       CountingSink.tap = answer;
       result.executeInsert("answer").await();
     } finally {
       CountingSink.tap = null;
     }
+    List<String> names = result.getResolvedSchema().getColumnNames();
+    return IntStream.range(0, names.size())
+        .mapToObj(i -> names.get(i) + ":" + types.get(i).getTypeRoot())
+        .collect(Collectors.joining("\t"));
+  }
+
+  private static Answer open(String[] said, List<LogicalType> types) throws IOException {
+    return new Answer(Path.of(said[5]), types, Answer.Form.valueOf(said[6]), Integer.parseInt(said[7]));
   }
 
   private static Table prepare(String[] said) {
-    TableEnvironment environment = environment(said[3]);
-    environment.executeSql("CREATE TABLE bids (" + COLUMNS + ") WITH (" + connector(said[1], said[2]) + ")");
-    Table result = environment.sqlQuery(said[5]);
-    String sink = "'connector'='counting','changes'='" + said[4] + "'";
+    TableEnvironment environment = environment(said[1]);
+    environment.createTemporarySystemFunction("count_char", CountChar.class);
+    for (String statement : said[2].split(";")) environment.executeSql(statement);
+    Table result = environment.sqlQuery(said[4]);
+    String sink = "'connector'='counting','changes'='" + said[3] + "'";
     environment.executeSql("CREATE TABLE answer (" + columns(result) + ") WITH (" + sink + ")");
     return result;
   }
 
   /** One slot, rows reused, state on the heap, no checkpoints: what favours Flink. */
-  private static TableEnvironment environment(String miniBatch) {
+  private static TableEnvironment environment(String more) {
     Configuration settings = new Configuration();
     settings.setString("parallelism.default", "1");
     settings.setString("pipeline.object-reuse", "true");
@@ -107,16 +123,12 @@ public final class Runner {
     settings.setString("taskmanager.memory.network.max", "256m");
     settings.setString("rest.port", "0");
     settings.setString("execution.runtime-mode", "streaming");
-    settings.setString("table.exec.mini-batch.enabled", miniBatch.equals("0") ? "false" : "true");
-    settings.setString("table.exec.mini-batch.allow-latency", "1s");
-    settings.setString("table.exec.mini-batch.size", miniBatch.equals("0") ? "-1" : miniBatch);
+    settings.setString("table.local-time-zone", "UTC");
+    for (String setting : more.split(";")) {
+      String[] parts = setting.split("=", 2);
+      if (parts.length == 2) settings.setString(parts[0], parts[1]);
+    }
     return TableEnvironment.create(EnvironmentSettings.newInstance().withConfiguration(settings).build());
-  }
-
-  private static String connector(String source, String rows) {
-    if (source.equals("memory")) return "'connector'='memory','rows'='" + rows + "'";
-    String[] file = source.split(":", 2);
-    return "'connector'='filesystem','path'='" + file[1] + "','format'='" + file[0] + "'";
   }
 
   private static String columns(Table result) {

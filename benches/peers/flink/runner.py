@@ -1,4 +1,4 @@
-"""Flink SQL, parallelism 1, in one warm process of Java's: jobs over bids that a counting sink takes.
+"""Flink SQL, parallelism 1, in one warm process of Java's: jobs over rows in memory that a counting sink takes.
 
 Java holds the rows and the clock (Runner.java); this is the conversation around it.
 """
@@ -8,12 +8,14 @@ import os
 import shutil
 import subprocess
 import tempfile
-from dataclasses import dataclass
 
 import pyarrow as pa
 import pyarrow.csv as csv
 
 import peer
+import tables
+from nexmark import NEXMARK, REFUSED
+from workloads import WORKLOADS
 
 SMALL_ROWS = 1000
 FORMATS = {"csv": "csv", "jsonl": "json"}
@@ -25,32 +27,13 @@ JAVA = [
     "--add-opens=java.base/java.lang=ALL-UNNAMED",
     "-Dlog4j2.level=ERROR",
 ]
-
-
-@dataclass(frozen=True)
-class Query:
-    """`mini_batch` is in rows, 0 without; `changes` is `upsert` (no old rows) or `all`; `keep` folds the answer."""
-
-    text: str
-    mini_batch: int = 0
-    changes: str = "upsert"
-    keep: str = "LAST_OF_KEY"
-
-
-def totals(key):
-    return f"SELECT {key}, count(*) AS n, max(price) AS best, sum(price) AS total FROM bids GROUP BY {key}"
-
-
-QUERIES = {
-    "a1_auction": Query(totals("auction"), mini_batch=20000),
-    "a2_bidder": Query(totals("bidder"), mini_batch=20000),
-    "a3_channel": Query(totals("channel"), mini_batch=20000),
-    # Without mini-batches the aggregate's changelog has one new row for every row in; OVER gives the same, a little slower.
-    "b_running": Query(totals("auction"), keep="EVERY_ROW"),
-    # Changes are folded over as many rows as riverrun folds them over: one of its batches.
-    "c_changes": Query(totals("auction"), mini_batch=peer.BATCH_ROWS, changes="all"),
-    "e_q1": Query("SELECT auction, bidder, price * 0.908e0 AS price, channel, date_time FROM bids", keep="EVERY_ROW"),
-    "e_q2": Query("SELECT auction, price FROM bids WHERE MOD(auction, 123) = 0", keep="EVERY_ROW"),
+TYPES = {
+    "BIGINT": pa.int64(),
+    "INTEGER": pa.int32(),
+    "DOUBLE": pa.float64(),
+    "CHAR": pa.string(),
+    "VARCHAR": pa.string(),
+    "TIMESTAMP_WITHOUT_TIME_ZONE": pa.timestamp("ms"),
 }
 
 
@@ -86,27 +69,32 @@ class Run(peer.Job):
     def __init__(self, request, java, query):
         super().__init__(request)
         self.java, self.query = java, query
+        self.text = " ".join(query.text.replace("{bids}", request.bids).split())
         self.folder = tempfile.mkdtemp(prefix="run-", dir=os.environ["RIVERRUN_PEER_HOME"])
         self.whole, self.small = self.sources()
         self.fixed_seconds = None
 
-    def decode(self):
-        path = os.path.join(self.folder, "bids.tsv")
-        options = csv.WriteOptions(include_header=False, delimiter="\t", quoting_style="none")
-        csv.write_csv(self.request.read(self.request.bids).select(list(peer.BIDS)), path, options)
-        self.java.say("bids", path, self.rows_in)
-        os.remove(path)
-
     def sources(self):
-        """What Flink reads for all rows, and for the few that show the fixed cost of a job."""
+        """What makes Flink's tables of all rows, and of the few that show the fixed cost of a job."""
         if self.request.source == "memory":
-            self.decode()
-            return "memory", "memory"
-        form, path = FORMATS[self.request.source], self.request.path(self.request.bids)
+            memory = tables.Memory(self.request, self.query)
+            memory.load(self.java, self.folder)
+            return memory.declare(self.rows_in), memory.declare(min(SMALL_ROWS, self.rows_in))
+        return self.files("whole", None), self.files("small", SMALL_ROWS)
+
+    def files(self, name, rows):
+        return [self.file(table, name, rows) for table in self.request.tables]
+
+    def file(self, table, name, rows):
+        form, path = FORMATS[self.request.source], self.request.path(table)
         # Flink cannot skip a header, so its CSV files are copies without one.
         header = 1 if form == "csv" else 0
-        whole = self.copy(path, "whole", header, None) if header else path
-        return f"{form}:{whole}", f"{form}:{self.copy(path, 'small', header, header + SMALL_ROWS)}"
+        if header or rows:
+            path = self.copy(path, f"{table}.{name}", header, rows and header + rows)
+        schema = self.request.schema(table)
+        columns = [f"{field.name} {tables.sql_type(field.type)}" for field in schema]
+        columns += tables.watermark(schema.field(tables.TIME).type, self.query.behind_s)
+        return tables.create(table, columns, {"connector": "filesystem", "path": path, "format": form})
 
     def copy(self, path, name, first, end):
         copy = os.path.join(self.folder, name)
@@ -114,24 +102,23 @@ class Run(peer.Job):
             file.writelines(itertools.islice(lines, first, end))
         return copy
 
-    def job(self, source, rows):
-        query = self.query
-        rows = min(rows, self.rows_in)
-        seconds, cpu, out = self.java.say("run", source, rows, query.mini_batch, query.changes, query.text)
-        return float(seconds), float(cpu), int(out)
+    def order(self, command, settings, made, changes):
+        settings = ";".join(f"{key}={value}" for key, value in settings.items())
+        return command, settings, ";".join(made), changes, self.text
 
-    def whole_job(self):
-        return self.job(self.whole, self.rows_in)
+    def job(self, made):
+        seconds, cpu, out = self.java.say(*self.order("run", self.query.settings, made, self.query.changes))
+        return float(seconds), float(cpu), int(out)
 
     def warm(self):
         """The first job of a kind compiles what the later ones run; a small one is the fixed cost of any job."""
-        self.whole_job()
-        self.fixed_seconds = min(self.job(self.small, SMALL_ROWS)[0] for _ in range(2))
+        self.job(self.whole)
+        self.fixed_seconds = min(self.job(self.small)[0] for _ in range(2))
 
     def measure(self):
         if self.fixed_seconds is None:
             self.warm()
-        seconds, cpu, out = self.whole_job()
+        seconds, cpu, out = self.job(self.whole)
         measured = {"seconds": seconds, "cpu_seconds": cpu, "rows_in": self.rows_in, "rows_out": out}
         # Over few rows the fixed cost is all there is, and its own scatter would be the result.
         if seconds > 1.2 * self.fixed_seconds:
@@ -140,15 +127,18 @@ class Run(peer.Job):
 
     def answer(self):
         path = os.path.join(self.folder, "answer.tsv")
-        query = self.query
-        self.java.say("answer", self.whole, self.rows_in, query.mini_batch, query.changes, query.text, path, query.keep)
-        schema = self.request.answer
-        return csv.read_csv(
-            path,
-            csv.ReadOptions(column_names=schema.names),
-            csv.ParseOptions(delimiter="\t", quote_char=False),
-            csv.ConvertOptions(column_types=schema),
-        )
+        form = self.query.form
+        # A changelog can only be folded if what goes is in it too.
+        changes = "all" if form == "CHANGES" else self.query.changes
+        order = self.order("answer", self.query.answer_settings, self.whole, changes)
+        columns = [column.split(":") for column in self.java.say(*order, path, form, self.query.keys)]
+        types = {name: TYPES[kind] for name, kind in columns}
+        if form == "CHANGES":
+            types = {"op": pa.string(), **types}
+        read = csv.ReadOptions(column_names=list(types))
+        parse = csv.ParseOptions(delimiter="\t", quote_char=False)
+        convert = csv.ConvertOptions(column_types=types, null_values=["null"], strings_can_be_null=True)
+        return csv.read_csv(path, read, parse, convert)
 
     def close(self):
         self.java.say("forget")
@@ -159,11 +149,15 @@ JAVA_PROCESS = Java()
 
 
 def load(request):
-    if request.workload not in QUERIES:
+    name = request.workload.removeprefix(peer.NEXMARK)
+    if name in REFUSED:
+        raise peer.Unsupported(REFUSED[name])
+    query = (WORKLOADS if name == request.workload else NEXMARK).get(name)
+    if query is None:
         raise peer.Unsupported("not measured with Flink")
     if request.source not in ("memory", *FORMATS):
         raise peer.Unsupported(f"Flink's package reads no {request.source} files")
-    return Run(request, JAVA_PROCESS, QUERIES[request.workload])
+    return Run(request, JAVA_PROCESS, query)
 
 
 peer.serve(JAVA_PROCESS.version, load)

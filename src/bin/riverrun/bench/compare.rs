@@ -134,7 +134,7 @@ impl Bench<'_> {
     /// loaded.
     fn check(&self, runner: &mut dyn Runner, references: &mut References<'_>, outcome: &mut Outcome) -> Result<()> {
         let workload = references.workload;
-        let small = self.sets.of(EVENTS_CHECKED.min(outcome.events));
+        let small = self.sets.of(workload.collection, EVENTS_CHECKED.min(outcome.events));
         if let Loaded::Unsupported(why) = runner.load(workload, &small)? {
             outcome.verdict = Verdict::Unsupported(why);
             return Ok(());
@@ -148,7 +148,7 @@ impl Bench<'_> {
         let answer = Answer::new(&reference.shape, &batches)?;
         refuse(reference.whole(workload, &small)?.difference(&answer)?)?;
 
-        let measured = self.sets.of(outcome.events);
+        let measured = self.sets.of(workload.collection, outcome.events);
         runner.load(workload, &measured)?;
         let reference = references.of(&measured)?;
         let mut checksum = Checksum::default();
@@ -166,7 +166,7 @@ impl Bench<'_> {
             return;
         }
         self.progress.tell(|| format!("{}: the memory of {}", workload.name, outcome.runner));
-        match memory::of(workload, &self.sets.of(outcome.events), &outcome.runner, self.from) {
+        match memory::of(workload, &self.sets.of(workload.collection, outcome.events), &outcome.runner, self.from) {
             Ok(bytes) => outcome.memory = Some(bytes),
             Err(error) => outcome.verdict = Verdict::Failed(error.to_string()),
         }

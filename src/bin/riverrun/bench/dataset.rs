@@ -3,7 +3,7 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::rc::Rc;
 
 use super::Result;
@@ -11,6 +11,7 @@ use super::data::Tables;
 use super::files::{self, Format};
 use super::flights;
 use super::generate;
+use super::nexmark;
 use super::progress::Progress;
 use super::workloads::Workload;
 
@@ -29,6 +30,15 @@ pub struct DataSet {
     progress: Rc<Progress>,
 }
 
+/// Which tables a workload reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Collection {
+    /// Those made for the workloads, with the columns that these need.
+    Workloads,
+    /// Nexmark's own, with all their columns.
+    Nexmark,
+}
+
 /// Where rows come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Origin {
@@ -39,19 +49,6 @@ pub enum Origin {
 }
 
 impl DataSet {
-    /// Data of `events` events, as files in a directory of its own below `directory`; the flights are always the same.
-    pub fn new(events: usize, directory: &Path, flights: &Path, origin: Origin, progress: Rc<Progress>) -> DataSet {
-        DataSet {
-            events,
-            directory: directory.join(events.to_string()),
-            flights: flights.to_owned(),
-            origin,
-            tables: RefCell::default(),
-            written: RefCell::default(),
-            progress,
-        }
-    }
-
     /// The tables that a workload reads, and perhaps more.
     pub fn tables(&self, workload: &Workload) -> Result<Tables> {
         for stream in &workload.streams {
@@ -60,17 +57,32 @@ impl DataSet {
             }
             let mut tables = self.tables.borrow_mut();
             if self.origin == Origin::Written {
-                tables.insert(files::read(known(&stream.name)?, &self.directory)?);
+                let names = [&TABLES[..], &nexmark::TABLES].concat();
+                tables.insert(files::read(find(&names, &stream.name)?, &self.directory)?);
                 continue;
             }
-            match stream.name.as_str() {
-                "bidn" | "auction" | "person" => generate::nexmark(self.events, &mut tables, &self.progress)?,
-                "bidu" => tables.insert(generate::uniform(self.events, &self.progress)?),
-                "flights" | "weather" => flights::load(&self.flights, &mut tables)?,
-                other => known(other).map(drop)?,
+            match workload.collection {
+                Collection::Workloads => self.make(&stream.name, &mut tables)?,
+                Collection::Nexmark => {
+                    let name = find(&nexmark::TABLES, &stream.name)?;
+                    tables.insert(nexmark::table(name, self.events, &self.progress)?);
+                }
             }
         }
         Ok(self.tables.borrow().clone())
+    }
+
+    /// Makes a table of the workloads, and perhaps others with it.
+    fn make(&self, name: &str, tables: &mut Tables) -> Result<()> {
+        match name {
+            "bidn" | "auction" | "person" => generate::nexmark(self.events, tables, &self.progress),
+            "bidu" => {
+                tables.insert(generate::uniform(self.events, &self.progress)?);
+                Ok(())
+            }
+            "flights" | "weather" => flights::load(&self.flights, tables),
+            other => find(&TABLES, other).map(drop),
+        }
     }
 
     /// Makes sure that the tables of a workload are there as files. They are written once a run: files of an earlier
@@ -98,7 +110,7 @@ pub struct DataSets {
     flights: PathBuf,
     origin: Origin,
     progress: Rc<Progress>,
-    made: RefCell<BTreeMap<usize, Rc<DataSet>>>,
+    made: RefCell<BTreeMap<(Collection, usize), Rc<DataSet>>>,
 }
 
 impl DataSets {
@@ -107,18 +119,33 @@ impl DataSets {
         DataSets { directory, flights, origin, progress, made: RefCell::default() }
     }
 
-    /// Data of `events` events.
-    pub fn of(&self, events: usize) -> Rc<DataSet> {
-        let make = || Rc::new(DataSet::new(events, &self.directory, &self.flights, self.origin, self.progress.clone()));
-        self.made.borrow_mut().entry(events).or_insert_with(make).clone()
+    /// Data of `events` events, as files in a directory of its own; the flights are always the same.
+    pub fn of(&self, collection: Collection, events: usize) -> Rc<DataSet> {
+        let directory = match collection {
+            Collection::Workloads => self.directory.join(events.to_string()),
+            Collection::Nexmark => self.directory.join("nexmark").join(events.to_string()),
+        };
+        let make = || {
+            Rc::new(DataSet {
+                events,
+                directory,
+                flights: self.flights.clone(),
+                origin: self.origin,
+                tables: RefCell::default(),
+                written: RefCell::default(),
+                progress: self.progress.clone(),
+            })
+        };
+        self.made.borrow_mut().entry((collection, events)).or_insert_with(make).clone()
     }
 }
 
-/// The names of all tables.
+/// The names of the tables of the workloads.
 const TABLES: [&str; 6] = ["bidn", "bidu", "auction", "person", "flights", "weather"];
 
-/// The table that feeds a stream.
-fn known(stream: &str) -> Result<&'static str> {
-    let known = TABLES.into_iter().find(|table| *table == stream);
-    Ok(known.ok_or_else(|| format!("there is no data for a stream \"{stream}\": there is {}", TABLES.join(", ")))?)
+/// The table of `tables` that feeds a stream.
+fn find(tables: &[&'static str], stream: &str) -> Result<&'static str> {
+    let found = tables.iter().find(|table| **table == stream);
+    let missing = || format!("there is no data for a stream \"{stream}\": there is {}", tables.join(", "));
+    Ok(found.copied().ok_or_else(missing)?)
 }

@@ -14,6 +14,7 @@ mod generate;
 mod input;
 mod measure;
 mod memory;
+mod nexmark;
 mod peers;
 mod probes;
 mod progress;
@@ -33,7 +34,7 @@ use std::rc::Rc;
 use clap::Args;
 
 use compare::{Bench, Comparison};
-use dataset::{DataSet, DataSets, Origin};
+use dataset::{DataSets, Origin};
 use files::Format;
 use probes::Probe;
 use progress::Progress;
@@ -61,7 +62,8 @@ const DIRECTORY: &str = "target/bench";
 /// What `riverrun bench` is asked.
 #[derive(Debug, Args)]
 pub struct BenchArguments {
-    /// Workloads and probes by their names or the beginning of them, and query files; everything without any
+    /// Workloads and probes by their names or the beginning of them, `nexmark` for that benchmark, and query files;
+    /// without any, everything but Nexmark
     #[arg(value_name = "WORKLOAD")]
     names: Vec<String>,
 
@@ -121,7 +123,7 @@ pub fn run(arguments: &BenchArguments) -> Result<()> {
     let (events, reps) = if arguments.quick { (EVENTS_QUICK, REPS_QUICK) } else { (EVENTS, REPS) };
     let events = arguments.events.unwrap_or(events).max(1);
     if let Some(runner) = &arguments.memory_of {
-        return tell_memory(arguments, runner, &sets.of(events));
+        return tell_memory(arguments, runner, &sets, events);
     }
     let bench = Bench {
         sets: &sets,
@@ -140,7 +142,7 @@ pub fn run(arguments: &BenchArguments) -> Result<()> {
 fn measure(arguments: &BenchArguments, bench: &Bench<'_>) -> Result<Report> {
     let (workloads, probes) = chosen(&arguments.names)?;
     let mut runners: Vec<Box<dyn Runner>> = vec![Box::new(River::new(arguments.from))];
-    if arguments.from == Format::Memory {
+    if arguments.from == Format::Memory && workloads.iter().any(|workload| workload.bare.is_some()) {
         runners.push(Box::<Bare>::default());
     }
     let every = arguments.peers.iter().any(|peer| peer == ALL);
@@ -152,7 +154,8 @@ fn measure(arguments: &BenchArguments, bench: &Bench<'_>) -> Result<Report> {
     let results = workloads.map(|workload| bench.compare(&workload, &mut runners)).collect::<Result<Vec<_>>>()?;
     // Other engines hold on to memory and threads of theirs until they are gone.
     drop(runners);
-    let mut findings = probes::state(&results);
+    let mut findings = nexmark::means(&results);
+    findings.extend(probes::state(&results));
     for probe in probes {
         findings.extend(probe.run(bench)?);
     }
@@ -173,18 +176,19 @@ fn chosen(names: &[String]) -> Result<(Vec<Workload>, Vec<Probe>)> {
 
 fn run_once(workload: &Workload, sets: &DataSets) -> Result<()> {
     let mut river = River::new(Format::Memory);
-    river.load(workload, &sets.of(EVENTS_COUNTED))?;
+    river.load(workload, &sets.of(workload.collection, EVENTS_COUNTED))?;
     river.run().map(drop)
 }
 
-fn tell_memory(arguments: &BenchArguments, runner: &str, data: &DataSet) -> Result<()> {
+fn tell_memory(arguments: &BenchArguments, runner: &str, sets: &DataSets, events: usize) -> Result<()> {
     let (workloads, _) = chosen(&arguments.names)?;
     let mut runner: Box<dyn Runner> = match runner {
         targets::BARE => Box::<Bare>::default(),
         _ => Box::new(River::new(arguments.from)),
     };
     for workload in &workloads {
-        writeln!(io::stdout(), "{}", memory::tell(workload, data, runner.as_mut())?)?;
+        let data = sets.of(workload.collection, events);
+        writeln!(io::stdout(), "{}", memory::tell(workload, &data, runner.as_mut())?)?;
     }
     Ok(())
 }

@@ -9,7 +9,7 @@ use riverrun::arrow::ipc::reader::FileReader;
 use serde_json::{Value, json};
 
 use super::Result;
-use super::dataset::DataSet;
+use super::dataset::{Collection, DataSet};
 use super::files::Format;
 use super::measure::{Sample, status_bytes_of};
 use super::runner::{Loaded, Notes, Runner, Taker};
@@ -139,14 +139,16 @@ impl Runner for Peer {
     }
 
     fn load(&mut self, workload: &Workload, data: &DataSet) -> Result<Loaded> {
-        let formats: &[Format] = match self.from {
-            Format::Memory => &[Format::Arrow, Format::Parquet],
-            Format::Arrow | Format::Parquet | Format::Csv | Format::Jsonl => &[self.from],
+        let formats: &[Format] = match (self.from, workload.collection) {
+            (Format::Memory, Collection::Workloads) => &[Format::Arrow, Format::Parquet],
+            (Format::Memory, Collection::Nexmark) => &[Format::Arrow],
+            (Format::Arrow | Format::Parquet | Format::Csv | Format::Jsonl, _) => &[self.from],
         };
         data.write(workload, formats)?;
         let directory = fs::canonicalize(&data.directory)?;
         let answer = self.ask(&json!({
             "cmd": "load", "workload": workload.name, "data": directory, "source": self.from.name(),
+            "tables": workload.streams.iter().map(|stream| &stream.name).collect::<Vec<_>>(),
         }))?;
         if answer["unsupported"].as_bool() == Some(true) {
             return Ok(Loaded::Unsupported(answer["why"].as_str().unwrap_or_default().into()));

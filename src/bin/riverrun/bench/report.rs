@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::compare::{Comparison, Outcome, Verdict};
 use super::measure::Series;
-use super::probes::Finding;
+use super::probes::{Finding, Limit};
 use super::targets;
 
 /// Everything that a run has found out.
@@ -119,12 +119,18 @@ fn measured(series: &Series) -> Value {
 }
 
 fn finding(finding: &Finding) -> Value {
+    let (most, least) = match finding.limit {
+        Some(Limit::AtMost(most)) => (Some(most), None),
+        Some(Limit::AtLeast(least)) => (None, Some(least)),
+        None => (None, None),
+    };
     json!({
         "probe": finding.probe,
         "what": finding.what,
         "found": finding.found,
         "unit": finding.unit,
-        "at_most": finding.most,
+        "at_most": most,
+        "at_least": least,
         "holds": finding.holds(),
     })
 }

@@ -77,13 +77,16 @@ fn feed(session: &mut Session, input: &Input, rows: &mut u64) -> Result<()> {
     session.close(&mut count)
 }
 
-/// An engine that has the streams of a workload and nothing else.
+/// An engine that has the streams of a workload and what these need, and nothing else.
 pub fn engine(workload: &Workload) -> Result<Engine> {
     let builder = Engine::builder();
     let engine = match &workload.directory {
         Some(directory) => builder.allow_directory(directory).build()?,
         None => builder.build()?,
     };
+    for statement in &workload.setup {
+        engine.execute(statement)?;
+    }
     for stream in &workload.streams {
         engine.execute(&stream.text)?;
     }

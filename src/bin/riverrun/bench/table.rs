@@ -4,7 +4,7 @@ use comfy_table::{CellAlignment, Table, presets};
 
 use super::compare::{Comparison, Outcome, Verdict};
 use super::measure::Series;
-use super::probes::Finding;
+use super::probes::{Finding, Limit};
 use super::targets::{self, OWN, Reached};
 use super::workloads::Yardstick;
 
@@ -55,9 +55,11 @@ pub fn of_workloads(results: &[Comparison], events: usize) -> Table {
 pub fn of_findings(findings: &[Finding]) -> Table {
     let mut table = headed(FINDINGS);
     for finding in findings {
-        let target = finding
-            .most
-            .map_or_else(String::new, |most| format!("{} ≤ {most} {}", mark(finding.holds()), finding.unit));
+        let target = match finding.limit {
+            Some(Limit::AtMost(most)) => format!("{} ≤ {most} {}", mark(finding.holds()), finding.unit),
+            Some(Limit::AtLeast(least)) => format!("{} ≥ {least} {}", mark(finding.holds()), finding.unit),
+            None => String::new(),
+        };
         let found = format!("{:.3} {}", finding.found, finding.unit);
         table.add_row([finding.probe.to_owned(), finding.what.clone(), found, target]);
     }

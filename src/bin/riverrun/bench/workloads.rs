@@ -6,7 +6,9 @@ use riverrun::sql::{self, Body, Limits};
 
 use super::Result;
 use super::bare::{self, Loop};
+use super::dataset::Collection;
 use super::files::{self, Format};
+use super::nexmark;
 
 /// A query over data, and what it is compared with.
 #[derive(Debug, Clone)]
@@ -17,6 +19,10 @@ pub struct Workload {
     pub asked: String,
     /// The comment it begins with.
     pub title: String,
+    /// Which tables feed its streams.
+    pub collection: Collection,
+    /// What is run before its streams are there.
+    pub setup: Vec<String>,
     /// The streams it reads, in the order in which it names them.
     pub streams: Vec<StreamText>,
     /// Its query.
@@ -132,7 +138,7 @@ const KNOWN: &[Known] = &[
     known!("j_session", bare::sessions, SESSION),
 ];
 
-/// The workloads whose names begin with one of `names`, and those of query files; all for no names.
+/// The workloads whose names begin with one of `names`, and those of query files; all but Nexmark's for no names.
 ///
 /// # Errors
 /// If a name fits no workload and is no file, or if a file cannot be read or is no workload.
@@ -140,19 +146,18 @@ pub fn choose(names: &[String]) -> Result<Vec<Workload>> {
     if names.is_empty() {
         return KNOWN.iter().map(Known::workload).collect();
     }
-    let mut chosen = vec![];
+    let (known, mut chosen) = (known()?, vec![]);
     for name in names {
         if name.ends_with(".sql") {
             chosen.push(of_file(Path::new(name))?);
             continue;
         }
-        let fitting = KNOWN.iter().filter(|known| fits(known.name, name));
+        let exact = known.iter().any(|workload| workload.name == *name);
+        let fits = |of: &str| of == name || !exact && of.starts_with(name.as_str());
         let before = chosen.len();
-        for known in fitting {
-            chosen.push(known.workload()?);
-        }
+        chosen.extend(known.iter().filter(|workload| fits(&workload.name)).cloned());
         if chosen.len() == before {
-            let names: Vec<&str> = KNOWN.iter().map(|known| known.name).collect();
+            let names: Vec<&str> = known.iter().map(|workload| workload.name.as_str()).collect();
             return Err(format!("there is no workload \"{name}\": there are {}", names.join(", ")).into());
         }
     }
@@ -161,14 +166,13 @@ pub fn choose(names: &[String]) -> Result<Vec<Workload>> {
 
 /// The workload of that name that comes with riverrun.
 pub fn named(name: &str) -> Result<Workload> {
-    let known = KNOWN.iter().find(|known| known.name == name);
-    known.ok_or_else(|| format!("there is no workload \"{name}\""))?.workload()
+    let known = known()?.into_iter().find(|workload| workload.name == name);
+    Ok(known.ok_or_else(|| format!("there is no workload \"{name}\""))?)
 }
 
-/// Whether `asked` is the workload `name`, or the beginning of its name if it is no workload itself.
-fn fits(name: &str, asked: &str) -> bool {
-    let exact = KNOWN.iter().any(|known| known.name == asked);
-    name == asked || !exact && name.starts_with(asked)
+/// Every workload that comes with riverrun, and then Nexmark's queries.
+fn known() -> Result<Vec<Workload>> {
+    KNOWN.iter().map(Known::workload).chain(nexmark::workloads()?.into_iter().map(Ok)).collect()
 }
 
 fn of_file(path: &Path) -> Result<Workload> {
@@ -230,8 +234,23 @@ fn parse(name: String, text: &str, bare: Option<Loop>, targets: &'static [Target
         }
     }
     let [query] = <[String; 1]>::try_from(queries).map_err(|_| "a workload has one query")?;
-    let title = text.lines().map_while(|line| line.strip_prefix("--")).map(str::trim).collect::<Vec<_>>().join(" ");
-    Ok(Workload { asked: name.clone(), name, title, streams, query, directory: None, bare, targets })
+    Ok(Workload {
+        asked: name.clone(),
+        name,
+        title: title(text),
+        collection: Collection::Workloads,
+        setup: vec![],
+        streams,
+        query,
+        directory: None,
+        bare,
+        targets,
+    })
+}
+
+/// The comment that a file begins with.
+pub fn title(text: &str) -> String {
+    text.lines().map_while(|line| line.strip_prefix("--")).map(str::trim).collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]
@@ -249,6 +268,8 @@ mod tests {
         assert_eq!(names(&["a2"]), ["a2_bidder", "a2_bidder_uniform"]);
         assert_eq!(names(&["e", "f"]), ["e_q1", "e_q2", "f_collect"]);
         assert_eq!(names(&["a2_bidder"]), ["a2_bidder"]);
+        assert_eq!(names(&["nexmark_q1"]), ["nexmark_q1"]);
+        assert!(names(&["nexmark"]).len() > 20);
         assert!(choose(&["z9".into()]).is_err());
     }
 

@@ -1,7 +1,7 @@
 //! Ten times the rows with the same keys are to cost ten times the time; ten times the keys no more than they cost the
 //! loop written by hand, which misses the processor's cache as well.
 
-use super::Finding;
+use super::{Finding, Limit};
 use crate::bench::Result;
 use crate::bench::compare::Bench;
 use crate::bench::data::Tables;
@@ -49,7 +49,10 @@ pub fn run(bench: &Bench<'_>) -> Result<Vec<Finding>> {
     // The fastest run of each is that which others have disturbed least.
     let fastest = |seconds: Vec<f64>| seconds.into_iter().fold(f64::INFINITY, f64::min);
     let [once, ten_times, few, many, bare_few, bare_many] = seconds.map(fastest);
-    let finding = |what: &str, found, most| Finding { probe: "growth", what: what.into(), found, unit: "x", most };
+    let finding = |what: &str, found, most: Option<f64>| {
+        let limit = most.map(Limit::AtMost);
+        Finding { probe: "growth", what: what.into(), found, unit: "x", limit }
+    };
     Ok(vec![
         finding("10 x the rows with the same keys, of 10 x the time", ten_times / once / 10.0, Some(ROWS_RATIO_MAX)),
         finding("10 x the keys, bare loop", bare_many / bare_few, None),

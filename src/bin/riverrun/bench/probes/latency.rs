@@ -5,7 +5,7 @@ use std::time::Instant;
 use riverrun::Engine;
 use riverrun::arrow::array::RecordBatch;
 
-use super::Finding;
+use super::{Finding, Limit};
 use crate::bench::Result;
 use crate::bench::compare::Bench;
 use crate::bench::data::{BATCH_ROWS, Table};
@@ -21,7 +21,7 @@ const QUANTILES: [(&str, f64, Option<f64>); 4] =
 
 pub fn run(bench: &Bench<'_>) -> Result<Vec<Finding>> {
     let workload = workloads::named("b_running")?;
-    let tables = bench.sets.of(bench.events).tables(&workload)?;
+    let tables = bench.sets.of(workload.collection, bench.events).tables(&workload)?;
     let engine = Engine::new();
     engine.execute("CREATE STREAM bidn (auction BIGINT, price BIGINT)")?;
     let mut answers = engine.query(&workload.query)?;
@@ -44,7 +44,7 @@ pub fn run(bench: &Bench<'_>) -> Result<Vec<Finding>> {
         what: format!("a row in, its RUNNING answer out, {name}"),
         found: quantile(&nanos, share) / 1e3,
         unit: "µs",
-        most,
+        limit: most.map(Limit::AtMost),
     };
     Ok(QUANTILES.into_iter().map(finding).collect())
 }

@@ -9,7 +9,7 @@ use super::Result;
 use super::compare::{Bench, Comparison};
 use super::targets::OWN;
 
-/// Something found out, and how much it may be.
+/// Something found out, and how much it is to be.
 #[derive(Debug, Clone)]
 pub struct Finding {
     /// The probe.
@@ -20,14 +20,27 @@ pub struct Finding {
     pub found: f64,
     /// Of what.
     pub unit: &'static str,
-    /// At most how much it is to be.
-    pub most: Option<f64>,
+    /// How much it is to be.
+    pub limit: Option<Limit>,
+}
+
+/// How much something is to be.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Limit {
+    /// No more than that.
+    AtMost(f64),
+    /// No less than that.
+    AtLeast(f64),
 }
 
 impl Finding {
-    /// Whether it is no more than it is to be.
+    /// Whether it is as much as it is to be.
     pub fn holds(&self) -> bool {
-        self.most.is_none_or(|most| self.found <= most)
+        match self.limit {
+            Some(Limit::AtMost(most)) => self.found <= most,
+            Some(Limit::AtLeast(least)) => self.found >= least,
+            None => true,
+        }
     }
 }
 
@@ -84,7 +97,7 @@ pub fn state(results: &[Comparison]) -> Vec<Finding> {
         what: format!("{name}, for each of {} keys", state.rows),
         found: state.bytes as f64 / state.rows as f64,
         unit: "bytes",
-        most: Some(BYTES_OF_KEY_AND_TOTALS * OVERHEAD_MAX),
+        limit: Some(Limit::AtMost(BYTES_OF_KEY_AND_TOTALS * OVERHEAD_MAX)),
     };
     states.filter(|(_, state)| state.rows > 0).map(finding).collect()
 }

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::Finding;
+use super::{Finding, Limit};
 use crate::bench::Result;
 use crate::bench::compare::Bench;
 use crate::bench::measure::median;
@@ -24,7 +24,8 @@ pub fn run(_: &Bench<'_>) -> Result<Vec<Finding>> {
             drop(query);
         }
         let what = format!("{}, text to operators, median of {PLANS}", workload.name);
-        findings.push(Finding { probe: "plan", what, found: median(millis), unit: "ms", most: Some(MILLIS_MAX) });
+        let limit = Some(Limit::AtMost(MILLIS_MAX));
+        findings.push(Finding { probe: "plan", what, found: median(millis), unit: "ms", limit });
     }
     Ok(findings)
 }
