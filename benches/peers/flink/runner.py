@@ -155,6 +155,8 @@ def load(request):
     query = (WORKLOADS if name == request.workload else NEXMARK).get(name)
     if query is None:
         raise peer.Unsupported("not measured with Flink")
+    if query is NEXMARK.get(name) and request.source != "memory":
+        raise peer.Unsupported("Flink runs Nexmark from memory alone")
     if request.source not in ("memory", *FORMATS):
         raise peer.Unsupported(f"Flink's package reads no {request.source} files")
     return Run(request, JAVA_PROCESS, query)
