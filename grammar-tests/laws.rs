@@ -21,6 +21,8 @@ mod feeding;
 mod joins;
 #[path = "laws/logics.rs"]
 mod logics;
+#[path = "laws/lookups.rs"]
+mod lookups;
 #[path = "laws/nexmark.rs"]
 mod nexmark;
 #[path = "laws/oracle.rs"]
@@ -33,6 +35,8 @@ mod relational;
 mod retractions;
 #[path = "laws/tables.rs"]
 mod tables;
+#[path = "laws/versions.rs"]
+mod versions;
 #[path = "laws/views.rs"]
 mod views;
 #[path = "laws/windows.rs"]

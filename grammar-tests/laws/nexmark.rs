@@ -179,6 +179,20 @@ fn nexmark_by_the_clock_counts_every_bid() {
     script.expect(&groups, &answers::rows(&rows));
 }
 
+/// The side table is there before the first bid comes, so a lookup finds what a join does.
+#[test]
+fn nexmark_looks_up_what_a_join_finds() {
+    let script = script!("q13");
+    let (setup, query) = script.parts();
+    let (_, side) = setup.rsplit_once("VALUES").expect("the rows of the side table stand in the script");
+    let joined = query.replace(
+        "side_input FOR SYSTEM_TIME AS OF proctime()",
+        &format!("(VALUES {side})) AS side_input (key, value)"),
+    );
+    assert_ne!(query, joined);
+    script.expect(&asked_of_oracle("q13", &joined), &script.answer());
+}
+
 #[test]
 fn nexmark_writes_the_bids_it_is_to_log() {
     let script = script!("q10");

@@ -19,7 +19,7 @@ use crate::sql;
 use crate::types::{Batch, Interval, changelog_schema};
 
 use super::graph::Graph;
-use super::names::{leaves, references};
+use super::names::{leaves, lookups_above, references};
 use super::options::QueryOptions;
 use super::pipeline::{Destination, Feed, FeedRows, LeafTarget, Pending, Pipeline, all_inserted};
 use super::settings::Settings;
@@ -253,6 +253,7 @@ impl Core {
         let dataflow = Dataflow::new(&plan, snapshot.map(|snapshot| &snapshot.dataflow))?;
         let (feeds, live) = self.connect(&plan, files)?;
         let mut pipeline = Pipeline::new(plan, dataflow);
+        pipeline.lookups = lookups_above(&pipeline.plan);
         pipeline.feeds = feeds;
         pipeline.live = live;
         if let Some(snapshot) = snapshot {
@@ -398,7 +399,9 @@ impl Core {
     /// Whether nothing a pipeline reads is open, so that reading it to its end gives its whole answer.
     pub(super) fn ends_by_itself(&self, id: PipelineId) -> bool {
         let pipeline = self.graph.pipelines.get(&id);
-        pipeline.is_none_or(|pipeline| pipeline.live.keys().all(|relation| self.graph.closed.contains(relation)))
+        let closed = |relation: &Arc<str>| self.graph.closed.contains(relation);
+        // What is only looked up may be open.
+        pipeline.is_none_or(|pipeline| pipeline.plan.bounded == Bounded::Yes || pipeline.live.keys().all(closed))
     }
 
     /// Runs a plan that ends by itself, and gives all it answers. One that does not end is given back as not run.

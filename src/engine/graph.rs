@@ -339,7 +339,8 @@ impl Graph {
 
     fn step_one(&mut self, id: PipelineId, batch_rows: usize, signals: &mut Signals) -> bool {
         let Some(pipeline) = self.pipelines.get(&id) else { return false };
-        let above: Vec<PipelineId> = pipeline.live.keys().filter_map(|name| self.derived.get(name)).copied().collect();
+        let live = pipeline.live_in_order().into_iter();
+        let above: Vec<PipelineId> = live.filter_map(|name| self.derived.get(name)).copied().collect();
         above.into_iter().any(|id| self.step_one(id, batch_rows, signals)) || self.read_one(id, batch_rows, signals)
     }
 

@@ -32,10 +32,19 @@ pub(super) fn references(query: &sql::Query, plan: &Plan) -> BTreeSet<String> {
 /// The leaves of a plan, from left to right and without those of what is not computed again: the order of the inputs
 /// of its dataflow.
 pub(super) fn leaves(plan: &Plan) -> Vec<&Node> {
+    visited(plan).into_iter().map(|(leaf, _)| leaf).collect()
+}
+
+/// For each leaf on the right side of how many lookups it is: what is looked up has to be there first.
+pub(super) fn lookups_above(plan: &Plan) -> Vec<usize> {
+    visited(plan).into_iter().map(|(_, lookups)| lookups).collect()
+}
+
+fn visited(plan: &Plan) -> Vec<(&Node, usize)> {
     let mut leaves = vec![];
     let mut number = 0;
-    let mut stack = vec![&plan.root];
-    while let Some(node) = stack.pop() {
+    let mut stack = vec![(&plan.root, 0)];
+    while let Some((node, lookups)) = stack.pop() {
         if let Some(again) = plan.shared.iter().find(|shared| shared.again == number) {
             number += again.nodes;
             continue;
@@ -43,9 +52,11 @@ pub(super) fn leaves(plan: &Plan) -> Vec<&Node> {
         number += 1;
         let inputs = node.inputs();
         if inputs.is_empty() {
-            leaves.push(node);
+            leaves.push((node, lookups));
         }
-        stack.extend(inputs.into_iter().rev());
+        let is_lookup = matches!(node, Node::LookupJoin(_));
+        let inputs = inputs.into_iter().enumerate();
+        stack.extend(inputs.map(|(port, input)| (input, lookups + usize::from(is_lookup && port > 0))).rev());
     }
     leaves
 }

@@ -1,5 +1,6 @@
 //! A pipeline: one planned query that runs, what it still has to read by itself, and where its answer goes.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::task::Waker;
@@ -24,6 +25,8 @@ pub(super) struct Pipeline {
     pub(super) destination: Destination,
     /// What it reads by itself, in the order of the plan.
     pub(super) feeds: Vec<Feed>,
+    /// For each input on the right side of how many lookups it is.
+    pub(super) lookups: Vec<usize>,
     /// Which inputs each live relation feeds.
     pub(super) live: BTreeMap<Arc<str>, Vec<LeafTarget>>,
     /// The relations whose rows must come one by one.
@@ -116,6 +119,7 @@ impl Pipeline {
             dataflow,
             destination: Destination::Discard,
             feeds: vec![],
+            lookups: vec![],
             live: BTreeMap::new(),
             by_row: BTreeSet::new(),
             error: None,
@@ -183,10 +187,25 @@ impl Pipeline {
         Ok(emitted)
     }
 
+    /// The relations whose rows come from elsewhere, in the order in which those who feed them are asked to read.
+    pub(super) fn live_in_order(&self) -> Vec<&Arc<str>> {
+        let mut live: Vec<(&Arc<str>, &Vec<LeafTarget>)> = self.live.iter().collect();
+        live.sort_by_key(|(_, targets)| Reverse(self.lookups_above(targets)));
+        live.into_iter().map(|(relation, _)| relation).collect()
+    }
+
+    /// On the right side of how many lookups the inputs are that something is read for. The more, the sooner it is read.
+    fn lookups_above(&self, targets: &[LeafTarget]) -> usize {
+        targets.iter().filter_map(|target| self.lookups.get(target.input)).copied().min().unwrap_or_default()
+    }
+
     /// The feed that is read next: the first, but of those that have event time always the one that is furthest behind.
-    /// So their windows close, and what waits for them is forgotten, while they are read.
+    /// So their windows close, and what waits for them is forgotten, while they are read. What is looked up by others
+    /// comes before these.
     fn next_feed(&self) -> Option<usize> {
-        let mut unread = self.feeds.iter().enumerate().filter(|(_, feed)| !feed.finished);
+        let unread = || self.feeds.iter().enumerate().filter(|(_, feed)| !feed.finished);
+        let lookups = unread().map(|(_, feed)| self.lookups_above(&feed.targets)).max()?;
+        let mut unread = unread().filter(|(_, feed)| self.lookups_above(&feed.targets) == lookups);
         let (first, feed) = unread.next()?;
         if feed.partition.is_none() {
             return Some(first);

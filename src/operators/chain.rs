@@ -39,6 +39,7 @@ impl Step {
             | Node::Join(_)
             | Node::KeyedJoin(_)
             | Node::AsofJoin(_)
+            | Node::LookupJoin(_)
             | Node::Collect(_)
             | Node::Logic(_)
             | Node::Sort(_)

@@ -15,6 +15,7 @@ pub mod kept_rows;
 pub mod keyed_join;
 pub mod limit;
 pub mod logic;
+pub mod lookup;
 pub mod over;
 pub mod project;
 pub mod session;
@@ -289,6 +290,7 @@ pub fn build(node: &Node, snapshots: &[Snapshot]) -> Result<Box<dyn Operator>> {
         Node::Join(node) => join::build(node, snapshots),
         Node::KeyedJoin(node) => keyed_join::build(node, snapshots),
         Node::AsofJoin(node) => asof::build(node, snapshots),
+        Node::LookupJoin(node) => lookup::build(node, snapshots),
         Node::Collect(node) => collect::build(node, snapshots),
         Node::Logic(node) => logic::build(node, snapshots),
         Node::Sort(node) => sort::build(node, snapshots),

@@ -8,8 +8,8 @@ use crate::operators::aggregate::keeps_values;
 use crate::plan::changelog::mode;
 use crate::plan::keys::upsert_key;
 use crate::plan::node::{
-    Aggregate, AsofJoin, Bounded, ChangelogMode, Closing, Join, JoinEmit, JoinKeep, Node, OrderedEmit, Over, Rank,
-    Settles, Sort, TopN, Window, WindowAggregate, Windows,
+    Aggregate, AsofJoin, Bounded, ChangelogMode, Closing, Join, JoinEmit, JoinKeep, LookupJoin, Node, OrderedEmit,
+    Over, Rank, Settles, Sort, TopN, Window, WindowAggregate, Windows,
 };
 use crate::types::Interval;
 
@@ -85,6 +85,7 @@ pub fn bound(node: &Node) -> Bound {
             }),
         },
         Node::AsofJoin(node) => nearest(node),
+        Node::LookupJoin(node) => looked_up(node),
         Node::Collect(_) => Bound::Window,
         Node::Logic(node) => keys(&node.keys, "one instance"),
         // Of a changelog every row is kept: one of the first may be taken back, and let a later one in.
@@ -116,6 +117,24 @@ fn nearest(node: &AsofJoin) -> Bound {
         }
         Settles::End | Settles::Never => Bound::Unbounded(
             "an ASOF join keeps every row of both sides; event time of both, which WATERMARK FOR … AS … declares, bounds it",
+        ),
+    }
+}
+
+/// The right side is kept, and of a left side that changes what was said of its rows.
+fn looked_up(node: &LookupJoin) -> Bound {
+    let sides = match node.mode() {
+        ChangelogMode::AppendOnly => 1..2,
+        ChangelogMode::Changelog => 0..2,
+    };
+    if sides.clone().all(|side| ends(&node.inputs[side])) {
+        return if sides.len() == 1 { Bound::Side(node.names[1].to_string()) } else { Bound::Input };
+    }
+    let key = |side: usize| key_names_of(&node.inputs[side], &node.names[side]);
+    match sides.map(key).collect::<Option<Vec<_>>>() {
+        Some(names) => keys(&names.concat(), "one row"),
+        None => Bound::Unbounded(
+            "a lookup keeps every row that may be looked up, and what it said of left rows that may go; primary keys bound them",
         ),
     }
 }
@@ -173,12 +192,9 @@ fn sides(node: &Join) -> Bound {
     if let Some(side) = passing_side(node) {
         return Bound::Side(node.names[1 - side].to_string());
     }
-    let key = |side: usize| {
-        let names = key_names(&node.inputs[side])?;
-        Some(names.into_iter().map(move |name| format!("{}.{name}", node.names[side])))
-    };
+    let key = |side: usize| key_names_of(&node.inputs[side], &node.names[side]);
     match key(0).zip(key(1)) {
-        Some((left, right)) => keys(&left.chain(right).collect::<Vec<_>>(), "one row"),
+        Some((left, right)) => keys(&[left, right].concat(), "one row"),
         None => Bound::Unbounded(
             "a join keeps every row of both sides; KEEP FIRST or LAST bounds it by keys, SET state_ttl by time",
         ),
@@ -217,6 +233,11 @@ fn key_names(node: &Node) -> Option<Vec<String>> {
             Some(upsert_key(node)?.into_iter().map(|column| schema.field(column).name().clone()).collect())
         }
     }
+}
+
+/// The same under the name of a side of a join.
+fn key_names_of(node: &Node, side: &str) -> Option<Vec<String>> {
+    Some(key_names(node)?.into_iter().map(|name| format!("{side}.{name}")).collect())
 }
 
 fn has_windows(node: &Node) -> bool {
@@ -259,6 +280,7 @@ fn names<T: fmt::Display>(keys: &[T]) -> String {
 pub(super) fn ends(node: &Node) -> bool {
     match node {
         Node::Source(source) => source.bounded == Bounded::Yes,
+        Node::LookupJoin(lookup) => ends(&lookup.inputs[0]),
         other => other.inputs().into_iter().all(ends),
     }
 }

@@ -15,6 +15,7 @@ pub fn mode(node: &Node) -> ChangelogMode {
         },
         Node::Join(node) => node.mode(),
         Node::AsofJoin(node) => node.mode(),
+        Node::LookupJoin(node) => node.mode(),
         Node::TopN(node) => node.mode(),
         Node::WindowAggregate(node) => node.mode(),
         Node::Over(node) => match node.emit {

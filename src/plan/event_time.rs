@@ -10,7 +10,10 @@ use arrow::datatypes::Schema;
 
 use crate::expr::Expr;
 use crate::plan::depth::deeper;
-use crate::plan::node::{Closing, Node, OrderedEmit, Settles, Source, UnnestColumn, Window, WindowAggregate};
+use crate::plan::node::{
+    AsofJoin, ChangelogMode, Closing, LookupJoin, Node, OrderedEmit, Settles, Source, UnnestColumn, Window,
+    WindowAggregate,
+};
 
 /// What the window functions call the columns of a window.
 pub(crate) const WINDOW_COLUMNS: [&str; 3] = ["window_start", "window_end", "window_time"];
@@ -62,9 +65,11 @@ fn times(node: &Node, by: Closing) -> Vec<usize> {
             }
             (Settles::Watermark | Settles::End | Settles::Never, _) => vec![],
         },
+        // A left row is said as it comes. The right side holds nothing back.
+        Node::LookupJoin(node) if node.mode() == ChangelogMode::AppendOnly => times(&node.inputs[0], by),
         // What they say of a row does not wait for the watermark, or does not keep to it.
         Node::Source(_) | Node::Values(_) | Node::Aggregate(_) | Node::Join(_) | Node::KeyedJoin(_) => vec![],
-        Node::Collect(_) | Node::Logic(_) | Node::Sort(_) => vec![],
+        Node::LookupJoin(_) | Node::Collect(_) | Node::Logic(_) | Node::Sort(_) => vec![],
     })
 }
 
@@ -132,10 +137,10 @@ pub(crate) fn window_bounds(node: &Node) -> Vec<Bounds> {
             };
             [side(0), side(1)].concat()
         }
-        Node::AsofJoin(node) => {
-            let width = node.inputs[0].schema().fields().len();
-            let right = moved(&window_bounds(&node.inputs[1]), &|bound| Some(width + bound));
-            [window_bounds(&node.inputs[0]), right].concat()
+        Node::AsofJoin(AsofJoin { inputs, .. }) | Node::LookupJoin(LookupJoin { inputs, .. }) => {
+            let width = inputs[0].schema().fields().len();
+            let right = moved(&window_bounds(&inputs[1]), &|bound| Some(width + bound));
+            [window_bounds(&inputs[0]), right].concat()
         }
         Node::KeyedJoin(node) => {
             let mut before = 0;

@@ -10,8 +10,9 @@ use crate::plan::bounds::{bound, passing_side};
 use crate::plan::changelog::mode;
 use crate::plan::event_time;
 use crate::plan::node::{
-    AggregateEmit, AsofJoin, Bounded, ChangelogMode, Closing, GroupingSet, Join, JoinEmit, JoinKeep, JoinKind, Nearest,
-    Node, NullKeys, OrderedEmit, Rank, Reads, Settles, Source, TopN, Window, WindowAggregate, WindowShape,
+    AggregateEmit, AsofJoin, Bounded, ChangelogMode, Closing, GroupingSet, Join, JoinEmit, JoinKeep, JoinKind,
+    LookupJoin, Nearest, Node, NullKeys, OrderedEmit, Rank, Reads, Settles, Source, TopN, Window, WindowAggregate,
+    WindowShape,
 };
 use crate::plan::{DEAD_LETTERS_PREFIX, NodeMetrics, Plan, Shared, upsert_key};
 use crate::types::{Interval, Tick};
@@ -179,6 +180,7 @@ pub(super) fn title(node: &Node) -> String {
             format!("KeyedJoin: {kind} {sides}, {keep}, {emit}{}", ttl_name(node.ttl))
         }
         Node::AsofJoin(node) => asof_title(node),
+        Node::LookupJoin(node) => lookup_title(node),
         Node::Collect(node) => {
             let mut bounds = vec![];
             bounds.extend(node.max_rows.map(|rows| format!("max_rows {rows}")));
@@ -251,6 +253,7 @@ fn window_name(window: &Window, input: &Node) -> String {
 fn watermarks(node: &Node) -> Vec<String> {
     let mut relations = match node {
         Node::Source(source) if !source.event_time.is_empty() => vec![relation_name(&source.relation)],
+        Node::LookupJoin(lookup) => watermarks(&lookup.inputs[0]),
         other => other.inputs().into_iter().flat_map(watermarks).collect(),
     };
     relations.dedup();
@@ -337,6 +340,20 @@ fn asof_title(node: &AsofJoin) -> String {
         Settles::Never => ", EMIT CHANGES".into(),
     };
     format!("AsofJoin: {kind} {left}, {right}{on}, nearest {} {nearest} {}{settles}", node.times[0], node.times[1])
+}
+
+fn lookup_title(node: &LookupJoin) -> String {
+    let [left, right] = &node.names;
+    let kind = match node.kind {
+        JoinKind::Left => "LEFT",
+        _ if node.keys[0].is_empty() && node.residual.is_none() => "CROSS",
+        _ => "INNER",
+    };
+    let keys = node.keys[0].iter().zip(&node.keys[1]).map(|(left, right)| format!("{left} = {right}"));
+    let rest = node.residual.iter().map(|residual| residual.predicate.to_string());
+    let on = keys.chain(rest).collect::<Vec<_>>().join(" AND ");
+    let on = if on.is_empty() { String::new() } else { format!(" on {on}") };
+    format!("LookupJoin: {kind} {left}, {right} as of now{on}")
 }
 
 fn relational_kind(node: &Join) -> &'static str {

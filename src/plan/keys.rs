@@ -9,7 +9,9 @@
 
 use crate::expr::Expr;
 use crate::plan::depth::deeper;
-use crate::plan::node::{Aggregate, AggregateEmit, Join, JoinKind, Node, OrderedEmit, Rank, TopN, WindowAggregate};
+use crate::plan::node::{
+    Aggregate, AggregateEmit, Join, JoinKind, LookupJoin, Node, OrderedEmit, Rank, TopN, WindowAggregate,
+};
 
 /// The columns of `node`'s result in which no two rows agree; no column if there is one row at most.
 ///
@@ -25,6 +27,7 @@ pub fn upsert_key(node: &Node) -> Option<Vec<usize>> {
         Node::Join(node) => joined(node),
         // Each left row has one match at most.
         Node::AsofJoin(node) => upsert_key(&node.inputs[0]),
+        Node::LookupJoin(node) => looked_up(node),
         Node::Sort(node) => upsert_key(&node.input),
         Node::Limit(node) => upsert_key(&node.input),
         Node::TopN(node) => first_rows(node),
@@ -108,6 +111,17 @@ fn joined(join: &Join) -> Option<Vec<usize>> {
         }
     }
     Some(both)
+}
+
+/// A left row has the rows that it found, or one match at most where it looks for the whole key.
+fn looked_up(node: &LookupJoin) -> Option<Vec<usize>> {
+    let (left, right) = (upsert_key(&node.inputs[0])?, upsert_key(&node.inputs[1])?);
+    let is_asked = |column: &usize| node.keys[1].iter().any(|key| key.column_index() == Some(*column));
+    if right.iter().all(is_asked) {
+        return Some(left);
+    }
+    let width = node.inputs[0].schema().fields().len();
+    Some(left.into_iter().chain(right.into_iter().map(|column| width + column)).collect())
 }
 
 /// Whether the condition of a join finds rows of `side` by their whole key, and so one at most.

@@ -10,7 +10,7 @@ use arrow::datatypes::SchemaRef;
 use crate::expr::{AggregateCall, Expr, SortKey, WindowCall};
 use crate::types::Interval;
 
-pub use by_time::{AsofJoin, Nearest, Settles};
+pub use by_time::{AsofJoin, LookupJoin, Nearest, Settles};
 
 /// A node of a streaming plan. Inputs are owned by the node that reads them.
 #[derive(Debug, Clone, PartialEq)]
@@ -37,6 +37,8 @@ pub enum Node {
     KeyedJoin(KeyedJoin),
     /// Each left row with the right row that is nearest in time.
     AsofJoin(AsofJoin),
+    /// Each left row with the right rows that are there when it arrives.
+    LookupJoin(LookupJoin),
     /// A count-or-timeout window a key.
     Collect(Collect),
     /// A user-defined state machine a key.
@@ -697,6 +699,7 @@ impl Node {
             Node::Join(node) => node.schema.clone(),
             Node::KeyedJoin(node) => node.schema.clone(),
             Node::AsofJoin(node) => node.schema.clone(),
+            Node::LookupJoin(node) => node.schema.clone(),
             Node::Collect(node) => node.schema.clone(),
             Node::Logic(node) => node.schema.clone(),
             Node::Sort(node) => node.input.schema(),
@@ -721,6 +724,7 @@ impl Node {
             Node::Join(node) => node.inputs.iter().map(AsRef::as_ref).collect(),
             Node::KeyedJoin(node) => node.sides.iter().map(|side| &side.input).collect(),
             Node::AsofJoin(node) => node.inputs.iter().map(AsRef::as_ref).collect(),
+            Node::LookupJoin(node) => node.inputs.iter().map(AsRef::as_ref).collect(),
             Node::Collect(node) => vec![&node.input],
             Node::Logic(node) => vec![&node.input],
             Node::Sort(node) => vec![&node.input],
@@ -745,6 +749,7 @@ impl Node {
             Node::Join(node) => node.inputs.iter_mut().map(AsMut::as_mut).collect(),
             Node::KeyedJoin(node) => node.sides.iter_mut().map(|side| &mut side.input).collect(),
             Node::AsofJoin(node) => node.inputs.iter_mut().map(AsMut::as_mut).collect(),
+            Node::LookupJoin(node) => node.inputs.iter_mut().map(AsMut::as_mut).collect(),
             Node::Collect(node) => vec![&mut node.input],
             Node::Logic(node) => vec![&mut node.input],
             Node::Sort(node) => vec![&mut node.input],
@@ -761,7 +766,7 @@ impl Node {
     pub(crate) fn exprs_mut(&mut self) -> Vec<&mut Expr> {
         match self {
             Node::Source(_) | Node::Values(_) | Node::Unnest(_) | Node::Expand(_) | Node::Union(_) => vec![],
-            Node::Join(_) | Node::KeyedJoin(_) | Node::AsofJoin(_) => vec![],
+            Node::Join(_) | Node::KeyedJoin(_) | Node::AsofJoin(_) | Node::LookupJoin(_) => vec![],
             Node::Limit(_) | Node::TopN(_) | Node::Over(_) => vec![],
             // Its late rows have all the columns of its input.
             Node::Windows(_) | Node::WindowAggregate(_) => vec![],

@@ -128,6 +128,7 @@ impl Asked<'_> {
             | Node::Expand(_)
             | Node::Union(_)
             | Node::AsofJoin(_)
+            | Node::LookupJoin(_)
             | Node::Sort(_)
             | Node::Over(_)
             | Node::Windows(_)
@@ -221,6 +222,7 @@ fn waits_for_end(node: &Node) -> bool {
         Node::Join(node) => node.at_end,
         Node::KeyedJoin(node) => node.emit == JoinEmit::Final,
         Node::AsofJoin(node) => node.settles == Settles::End,
+        Node::LookupJoin(_) => false,
         Node::Sort(_) => true,
         Node::TopN(node) => {
             node.emit == OrderedEmit::Final && !node.by_arrival() && node.closed_by.is_none() && !node.settles
@@ -245,7 +247,7 @@ fn closed_by_watermark(node: &Node) -> Option<&DataType> {
         Node::Source(_) | Node::Values(_) | Node::Filter(_) | Node::Project(_) | Node::Unnest(_) => None,
         Node::Expand(_) | Node::Union(_) | Node::Aggregate(_) | Node::Join(_) | Node::KeyedJoin(_) => None,
         Node::Collect(_) | Node::Logic(_) | Node::Sort(_) | Node::Limit(_) => None,
-        Node::AsofJoin(_) | Node::Windows(_) | Node::WindowAggregate(_) => None,
+        Node::AsofJoin(_) | Node::LookupJoin(_) | Node::Windows(_) | Node::WindowAggregate(_) => None,
     }
 }
 

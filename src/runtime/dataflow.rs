@@ -45,6 +45,8 @@ pub(super) struct Stage {
     pub(super) due: Option<Timestamp>,
     /// After how many rows out nothing more can come: the rest of its input need not be read.
     pub(super) stop_after: Option<u64>,
+    /// The port whose end is the end of all; of every port together for `None`.
+    pub(super) ends_with: Option<usize>,
     /// Whether it has been told that every input has ended.
     pub(super) done: bool,
     /// Whether more filters and projections may be fused behind it.
@@ -354,8 +356,9 @@ impl Dataflow {
         }
         let mut stage = Stage::new(node, step, feeders.len());
         // What has no event time holds no watermark back.
-        for (port, input) in stage.ports.iter_mut().zip(node.inputs()) {
-            port.watermark = if is_timed(input) { Timestamp::MIN } else { Timestamp::MAX };
+        for (number, (port, input)) in stage.ports.iter_mut().zip(node.inputs()).enumerate() {
+            let held_back = stage.ends_with.is_none_or(|first| first == number) && is_timed(input);
+            port.watermark = if held_back { Timestamp::MIN } else { Timestamp::MAX };
         }
         self.stages.push(stage);
         let reader = self.stages.len() - 1;
@@ -399,6 +402,7 @@ impl Stage {
             watermark: Timestamp::MIN,
             due: None,
             stop_after: stop_after(node),
+            ends_with: ends_with(node),
             done: false,
             fusible: is_row_wise(node),
             bytes: 0,
@@ -431,6 +435,7 @@ fn stop_after(node: &Node) -> Option<u64> {
         | Node::Join(_)
         | Node::KeyedJoin(_)
         | Node::AsofJoin(_)
+        | Node::LookupJoin(_)
         | Node::Collect(_)
         | Node::Logic(_)
         | Node::Sort(_)
@@ -438,6 +443,17 @@ fn stop_after(node: &Node) -> Option<u64> {
         | Node::Over(_)
         | Node::Windows(_)
         | Node::WindowAggregate(_) => None,
+    }
+}
+
+/// The input that a node speaks for: once it has ended, the others bring nothing more.
+fn ends_with(node: &Node) -> Option<usize> {
+    match node {
+        Node::LookupJoin(_) => Some(0),
+        Node::Source(_) | Node::Values(_) | Node::Filter(_) | Node::Project(_) | Node::Unnest(_) => None,
+        Node::Expand(_) | Node::Union(_) | Node::Aggregate(_) | Node::Join(_) | Node::KeyedJoin(_) => None,
+        Node::AsofJoin(_) | Node::Collect(_) | Node::Logic(_) | Node::Sort(_) | Node::Limit(_) => None,
+        Node::TopN(_) | Node::Over(_) | Node::Windows(_) | Node::WindowAggregate(_) => None,
     }
 }
 

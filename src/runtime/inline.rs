@@ -212,7 +212,11 @@ impl Inline {
     }
 
     fn end_if_complete(&mut self, dataflow: &mut Dataflow, stage: usize) -> Result<()> {
-        let complete = dataflow.stages[stage].ports.iter().all(|port| port.ended);
+        let Stage { ports, ends_with, .. } = &dataflow.stages[stage];
+        let complete = match ends_with.and_then(|first| ports.get(first)) {
+            Some(port) => port.ended,
+            None => ports.iter().all(|port| port.ended),
+        };
         if complete && !dataflow.stages[stage].done { self.finish(dataflow, stage) } else { Ok(()) }
     }
 

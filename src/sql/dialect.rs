@@ -10,7 +10,9 @@ use sqlparser::ast::{
 use sqlparser::dialect::{Dialect, GenericDialect};
 use sqlparser::keywords::{Keyword, RESERVED_FOR_COLUMN_ALIAS};
 use sqlparser::parser::{Parser, ParserError};
-use sqlparser::tokenizer::{Token, Word};
+use sqlparser::tokenizer::{Token, TokenWithSpan, Word};
+
+use super::words::starts_with;
 
 /// The function call in which `TABLE name` or `TABLE (query)` arrives as an argument of a table function, with its
 /// `PARTITION BY` and `ORDER BY` as the call's window.
@@ -23,12 +25,15 @@ pub const TABLE_ARGUMENT: &str = "__table_arg";
 #[derive(Debug)]
 pub(super) struct RiverrunDialect {
     fuel: Cell<usize>,
+    /// Whether the statement speaks of versions: elsewhere `FROM t at` gives `t` another name.
+    versions: bool,
 }
 
 impl RiverrunDialect {
-    /// A dialect for a statement of so many tokens. Honest statements read an expression about once a token.
-    pub(super) fn new(tokens: usize) -> Self {
-        RiverrunDialect { fuel: Cell::new(16 * tokens + 10_000) }
+    /// A dialect for a statement of those tokens. Honest statements read an expression about once a token.
+    pub(super) fn new(tokens: &[TokenWithSpan]) -> Self {
+        let versions = (0..tokens.len()).any(|at| starts_with(tokens, at, &["FOR", "SYSTEM_TIME"]));
+        RiverrunDialect { fuel: Cell::new(16 * tokens.len() + 10_000), versions }
     }
 
     /// Whether the parser was stopped for trying too often.
@@ -103,6 +108,10 @@ impl Dialect for RiverrunDialect {
         supports_settings,
         supports_prewhere,
     );
+
+    fn supports_table_versioning(&self) -> bool {
+        self.versions
+    }
 
     fn is_column_alias(&self, keyword: &Keyword, _: &mut Parser) -> bool {
         const MORE: [Keyword; 4] = [Keyword::SETTINGS, Keyword::PREWHERE, Keyword::QUALIFY, Keyword::WINDOW];

@@ -11,7 +11,7 @@ pub(super) struct Lexed {
 }
 
 pub(super) fn lex(text: &str) -> Lexed {
-    let dialect = RiverrunDialect::new(0);
+    let dialect = RiverrunDialect::new(&[]);
     let mut tokens = Vec::new();
     let error = Tokenizer::new(&dialect, text).tokenize_with_location_into_buf(&mut tokens).err();
     tokens.retain(|token| !matches!(token.token, Token::Whitespace(_)));

@@ -44,7 +44,7 @@ const FIRST_WORDS: [&str; 21] = [
 /// Reads one statement from its tokens.
 pub(super) fn parse_statement(source: &Source, tokens: Vec<TokenWithSpan>) -> Result<Body> {
     let (tokens, clauses) = clause::extract(source, tokens)?;
-    let dialect = RiverrunDialect::new(tokens.len());
+    let dialect = RiverrunDialect::new(&tokens);
     let mut statement = StatementParser::new(source, &dialect, tokens, clauses);
     let body = statement.body()?;
     statement.end()?;

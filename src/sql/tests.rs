@@ -483,8 +483,8 @@ mod refusals {
             ("SELECT * FROM t FOR UPDATE", "1:17 \"FOR\" a row lock is not supported"),
             ("SELECT * FROM t PARTITION (p)", "1:17 \"PARTITION\" PARTITION behind a table is not supported"),
             (
-                "SELECT * FROM a JOIN t FOR SYSTEM_TIME AS OF a.at ON a.k = t.k",
-                "1:28 \"SYSTEM_TIME\" a temporal join is not supported",
+                "SELECT * FROM a JOIN t AS x FOR SYSTEM_TIME AS OF a.at ON a.k = x.k",
+                "1:29 \"FOR SYSTEM_TIME\" FOR SYSTEM_TIME here is not supported [Write a JOIN t FOR SYSTEM_TIME AS OF … AS x ON …: behind the name of the relation, before its alias.]",
             ),
             ("SELECT * FROM t FETCH FIRST 5 ROWS ONLY", "1:17 \"FETCH\" FETCH FIRST is not supported [Use LIMIT.]"),
             ("SELECT * FROM t LIMIT 1 BY x", "1:25 \"BY\""),

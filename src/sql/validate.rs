@@ -7,7 +7,7 @@ use std::ops::ControlFlow;
 
 use sqlparser::ast::{
     Expr, GroupByExpr, JoinOperator, LimitClause, ObjectName, OrderBy, Query, Select, SelectFlavor, SelectItem,
-    SetExpr, SetOperator, Spanned, TableFactor, Visit, Visitor,
+    SetExpr, SetOperator, Spanned, TableFactor, TableVersion, Visit, Visitor,
 };
 use sqlparser::keywords::Keyword;
 use sqlparser::tokenizer::{Span, Token, TokenWithSpan};
@@ -32,13 +32,14 @@ const fn foreign(words: &'static [&'static str], name: &'static str, hint: &'sta
 }
 
 const PUT_INTO_LIMIT: &str = "Use LIMIT.";
+const VERSION_HINT: &str =
+    "Write a JOIN t FOR SYSTEM_TIME AS OF … AS x ON …: behind the name of the relation, before its alias.";
 const TOP_N: &str = "Use ROW_NUMBER() OVER (PARTITION BY … ORDER BY …) with QUALIFY.";
 
 /// The longer beginnings first.
 const FOREIGN: &[Foreign] = &[
     foreign(&["MATCH_RECOGNIZE"], "MATCH_RECOGNIZE", ""),
-    foreign(&["SYSTEM_TIME"], "a temporal join", ""),
-    foreign(&["FOR", "SYSTEM_TIME"], "a temporal join", ""),
+    foreign(&["FOR", "SYSTEM_TIME"], "FOR SYSTEM_TIME here", VERSION_HINT),
     foreign(&["TABLESAMPLE"], "TABLESAMPLE", "Filter with random() instead."),
     foreign(&["SAMPLE"], "SAMPLE", "Filter with random() instead."),
     foreign(&["PIVOT"], "PIVOT", "Use aggregates with FILTER (WHERE …)."),
@@ -245,7 +246,11 @@ impl Validator<'_> {
             } => {
                 self.relation_name(name)?;
                 self.refuse(!with_hints.is_empty() || !index_hints.is_empty(), &["WITH", "("], "a table hint", "")?;
-                self.refuse(version.is_some(), &["FOR"], "a temporal join", "")?;
+                match version {
+                    Some(TableVersion::ForSystemTimeAsOf(_)) | None => {}
+                    // The parser's versions are not ours to enumerate.
+                    Some(_) => self.refuse(true, &[], "this version of a table", VERSION_HINT)?,
+                }
                 self.refuse(*with_ordinality, &["WITH", "ORDINALITY"], "WITH ORDINALITY", "")?;
                 self.refuse(!partitions.is_empty(), &["PARTITION"], "PARTITION behind a table", "Use WHERE.")?;
                 self.refuse(json_path.is_some(), &["["], "a path behind a table", "")?;

@@ -9,6 +9,10 @@
 //! right row that is not before them.
 //! A row is late if the watermark just before it had passed its time. A left row without a time has its turn at the
 //! watermark just before it: it has no match.
+//!
+//! Of versions, the rows of a table, one that another takes the place of stays the nearest to what is before that. A
+//! row that is deleted ends what its key has, behind the last of its versions: at their time, or at the watermark just
+//! before it if that is further.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
@@ -23,9 +27,9 @@ use crate::error::{InternalError, Result};
 use crate::expr::Expr;
 use crate::operators::rows::{BATCH_ROWS, append_only, record_batch, take_rows};
 use crate::operators::{Operator, Output, Port, StateSize};
-use crate::plan::node::{AsofJoin, JoinKind, Nearest, Settles};
+use crate::plan::node::{AsofJoin, ChangelogMode, JoinKind, Nearest, Settles};
 use crate::state::{GroupIndex, RowId, RowStore, Snapshot, StateTable, grow_to, table};
-use crate::types::{Batch, Epoch, Tick, Timestamp};
+use crate::types::{Batch, Epoch, RowKind, Tick, Timestamp};
 
 /// The slot of a row whose key is equal to nothing.
 const NO_SLOT: u32 = u32::MAX;
@@ -45,6 +49,7 @@ pub(super) fn build(node: &AsofJoin, snapshots: &[Snapshot]) -> Result<Box<dyn O
         queue: BinaryHeap::new(),
     };
     let mut join = Settled {
+        versions: node.input_modes[1] == ChangelogMode::Changelog,
         nearest: node.nearest,
         keeps_lone: node.kind == JoinKind::Left,
         by_watermark: node.settles == Settles::Watermark,
@@ -60,6 +65,8 @@ pub(super) fn build(node: &AsofJoin, snapshots: &[Snapshot]) -> Result<Box<dyn O
 }
 
 struct Settled {
+    /// Whether right rows are versions, that may take the place of one another or be deleted.
+    versions: bool,
     nearest: Nearest,
     /// Whether a left row without a match is said.
     keeps_lone: bool,
@@ -87,17 +94,43 @@ struct Waiting {
     tick: i64,
     row: RowId,
     slot: u32,
+    role: Role,
+}
+
+/// What a row does when it has its turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Role {
+    /// It matches, or is matched.
+    Match,
+    /// It matches nothing.
+    Lone,
+    /// It ends the version that is there.
+    End,
 }
 
 /// What is known of a key.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 struct Slot {
     /// How many rows wait for their turn.
     waiting: u32,
     /// Looking back: the right row that had its turn last.
     last: Option<RowId>,
+    /// The time of the latest version that waits or has waited.
+    latest: i64,
     /// Looking ahead: the left rows that have had their turn and wait for the next right row.
     ahead: Vec<(i64, RowId)>,
+}
+
+impl Default for Slot {
+    fn default() -> Slot {
+        Slot { waiting: 0, last: None, latest: i64::MIN, ahead: vec![] }
+    }
+}
+
+impl Role {
+    fn of(number: i64) -> Role {
+        [Role::Lone, Role::End].into_iter().find(|role| *role as i64 == number).unwrap_or(Role::Match)
+    }
 }
 
 impl Slot {
@@ -117,14 +150,16 @@ struct Turn {
 
 impl Operator for Settled {
     fn on_batch(&mut self, port: Port, batch: Batch, out: &mut Output) -> Result<()> {
-        append_only(&batch, "an ASOF join that says each row once")?;
         let side = port.0.min(1);
+        if side == 0 || !self.versions {
+            append_only(&batch, "an ASOF join that says each row once")?;
+        }
         let arrival = Arrival::of(&batch, &self.sides[side].keys, &self.sides[side].time)?;
         let taken = self.taken(side, &batch, &arrival, out);
         let rows = UInt32Array::from(taken.rows);
         let keys = arrival.keys.iter().map(|key| take(key, &rows, None)).collect::<Result<Vec<_>, _>>()?;
         let rows = if rows.len() == batch.num_rows() { batch.rows().clone() } else { take_rows(batch.rows(), &rows)? };
-        self.wait(side, &rows, (&keys, &taken.at, &taken.lone))
+        self.wait(side, &rows, (&keys, &taken.at, &taken.roles))
     }
 
     fn on_watermark(&mut self, watermark: Timestamp, out: &mut Output) -> Result<()> {
@@ -171,8 +206,8 @@ struct Taken {
     rows: Vec<u32>,
     /// When each has its turn, in ticks.
     at: Vec<i64>,
-    /// Whether each can match nothing.
-    lone: Vec<bool>,
+    /// What each does then.
+    roles: Vec<Role>,
 }
 
 impl Settled {
@@ -186,15 +221,19 @@ impl Settled {
             let lone = !arrival.matches(row);
             let said = !lone || (side == 0 && self.keeps_lone);
             let time = arrival.ticks.is_valid(row).then(|| arrival.ticks.value(row));
-            match time {
-                Some(time) if self.by_watermark && time < passed => late += 1,
-                None if !said => untimed += 1,
-                Some(_) if !said => {}
-                Some(_) | None => {
-                    taken.rows.push(row as u32);
-                    taken.at.push(time.unwrap_or(passed));
-                    taken.lone.push(lone);
-                }
+            let mut take = |at: i64, role: Role| {
+                taken.rows.push(row as u32);
+                taken.at.push(at);
+                taken.roles.push(role);
+            };
+            match (batch.kind(row), time) {
+                // The row that takes its place says from when on.
+                (RowKind::UpdateBefore, _) => {}
+                (RowKind::Delete, time) => take(time.unwrap_or(passed).max(passed), Role::End),
+                (_, Some(time)) if self.by_watermark && time < passed => late += 1,
+                (_, None) if !said => untimed += 1,
+                (_, Some(_)) if !said => {}
+                (_, time) => take(time.unwrap_or(passed), if lone { Role::Lone } else { Role::Match }),
             }
         }
         out.late(late);
@@ -202,38 +241,44 @@ impl Settled {
         taken
     }
 
-    /// Rows of a side wait for their turn. Those that are `lone` match nothing.
+    /// Rows of a side wait for their turn.
     fn wait(
         &mut self,
         side: usize,
         rows: &RecordBatch,
-        (keys, at, lone): (&[ArrayRef], &[i64], &[bool]),
+        (keys, at, roles): (&[ArrayRef], &[i64], &[Role]),
     ) -> Result<()> {
-        let slots = self.number(keys, lone)?;
+        let slots = self.number(keys, roles)?;
         let first = self.sides[side].rows.append(rows)?;
         self.sides[side].rows.retain(rows.num_rows());
-        for (row, (slot, tick)) in slots.into_iter().zip(at).enumerate() {
+        for (row, (slot, (tick, role))) in slots.into_iter().zip(at.iter().zip(roles)).enumerate() {
+            let (mut tick, role) = (*tick, *role);
             if let Some(slot) = self.slots.get_mut(slot as usize) {
                 slot.waiting += 1;
+                if side == 1 {
+                    tick = if role == Role::End { tick.max(slot.latest) } else { tick };
+                    slot.latest = slot.latest.max(tick);
+                }
             }
-            self.sides[side].queue.push(Reverse(Waiting { tick: *tick, row: first + row, slot }));
+            self.sides[side].queue.push(Reverse(Waiting { tick, row: first + row, slot, role }));
         }
         Ok(())
     }
 
-    /// The slot of each key; [`NO_SLOT`] for those that are `lone`.
-    fn number(&mut self, keys: &[ArrayRef], lone: &[bool]) -> Result<Vec<u32>> {
+    /// The slot of each key; [`NO_SLOT`] for those of rows that match nothing.
+    fn number(&mut self, keys: &[ArrayRef], roles: &[Role]) -> Result<Vec<u32>> {
         let mut found = vec![];
-        let slots = match lone.contains(&true) {
+        let slots = match roles.contains(&Role::Lone) {
             false => {
-                self.index.intern(keys, lone.len(), &mut found)?;
+                self.index.intern(keys, roles.len(), &mut found)?;
                 found
             }
             true => {
-                let whole: UInt32Array = (0..lone.len() as u32).filter(|row| !lone[*row as usize]).collect();
+                let is_whole = |row: &u32| roles[*row as usize] != Role::Lone;
+                let whole: UInt32Array = (0..roles.len() as u32).filter(is_whole).collect();
                 let keys = keys.iter().map(|key| take(key, &whole, None)).collect::<Result<Vec<_>, _>>()?;
                 self.index.intern(&keys, whole.len(), &mut found)?;
-                let mut slots = vec![NO_SLOT; lone.len()];
+                let mut slots = vec![NO_SLOT; roles.len()];
                 whole.values().iter().zip(found).for_each(|(row, slot)| slots[*row as usize] = slot);
                 slots
             }
@@ -303,14 +348,15 @@ impl Settled {
         let mut lasts: BTreeMap<u32, RowId> = BTreeMap::new();
         while let Some(right) = self.pop(1, tick, turn) {
             let Some(slot) = self.slots.get_mut(right.slot as usize) else { continue };
-            let dropped = match self.nearest.looks_back() {
-                true => slot.last.replace(right.row).is_some(),
-                false => {
+            let dropped = match (self.nearest.looks_back(), right.role) {
+                (true, Role::End) => 1 + usize::from(slot.last.take().is_some()),
+                (true, Role::Match | Role::Lone) => usize::from(slot.last.replace(right.row).is_some()),
+                (false, _) => {
                     lasts.insert(right.slot, right.row);
-                    true
+                    1
                 }
             };
-            turn.released[1] += usize::from(dropped);
+            turn.released[1] += dropped;
         }
         let mut met = vec![];
         for (slot, right) in lasts {
@@ -332,6 +378,7 @@ impl Settled {
         touched.dedup();
         touched.retain(|slot| self.slots[*slot as usize].is_idle());
         self.index.remove(&touched);
+        touched.iter().for_each(|slot| self.slots[*slot as usize] = Slot::default());
         self.compact(0)?;
         self.compact(1)
     }
@@ -372,14 +419,10 @@ impl Settled {
     fn kept(&self, side: usize) -> Vec<Waiting> {
         let mut kept: Vec<Waiting> = self.sides[side].queue.iter().map(|Reverse(waiting)| *waiting).collect();
         for (number, slot) in self.slots.iter().enumerate() {
-            let slot_number = number as u32;
+            let waited = |tick: i64, row: RowId| Waiting { tick, row, slot: number as u32, role: Role::Match };
             match side {
-                0 => kept.extend(slot.ahead.iter().map(|(tick, row)| Waiting {
-                    tick: *tick,
-                    row: *row,
-                    slot: slot_number,
-                })),
-                _ => kept.extend(slot.last.map(|row| Waiting { tick: i64::MIN, row, slot: slot_number })),
+                0 => kept.extend(slot.ahead.iter().map(|(tick, row)| waited(*tick, *row))),
+                _ => kept.extend(slot.last.map(|row| waited(i64::MIN, row))),
             }
         }
         kept
@@ -395,9 +438,9 @@ impl Settled {
             kept.sort_unstable_by_key(|kept| kept.row);
             let ids: Vec<Option<RowId>> = kept.iter().map(|kept| Some(kept.row)).collect();
             let mut columns = self.sides[side].rows.gather(&ids)?;
-            let lone = kept.iter().map(|kept| i64::from(kept.slot == NO_SLOT)).collect::<Vec<_>>();
+            let roles = kept.iter().map(|kept| kept.role as i64).collect::<Vec<_>>();
             columns.push(Arc::new(kept.iter().map(|kept| kept.tick).collect::<Int64Array>()));
-            columns.push(Arc::new(Int64Array::from(lone)));
+            columns.push(Arc::new(Int64Array::from(roles)));
             tables.push(table(name, columns, kept.len())?);
         }
         Ok(Snapshot { tables })
@@ -414,10 +457,10 @@ impl Settled {
             let width = self.sides[side].rows.schema().fields().len();
             let rows =
                 record_batch(self.sides[side].rows.schema(), saved.columns()[..width].to_vec(), saved.num_rows())?;
-            let (at, lone) = (integers(saved, width)?, integers(saved, width + 1)?);
-            let lone: Vec<bool> = lone.iter().map(|lone| *lone != 0).collect();
+            let (at, roles) = (integers(saved, width)?, integers(saved, width + 1)?);
+            let roles: Vec<Role> = roles.into_iter().map(Role::of).collect();
             let keys = self.sides[side].keys.iter().map(|key| key.evaluate(&rows)).collect::<Result<Vec<_>>>()?;
-            self.wait(side, &rows, (&keys, &at, &lone))?;
+            self.wait(side, &rows, (&keys, &at, &roles))?;
         }
         self.settle(reached);
         Ok(())

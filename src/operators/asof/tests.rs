@@ -7,12 +7,16 @@ use arrow::datatypes::Schema;
 use super::*;
 use crate::operators::testing::{check, columns, no_input};
 use crate::plan::node::ChangelogMode::{AppendOnly, Changelog};
-use crate::plan::node::{JoinKind, Nearest};
+use crate::plan::node::{ChangelogMode, JoinKind, Nearest};
 
 /// Checks a join of two sides `k at v` on `k` by `at`.
 fn draws(nearest: Nearest, kind: JoinKind, settles: Settles, script: &str) {
-    let side = columns("k:text at:int v:text");
     let mode = if settles == Settles::Never { Changelog } else { AppendOnly };
+    draws_of(nearest, kind, (settles, [mode; 2]), script);
+}
+
+fn draws_of(nearest: Nearest, kind: JoinKind, (settles, input_modes): (Settles, [ChangelogMode; 2]), script: &str) {
+    let side = columns("k:text at:int v:text");
     let fields: Vec<_> = side.fields().iter().chain(side.fields()).cloned().collect();
     let node = AsofJoin {
         inputs: [no_input(&side), no_input(&side)],
@@ -22,7 +26,7 @@ fn draws(nearest: Nearest, kind: JoinKind, settles: Settles, script: &str) {
         nearest,
         kind,
         settles,
-        input_modes: [mode; 2],
+        input_modes,
         schema: Arc::new(Schema::new(fields)),
     };
     check(&[side.clone(), side], script, |snapshots| build(&node, snapshots));
@@ -103,4 +107,24 @@ fn what_looks_ahead_is_corrected_as_well() {
         1: -D a 8 R8           -> -D a 7 L7 a 8 R8 | -D a 5 L5 a 8 R8
     ";
     draws(Nearest::After, JoinKind::Inner, Settles::Never, script);
+}
+
+#[test]
+fn versions_take_the_place_of_one_another_from_their_time_on() {
+    let script = "
+        1: +I a 4 R4 | +I b 4 S4              ->
+        1: -U a 4 R4 | +U a 8 R8              ->
+        0: a 5 L5 | a 8 L8 | b 9 L9           ->
+        watermark 6ns                         -> a 5 L5 a 4 R4
+        1: -D b 4 S4                          ->
+        1: +I b 7 S7                          ->
+        0: b 6 L6 | b 7 L7                    ->
+        watermark 10ns                        -> b 6 L6 NULL NULL NULL | b 7 L7 b 7 S7 | a 8 L8 a 8 R8 | b 9 L9 b 7 S7
+        1: -U a 8 R8 | +U a 20 R20            ->
+        1: -U a 20 R20 | +U a 15 R15          ->
+        1: -D a 15 R15                        ->
+        0: a 14 L14 | a 16 L16 | a 20 L20     ->
+        end                     -> a 14 L14 a 8 R8 | a 16 L16 a 15 R15 | a 20 L20 NULL NULL NULL
+    ";
+    draws_of(Nearest::AtOrBefore, JoinKind::Left, (Settles::Watermark, [AppendOnly, Changelog]), script);
 }

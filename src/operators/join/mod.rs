@@ -15,8 +15,8 @@
 mod ended;
 mod forget;
 mod noted;
-mod saved;
-mod store;
+pub(in crate::operators) mod saved;
+pub(in crate::operators) mod store;
 #[cfg(test)]
 mod tests;
 

@@ -112,7 +112,7 @@ impl Join {
 }
 
 impl Counted {
-    fn save(
+    pub(in crate::operators) fn save(
         &mut self,
         since: Epoch,
         side: usize,
@@ -136,7 +136,11 @@ impl Counted {
 
     /// What snapshots hold of a side: its rows, in the order in which they appeared, each as often as it is there, and
     /// what is known of each.
-    fn restored(&mut self, snapshots: &[Snapshot], side: usize) -> Result<(RecordBatch, Memory)> {
+    pub(in crate::operators) fn restored(
+        &mut self,
+        snapshots: &[Snapshot],
+        side: usize,
+    ) -> Result<(RecordBatch, Memory)> {
         let types: Vec<_> = self.schema.fields().iter().map(|field| field.data_type().clone()).collect();
         let mut index = GroupIndex::new(&types)?;
         let (mut counts, mut slots) = (vec![], vec![]);
@@ -183,10 +187,10 @@ impl Counted {
 }
 
 /// What is known of each distinct row of a side besides how often it is there.
-struct Memory {
-    rows: Vec<ArrayRef>,
+pub(in crate::operators) struct Memory {
+    pub rows: Vec<ArrayRef>,
     /// When it appeared.
-    sequence: Vec<u64>,
+    pub sequence: Vec<u64>,
     /// When it was last written, and how many rows it has matched, if rows may be forgotten.
     written: Vec<i64>,
     matches: Vec<u32>,

@@ -13,7 +13,7 @@ use crate::types::{Batch, RowKind};
 use super::noted::NONE;
 
 /// Rows by number.
-pub(super) enum Store {
+pub(in crate::operators) enum Store {
     /// Rows that are only added: as they came.
     Appended {
         rows: RowStore,
@@ -27,7 +27,7 @@ pub(super) enum Store {
 }
 
 /// Distinct rows, found by what is in them.
-pub(super) struct Counted {
+pub(in crate::operators) struct Counted {
     pub schema: SchemaRef,
     pub index: GroupIndex,
     pub counts: Vec<u32>,
@@ -35,7 +35,7 @@ pub(super) struct Counted {
 }
 
 /// What has become of a row.
-pub(super) enum Change {
+pub(in crate::operators) enum Change {
     /// It was not there.
     Appeared,
     /// It is there more or less often.
@@ -233,7 +233,7 @@ impl Counted {
 }
 
 /// The keys of groups; [`NONE`] gives NULLs.
-pub(super) fn keys_of(index: &GroupIndex, groups: &[u32]) -> Result<Vec<ArrayRef>> {
+pub(in crate::operators) fn keys_of(index: &GroupIndex, groups: &[u32]) -> Result<Vec<ArrayRef>> {
     if !groups.contains(&NONE) {
         return index.keys(groups);
     }

@@ -12,22 +12,15 @@
 use std::fmt;
 use std::sync::Arc;
 
-use arrow::datatypes::DataType;
 use datafusion_common::tree_node::Transformed;
-use datafusion_common::{DFSchemaRef, JoinType, Result as PlanResult, internal_err, plan_err};
-use datafusion_expr::expr::ScalarFunction;
+use datafusion_common::{DFSchemaRef, JoinType, Result as PlanResult, plan_err};
 use datafusion_expr::logical_plan::builder::build_join_schema;
 use datafusion_expr::logical_plan::{Join, LogicalPlan};
-use datafusion_expr::utils::{find_valid_equijoin_key_pair, split_conjunction_owned};
-use datafusion_expr::{
-    BinaryExpr, ColumnarValue, Expr, Operator, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
-    UserDefinedLogicalNodeCore, Volatility,
-};
-use sqlparser::ast::{self, BinaryOperator, FunctionArg, FunctionArgExpr, FunctionArguments, Ident};
-use sqlparser::ast::{JoinConstraint, JoinOperator, Spanned};
+use datafusion_expr::{Expr, Operator, UserDefinedLogicalNodeCore};
+use sqlparser::ast::{self, BinaryOperator, JoinOperator, Spanned};
 
-use super::diagnose::smuggle;
 use super::extension::{by_text, extension};
+use super::join_markers::{self, ASOF};
 use super::lower::{Demand, Lowered, Lowerer, Lowering, asks_final, check_unclaimed, longest, placed, side_name};
 use super::places::join_place;
 use crate::error::{Code, InternalError, Place, Result, StatementError};
@@ -37,9 +30,6 @@ use crate::plan::event_time::event_time;
 use crate::plan::node::{AsofJoin, Bounded, ChangelogMode, JoinKind, Nearest, Node, Settles};
 use crate::sql;
 use crate::types::Tick;
-
-/// The marker that stands for a `MATCH_CONDITION` in the condition of a join.
-pub(super) const ASOF_MARKER: &str = "__asof";
 
 const MATCH_HINT: &str = "Write MATCH_CONDITION (a.at >= b.at), with >=, >, <= or < between a time of each side.";
 
@@ -53,23 +43,14 @@ pub(super) fn mark(joins: &mut [ast::Join], text: &Arc<str>) -> Result<()> {
             let error = StatementError::new(Code::JoinShape, "MATCH_CONDITION compares two times").at(compared);
             return Err(error.hint(MATCH_HINT).into());
         }
-        let marker = marker(match_condition.clone(), &compared);
-        let condition = match constraint {
-            JoinConstraint::None => marker,
-            JoinConstraint::On(on) => ast::Expr::BinaryOp {
-                left: Box::new(ast::Expr::Nested(Box::new(on.clone()))),
-                op: BinaryOperator::And,
-                right: Box::new(marker),
-            },
-            JoinConstraint::Using(_) | JoinConstraint::Natural => {
-                let error = StatementError::new(Code::Unsupported, "an ASOF JOIN takes no USING").at(place);
-                return Err(error.hint("Write ON a.k = b.k.").into());
-            }
+        let Some(condition) = join_markers::marked(constraint, ASOF, match_condition.clone(), text) else {
+            let error = StatementError::new(Code::Unsupported, "an ASOF JOIN takes no USING").at(place);
+            return Err(error.hint("Write ON a.k = b.k.").into());
         };
         // The flag is what the parser carries LEFT in.
         join.join_operator = match std::mem::take(&mut join.global) {
-            true => JoinOperator::LeftOuter(JoinConstraint::On(condition)),
-            false => JoinOperator::Inner(JoinConstraint::On(condition)),
+            true => JoinOperator::LeftOuter(condition),
+            false => JoinOperator::Inner(condition),
         };
     }
     Ok(())
@@ -83,53 +64,6 @@ fn is_comparison(condition: &ast::Expr) -> bool {
         }
         // The parser's expressions are not ours to enumerate.
         _ => false,
-    }
-}
-
-/// The call of the marker; behind the condition comes where in the text it stands.
-fn marker(condition: ast::Expr, place: &Place) -> ast::Expr {
-    let byte = |byte: usize| ast::Expr::Value(ast::Value::SingleQuotedString(byte.to_string()).with_empty_span());
-    let args = [condition, byte(place.bytes().start), byte(place.bytes().end)];
-    let args = args.into_iter().map(|arg| FunctionArg::Unnamed(FunctionArgExpr::Expr(arg))).collect();
-    ast::Expr::Function(ast::Function {
-        name: ast::ObjectName::from(vec![Ident::new(ASOF_MARKER)]),
-        uses_odbc_syntax: false,
-        parameters: FunctionArguments::None,
-        args: FunctionArguments::List(ast::FunctionArgumentList { duplicate_treatment: None, args, clauses: vec![] }),
-        filter: None,
-        null_treatment: None,
-        over: None,
-        within_group: vec![],
-    })
-}
-
-/// The marker function for a query of that text.
-pub(super) fn function(text: &Arc<str>) -> Arc<ScalarUDF> {
-    let signature = Signature::any(3, Volatility::Volatile);
-    Arc::new(ScalarUDF::new_from_impl(Marker { signature, text: text.clone() }))
-}
-
-#[derive(Debug, PartialEq, Eq, Hash)]
-struct Marker {
-    signature: Signature,
-    text: Arc<str>,
-}
-
-impl ScalarUDFImpl for Marker {
-    fn name(&self) -> &str {
-        ASOF_MARKER
-    }
-
-    fn signature(&self) -> &Signature {
-        &self.signature
-    }
-
-    fn return_type(&self, _: &[DataType]) -> PlanResult<DataType> {
-        Ok(DataType::Boolean)
-    }
-
-    fn invoke_with_args(&self, _: ScalarFunctionArgs) -> PlanResult<ColumnarValue> {
-        internal_err!("an ASOF JOIN is evaluated by its own operator")
     }
 }
 
@@ -159,19 +93,10 @@ pub(super) struct Matched {
 
 impl Matched {
     fn of(join: &Join) -> PlanResult<Option<Matched>> {
-        let Some(filter) = &join.filter else { return Ok(None) };
-        let mut conditions = split_conjunction_owned(filter.clone());
-        let Some(at) = conditions.iter().position(|part| marker_call(part).is_some()) else { return Ok(None) };
-        let marker = conditions.remove(at);
-        let unknown = || smuggle(InternalError::new("the marker of an ASOF JOIN is not in its form"));
-        let call = marker_call(&marker).ok_or_else(unknown)?;
-        let [condition, start, end] = call.args.as_slice() else { return Err(unknown()) };
-        let (start, end) = byte(start).zip(byte(end)).ok_or_else(unknown)?;
-        let text = call.func.inner().downcast_ref::<Marker>().map(|marker| marker.text.clone()).ok_or_else(unknown)?;
-        conditions.push(condition.clone());
-        let place = Place::new(text, start..end);
+        let Some(found) = join_markers::find(ASOF, join)? else { return Ok(None) };
+        let conditions = found.rest.into_iter().chain([found.expr]).collect();
         let sides = [join.left.as_ref().clone(), join.right.as_ref().clone()];
-        Matched::new(sides, join.join_type, conditions, place).map(Some)
+        Matched::new(sides, join.join_type, conditions, found.place).map(Some)
     }
 
     fn new(sides: [LogicalPlan; 2], join_type: JoinType, conditions: Vec<Expr>, place: Place) -> PlanResult<Matched> {
@@ -186,33 +111,6 @@ impl Matched {
     fn wrong(&self, message: &str) -> StatementError {
         StatementError::new(Code::JoinShape, message).at(self.place.clone())
     }
-
-    /// The expressions of both sides that a comparison compares, and the comparison as seen from the left side.
-    fn compared(&self, condition: &Expr) -> PlanResult<Option<([Expr; 2], Operator)>> {
-        // What was rewritten may have got its old text as a name.
-        let condition = match condition {
-            Expr::Alias(alias) => alias.expr.as_ref(),
-            condition => condition,
-        };
-        let Expr::BinaryExpr(BinaryExpr { left, op, right }) = condition else { return Ok(None) };
-        let pair = find_valid_equijoin_key_pair(left, right, self.sides[0].schema(), self.sides[1].schema())?;
-        Ok(pair.and_then(|(first, second)| {
-            let op = if first == **left { Some(*op) } else { op.swap() };
-            op.map(|op| ([first, second], op))
-        }))
-    }
-}
-
-fn marker_call(expr: &Expr) -> Option<&ScalarFunction> {
-    match expr {
-        Expr::ScalarFunction(call) if call.func.name() == ASOF_MARKER => Some(call),
-        _ => None,
-    }
-}
-
-fn byte(argument: &Expr) -> Option<usize> {
-    let Expr::Literal(value, _) = argument else { return None };
-    value.try_as_str()??.parse().ok()
 }
 
 /// Lowers what [`place`] has put into the plan.
@@ -265,7 +163,7 @@ impl Condition {
         let compile = |expr: &Expr, side: usize| lowerer.compile(expr, node.sides[side].schema());
         let mut keys = [vec![], vec![]];
         for condition in equalities {
-            let Some(([left, right], Operator::Eq)) = node.compared(condition)? else {
+            let Some(([left, right], Operator::Eq)) = join_markers::compared(&node.sides, condition)? else {
                 let error = node.wrong("the ON of an ASOF JOIN takes equalities of both sides alone");
                 return Err(error.hint("Filter with WHERE, or in a subquery before the join.").into());
             };
@@ -273,7 +171,7 @@ impl Condition {
             keys[1].push(compile(&right, 1)?);
         }
         let compares = "MATCH_CONDITION compares a time of each side";
-        let Some(([left, right], operator)) = node.compared(nearest)? else {
+        let Some(([left, right], operator)) = join_markers::compared(&node.sides, nearest)? else {
             return Err(node.wrong(compares).hint(MATCH_HINT).into());
         };
         let nearest = match operator {
@@ -320,8 +218,6 @@ impl UserDefinedLogicalNodeCore for Matched {
     }
 
     fn necessary_children_exprs(&self, output_columns: &[usize]) -> Option<Vec<Vec<usize>>> {
-        let width = self.sides[0].schema().fields().len();
-        let (left, right): (Vec<usize>, Vec<usize>) = output_columns.iter().partition(|column| **column < width);
-        Some(vec![left, right.into_iter().map(|column| column - width).collect()])
+        Some(join_markers::columns_by_side(&self.sides, output_columns).to_vec())
     }
 }

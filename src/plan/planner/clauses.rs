@@ -12,11 +12,11 @@ use std::sync::Arc;
 use sqlparser::ast::{self, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, GroupByExpr, Ident, SetExpr};
 use sqlparser::ast::{SetOperator, SetQuantifier, Spanned, TableFactor, TableWithJoins, VisitMut, VisitorMut};
 
-use super::asof;
 use super::columns::{self, Naming};
 use super::functions::COLLECT_MARKER;
 use super::refusals::{self, is_collect};
 use super::windows::{self, Marker};
+use super::{asof, temporal};
 use crate::catalog::Catalog;
 use crate::error::{Code, Error, InternalError, Result, StatementError};
 use crate::sql::{self, CLAUSE_CARRIER};
@@ -121,14 +121,14 @@ impl VisitorMut for Rewrite<'_> {
     fn post_visit_table_factor(&mut self, relation: &mut TableFactor) -> ControlFlow<Error> {
         windows::unwrap_table(relation);
         if let TableFactor::NestedJoin { table_with_joins, .. } = relation {
-            return stop(asof::mark(&mut table_with_joins.joins, self.text));
+            return stop(mark_joins(table_with_joins, self.text));
         }
         ControlFlow::Continue(())
     }
 
     fn post_visit_select(&mut self, select: &mut ast::Select) -> ControlFlow<Error> {
         for from in &mut select.from {
-            stop(asof::mark(&mut from.joins, self.text))?;
+            stop(mark_joins(from, self.text))?;
         }
         mark_join(select);
         stop(mark_collect(select, self.text))?;
@@ -214,6 +214,12 @@ fn alias(index: usize) -> ast::TableAlias {
 
 fn named(name: String) -> ast::TableAlias {
     ast::TableAlias { explicit: true, name: Ident::with_quote('"', name), columns: vec![], at: None }
+}
+
+/// Makes joins that DataFusion can resolve of the joins by time.
+fn mark_joins(from: &mut TableWithJoins, text: &Arc<str>) -> Result<()> {
+    temporal::mark(from, text)?;
+    asof::mark(&mut from.joins, text)
 }
 
 /// Marks the last join chain of a `SELECT` whose clause the parser has put into `PREWHERE`.

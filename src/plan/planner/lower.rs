@@ -17,12 +17,13 @@ use super::extension::{Keyed, Machine, Marked, downcast};
 use super::names::{Names, relation_name};
 use super::places::Places;
 use super::provider::RelationSource;
-use super::{aggregate, asof, collect, join, over, windows};
+use super::{aggregate, asof, collect, join, over, temporal, windows};
 use crate::error::{Code, Error, InternalError, Place, StatementError};
 use crate::expr::{self, SortKey};
 use crate::plan::node::{
     Aggregate, AsofJoin, Bounded, ChangelogMode, Collect, Expand, Filter, Join, JoinEmit, JoinSide, KeyedJoin, Limit,
-    Logic, Node, Over, Project, Sort, Source, TopN, Union, Unnest, UnnestColumn, Values, WindowAggregate, Windows,
+    Logic, LookupJoin, Node, Over, Project, Sort, Source, TopN, Union, Unnest, UnnestColumn, Values, WindowAggregate,
+    Windows,
 };
 use crate::plan::{Context, Plan, bounds, changelog, explain, rules, shared};
 use crate::sql::{self, Clause, EmitMode};
@@ -256,6 +257,9 @@ impl Lowerer<'_> {
         }
         if let Some(matched) = downcast::<asof::Matched>(node) {
             return asof::lower(self, matched, demand);
+        }
+        if let Some(versioned) = downcast::<temporal::Versioned>(node) {
+            return temporal::lower(self, versioned, demand);
         }
         if let Some(collected) = downcast::<collect::Collected>(node) {
             return collect::lower(self, collected, demand);
@@ -528,6 +532,7 @@ fn named(node: Node, schema: SchemaRef) -> Node {
         Node::Join(node) => Node::Join(Join { schema, ..node }),
         Node::KeyedJoin(node) => Node::KeyedJoin(KeyedJoin { schema, ..node }),
         Node::AsofJoin(node) => Node::AsofJoin(AsofJoin { schema, ..node }),
+        Node::LookupJoin(node) => Node::LookupJoin(LookupJoin { schema, ..node }),
         Node::Collect(node) => Node::Collect(Collect { schema, ..node }),
         Node::TopN(node) => Node::TopN(TopN { schema, ..node }),
         Node::Over(node) => Node::Over(Over { schema, ..node }),

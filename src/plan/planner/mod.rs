@@ -23,6 +23,7 @@ mod extension;
 mod functions;
 mod insert;
 mod join;
+mod join_markers;
 mod keyed;
 mod lower;
 mod names;
@@ -33,6 +34,7 @@ mod provider;
 mod refusals;
 mod size;
 mod subqueries;
+mod temporal;
 mod unnest;
 mod update;
 mod window;
@@ -109,7 +111,7 @@ fn finish(plan: LogicalPlan, query: &sql::Query, context: &Context<'_>) -> Resul
     let places = places::Places { query, catalog: context.catalog };
     let settled = || -> PlanResult<LogicalPlan> {
         subqueries::check(&plan, &query.text)?;
-        unnest::place(keyed::place(asof::place(plan)?)?, &places)
+        unnest::place(keyed::place(temporal::place(asof::place(plan)?)?)?, &places)
     };
     let names = || functions::names(context.catalog);
     let failed = |error| diagnose::diagnose(&error, &query.text, &names());

@@ -140,6 +140,7 @@ impl Places<'_> {
             | Node::Union(_)
             | Node::Join(_)
             | Node::AsofJoin(_)
+            | Node::LookupJoin(_)
             | Node::Collect(_)
             | Node::Logic(_)
             | Node::Limit(_)

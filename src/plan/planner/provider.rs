@@ -14,13 +14,13 @@ use datafusion_expr::planner::{
 use datafusion_expr::{AggregateUDF, HigherOrderUDF, ScalarUDF, TableSource, WindowUDF};
 use sqlparser::ast::{self, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, Spanned, TableFactor};
 
-use super::asof::{self, ASOF_MARKER};
 use super::clauses::{clause_index, sides_of_copies, without_alias};
 use super::columns::Naming;
 use super::copies;
 use super::diagnose::smuggle;
 use super::extension::{Machine, Marked, extension};
 use super::functions::{self, CLOSE_REASON, COLLECT_MARKER, SAME};
+use super::join_markers;
 use super::windows::{self, Kind, Marker};
 use crate::catalog::Relation;
 use crate::error::{Code, Place, StatementError, did_you_mean};
@@ -242,8 +242,9 @@ impl ContextProvider for Provider<'_> {
         match name {
             COLLECT_MARKER => Some(functions::collect_marker(self.text)),
             SAME => Some(functions::same()),
-            ASOF_MARKER => Some(asof::function(self.text)),
-            _ => windows::function(name, self.markers).or_else(|| self.context.catalog.scalars.get(name).cloned()),
+            _ => (join_markers::function(name, self.text))
+                .or_else(|| windows::function(name, self.markers))
+                .or_else(|| self.context.catalog.scalars.get(name).cloned()),
         }
     }
 

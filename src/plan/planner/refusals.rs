@@ -8,8 +8,8 @@ use sqlparser::ast::{
 };
 use sqlparser::ast::{TableFactor, UnaryOperator, Visit, Visitor};
 
-use super::asof::ASOF_MARKER;
 use super::functions::{CLOSE_REASON, COLLECT_MARKER, SAME};
+use super::join_markers::{ASOF, SYSTEM_TIME};
 use super::places::{back_over, first_line, join_place, over_closing};
 use crate::error::{Code, Error, Place, Result, StatementError};
 use crate::sql::{self, TABLE_ARGUMENT};
@@ -78,7 +78,8 @@ impl Visitor for Refusals<'_> {
             // What a table function is given carries its PARTITION BY where a call has its OVER.
             Expr::Function(call) if call.name.to_string() == TABLE_ARGUMENT => ControlFlow::Continue(()),
             Expr::Function(call)
-                if [COLLECT_MARKER, SAME, ASOF_MARKER].contains(&call.name.to_string().to_lowercase().as_str()) =>
+                if [COLLECT_MARKER, SAME, ASOF, SYSTEM_TIME]
+                    .contains(&call.name.to_string().to_lowercase().as_str()) =>
             {
                 let message = format!("function \"{}\" not found", call.name);
                 let error = StatementError::new(Code::UnknownFunction, message);

@@ -27,6 +27,8 @@ pub(super) fn rewrite(node: &mut Node, context: &Context<'_>) {
             Node::Unnest(_) | Node::Expand(_) | Node::Union(_) => {}
             Node::Collect(_) | Node::Logic(_) => {}
             Node::Sort(_) | Node::Limit(_) | Node::TopN(_) | Node::Over(_) => {}
+            // What may be looked up is what is there, however long it has been there.
+            Node::LookupJoin(_) => {}
             // The watermark bounds what they keep.
             Node::AsofJoin(_) | Node::Windows(_) | Node::WindowAggregate(_) => {}
         }
@@ -43,6 +45,6 @@ fn relation(node: &Node) -> Option<&str> {
         Node::Values(_) | Node::Unnest(_) | Node::Expand(_) | Node::Union(_) | Node::Aggregate(_) => None,
         Node::Join(_) | Node::KeyedJoin(_) | Node::Collect(_) | Node::Logic(_) => None,
         Node::Sort(_) | Node::Limit(_) | Node::TopN(_) | Node::Over(_) => None,
-        Node::AsofJoin(_) | Node::Windows(_) | Node::WindowAggregate(_) => None,
+        Node::AsofJoin(_) | Node::LookupJoin(_) | Node::Windows(_) | Node::WindowAggregate(_) => None,
     }
 }

@@ -2,7 +2,9 @@
 //! that the watermark closes, as far down as rows go through one by one.
 
 use crate::plan::depth::deeper;
-use crate::plan::node::{AsofJoin, Closing, Node, OrderedEmit, Over, Settles, TopN, WindowAggregate, Windows};
+use crate::plan::node::{
+    AsofJoin, ChangelogMode, Closing, LookupJoin, Node, OrderedEmit, Over, Settles, TopN, WindowAggregate, Windows,
+};
 
 /// Tells every source whose rows are judged that they carry the watermark.
 pub(super) fn rewrite(node: &mut Node) {
@@ -23,6 +25,7 @@ fn judges(node: &Node) -> bool {
         Node::Windows(_) => return false,
         Node::Source(_) | Node::Values(_) | Node::Filter(_) | Node::Project(_) | Node::Unnest(_) => return false,
         Node::Expand(_) | Node::Union(_) | Node::Aggregate(_) | Node::Join(_) | Node::KeyedJoin(_) => return false,
+        Node::LookupJoin(_) => return false,
         Node::AsofJoin(AsofJoin { settles, .. }) => return *settles == Settles::Watermark,
         Node::Collect(_) | Node::Logic(_) | Node::Sort(_) | Node::Limit(_) => return false,
         Node::TopN(TopN { closed_by, settles, .. }) => return *settles || closed_by.is_some(),
@@ -40,10 +43,13 @@ pub(super) fn mark(node: &mut Node) {
         }
         Node::TopN(top) if top.by_arrival() => mark(&mut top.input),
         Node::Over(over) if over.emit == OrderedEmit::Running => mark(&mut over.input),
+        Node::LookupJoin(LookupJoin { input_modes: [ChangelogMode::AppendOnly, _], inputs, .. }) => {
+            mark(&mut inputs[0])
+        }
         Node::Limit(_) | Node::Windows(_) => node.inputs_mut().into_iter().for_each(mark),
         // Rows that come out of these are never late.
         Node::Values(_) | Node::Aggregate(_) | Node::Join(_) | Node::KeyedJoin(_) | Node::Collect(_) => {}
-        Node::AsofJoin(_) | Node::Logic(_) | Node::Sort(_) | Node::TopN(_) | Node::Over(_) => {}
+        Node::AsofJoin(_) | Node::LookupJoin(_) | Node::Logic(_) | Node::Sort(_) | Node::TopN(_) | Node::Over(_) => {}
         Node::WindowAggregate(_) => {}
     });
 }

@@ -58,7 +58,8 @@ pub(super) fn lift(node: &Node) -> Option<Lifted> {
         Node::Project(project) => lift_project(project),
         Node::Source(_) | Node::Values(_) | Node::Unnest(_) | Node::Expand(_) | Node::Union(_) => None,
         Node::Aggregate(_) | Node::Join(_) | Node::KeyedJoin(_) | Node::Collect(_) | Node::Logic(_) => None,
-        Node::AsofJoin(_) | Node::Sort(_) | Node::Limit(_) | Node::TopN(_) | Node::Over(_) => None,
+        Node::AsofJoin(_) | Node::LookupJoin(_) => None,
+        Node::Sort(_) | Node::Limit(_) | Node::TopN(_) | Node::Over(_) => None,
         Node::WindowAggregate(_) => None,
     }
 }

@@ -50,7 +50,7 @@ fn by_column(time: &expr::Expr, input: &Node) -> Closing {
 }
 
 /// Whether an expression over the result of `plan` is the engine's clock.
-fn is_clock(expr: &Expr, plan: &LogicalPlan) -> bool {
+pub(super) fn is_clock(expr: &Expr, plan: &LogicalPlan) -> bool {
     match expr {
         Expr::Alias(alias) => is_clock(&alias.expr, plan),
         Expr::Column(column) => {
