@@ -268,11 +268,12 @@ impl Pipeline {
         metrics
     }
 
-    /// How much of the files it reads has been read, from 0 to 1; each counts the same.
+    /// How much of the files it reads has been read, from 0 to 1; each counts for as much as it is long.
     pub(super) fn progress(&self) -> Option<f64> {
-        let files = self.feeds.iter().filter_map(Feed::source);
-        let known: Vec<f64> = files.map(|source| source.progress()).collect::<Option<_>>()?;
-        (!known.is_empty()).then(|| known.iter().sum::<f64>() / known.len() as f64)
+        let weigh = |source: &dyn io::Source| Some((source.progress()?, source.weight() as f64));
+        let known: Vec<(f64, f64)> = self.feeds.iter().filter_map(Feed::source).map(weigh).collect::<Option<_>>()?;
+        let weight: f64 = known.iter().map(|(_, weight)| weight).sum();
+        (!known.is_empty()).then(|| known.iter().map(|(read, weight)| read * weight).sum::<f64>() / weight)
     }
 
     /// Stops it for good: what it keeps, and what waits and cannot be fetched any more, is freed.

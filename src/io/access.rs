@@ -129,6 +129,14 @@ impl Access {
         }
     }
 
+    /// How long a file is that may be read; nothing of what is no file, which is not touched.
+    pub fn size(&self, path: impl AsRef<Path>) -> Option<u64> {
+        let path = path.as_ref();
+        let absolute = self.absolute(path, Right::Read).ok()?;
+        let resolved = if self.is_all() { absolute } else { self.resolve(path, &absolute, Right::Read).ok()? };
+        fs::metadata(resolved).ok().filter(fs::Metadata::is_file).map(|known| known.len())
+    }
+
     /// Begins a new file, or the replacement of one. It takes its place only when it is committed.
     pub fn create(&self, path: impl AsRef<Path>) -> Result<NewFile> {
         let path = path.as_ref();

@@ -86,6 +86,11 @@ pub trait Source: Send {
     /// How much of it has been read, from 0 to 1, if that is known.
     fn progress(&self) -> Option<f64>;
 
+    /// About how many bytes there are to be read in all: what counts for how much of several sources.
+    fn weight(&self) -> u64 {
+        1
+    }
+
     /// The bad rows since the last call, with [`dead_letter_schema`]; none unless `on_error` is `dead_letter`.
     fn take_dead_letters(&mut self) -> Result<Option<RecordBatch>>;
 }

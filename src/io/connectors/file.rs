@@ -21,6 +21,8 @@ pub(crate) struct FileSource {
     access: Access,
     wanted: Wanted,
     files: Vec<PathBuf>,
+    /// The length of each; one byte for what has none.
+    sizes: Vec<u64>,
     current: Option<Current>,
     position: Position,
     rejects: Rejects,
@@ -47,8 +49,10 @@ impl FileSource {
         projection: Option<&[usize]>,
         access: &Access,
     ) -> Result<FileSource> {
+        let files = files(options, access)?;
         let mut source = FileSource {
-            files: files(options, access)?,
+            sizes: files.iter().map(|file| access.size(file).unwrap_or(1).max(1)).collect(),
+            files,
             options: options.clone(),
             access: access.clone(),
             wanted: Wanted::new(schema, projection)?,
@@ -180,10 +184,17 @@ impl Source for FileSource {
         match self.options.connector {
             Connector::Stdio => None,
             Connector::File => {
-                let done = self.position.file as f64 + self.file_progress();
-                Some((done / self.files.len().max(1) as f64).min(1.0))
+                let at = usize::try_from(self.position.file).unwrap_or(usize::MAX).min(self.sizes.len());
+                let (before, rest) = self.sizes.split_at(at);
+                let current = rest.first().map_or(0.0, |size| *size as f64 * self.file_progress());
+                let read = before.iter().sum::<u64>() as f64 + current;
+                Some((read / self.weight() as f64).min(1.0))
             }
         }
+    }
+
+    fn weight(&self) -> u64 {
+        self.sizes.iter().sum::<u64>().max(1)
     }
 
     fn take_dead_letters(&mut self) -> Result<Option<RecordBatch>> {

@@ -75,6 +75,10 @@ impl Source for MemorySource {
         Some(if rows == 0 { 1.0 } else { self.position.row as f64 / rows as f64 })
     }
 
+    fn weight(&self) -> u64 {
+        self.batches.iter().map(|batch| batch.get_array_memory_size() as u64).sum::<u64>().max(1)
+    }
+
     fn take_dead_letters(&mut self) -> Result<Option<RecordBatch>> {
         Ok(None)
     }
