@@ -4,9 +4,10 @@ use arrow::datatypes::{DataType, SchemaRef};
 
 use crate::error::{InternalError, Result};
 use crate::expr::{Expr, SortKey};
+use crate::operators::Output;
 use crate::plan::node::ChangelogMode;
 use crate::state::{Encoded, Equals, OrderedRows};
-use crate::types::Batch;
+use crate::types::{Batch, Timestamp};
 
 /// Room for rows in partitions, in order; rows that may go are kept so that they are found.
 pub(super) fn empty_rows(
@@ -24,14 +25,16 @@ pub(super) fn empty_rows(
     OrderedRows::new(schema, &partition, &order, equals)
 }
 
-/// Takes the rows of a batch in or out. Those that were taken out are added to `gone`, to be freed.
+/// Takes the rows of a batch in or out. Those that were taken out are added to `gone`, to be freed; one that takes back
+/// what has been forgotten does nothing, and does not renew its partition.
 pub(super) fn take_in(
     kept: &mut OrderedRows,
     batch: &Batch,
-    partitions: &[u32],
-    rows: &Encoded,
+    (partitions, rows): (&[u32], &Encoded),
     gone: &mut Vec<u32>,
+    out: &mut Output,
 ) -> Result<()> {
+    let mut ignored = vec![];
     for (row, partition) in partitions.iter().enumerate() {
         if batch.kind(row).weight() > 0 {
             if batch.kinds().is_some() && kept.order(*partition).is_empty() {
@@ -40,8 +43,23 @@ pub(super) fn take_in(
             kept.insert(*partition, rows, row)?;
             continue;
         }
-        let found = kept.find(*partition, rows, row).filter(|found| kept.take_out(*partition, *found));
-        gone.push(found.ok_or_else(|| InternalError::new("a row is taken back that is not there"))?);
+        match kept.find(*partition, rows, row).filter(|found| kept.take_out(*partition, *found)) {
+            Some(found) => gone.push(found),
+            None if kept.forgets() => ignored.push(row),
+            None => return Err(InternalError::new("a row is taken back that is not there").into()),
+        }
+    }
+    if kept.forgets() {
+        out.ignore(ignored.len());
+        let mut ignored = ignored.into_iter().peekable();
+        let written = partitions.iter().enumerate().filter(|(row, _)| ignored.next_if_eq(row).is_none());
+        let written: Vec<u32> = written.map(|(_, partition)| *partition).collect();
+        kept.touch(&written, out.now());
     }
     Ok(())
+}
+
+/// Forgets the partitions that were not written for so long, and counts them. Nothing is said of it.
+pub(super) fn expire(kept: &mut OrderedRows, now: Timestamp, out: &mut Output) {
+    out.expire(kept.forget_due(now));
 }

@@ -11,8 +11,8 @@ use crate::plan::changelog::mode;
 use crate::plan::event_time;
 use crate::plan::node::{
     AggregateEmit, AsofJoin, Bounded, ChangelogMode, Closing, GroupingSet, Join, JoinEmit, JoinKeep, JoinKind,
-    LookupJoin, Nearest, Node, NullKeys, OrderedEmit, Rank, Reads, Settles, Source, TopN, Window, WindowAggregate,
-    WindowShape,
+    LookupJoin, Nearest, Node, NullKeys, OrderedEmit, Over, Rank, Reads, Settles, Source, TopN, Window,
+    WindowAggregate, WindowShape,
 };
 use crate::plan::{DEAD_LETTERS_PREFIX, NodeMetrics, Plan, Shared, upsert_key};
 use crate::types::{Interval, Tick};
@@ -206,7 +206,7 @@ pub(super) fn title(node: &Node) -> String {
             }
         }
         Node::TopN(node) => top_n_title(node),
-        Node::Over(node) => format!("Over: {}, {}", list(&node.calls), ordered_emit_name(node.emit)),
+        Node::Over(node) => over_title(node),
         Node::Windows(node) if node.window.is_session() => {
             format!("Windows: {}, keys ({})", window_name(&node.window, &node.input), list(&node.keys))
         }
@@ -285,7 +285,12 @@ fn top_n_title(node: &TopN) -> String {
     let emit = if node.by_arrival() { OrderedEmit::Running } else { node.emit };
     let keys = list(&node.partition);
     let settles = if node.settles { ", settled by the watermark" } else { "" };
-    format!("TopN: {wanted} by {rank}, keys ({keys}), order ({order}){settles}, {}", ordered_emit_name(emit))
+    let emit = format!("{}{}", ordered_emit_name(emit), ttl_name(node.ttl));
+    format!("TopN: {wanted} by {rank}, keys ({keys}), order ({order}){settles}, {emit}")
+}
+
+fn over_title(node: &Over) -> String {
+    format!("Over: {}, {}{}", list(&node.calls), ordered_emit_name(node.emit), ttl_name(node.ttl))
 }
 
 fn sort_keys(keys: &[SortKey]) -> String {

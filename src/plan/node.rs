@@ -494,6 +494,8 @@ pub struct TopN {
     /// Whether rows are in order of event time alone, and each is said once the watermark has reached it: the first ones
     /// stay the first.
     pub settles: bool,
+    /// For how long a partition is kept after its last row; as long as it may matter for `None`.
+    pub ttl: Option<Interval>,
     /// The columns of the result.
     pub schema: SchemaRef,
 }
@@ -555,6 +557,8 @@ pub struct Over {
     /// Which key of the partition is the end of a window that the watermark closes, if one is: then what is kept of
     /// its rows is forgotten, and [`OrderedEmit::Final`] is when it closes.
     pub closed_by: Option<usize>,
+    /// For how long a partition is kept after its last row; as long as it may matter for `None`.
+    pub ttl: Option<Interval>,
     /// The columns of the result.
     pub schema: SchemaRef,
 }

@@ -91,6 +91,16 @@ impl Changes {
         Ok(())
     }
 
+    /// `groups` are about to be freed, of which something else in the snapshot says that they are gone.
+    pub fn drop(&mut self, groups: &[u32]) {
+        if self.stamp.is_some() {
+            for group in groups {
+                let mark = self.at(*group);
+                (mark.changed, mark.saved) = (false, false);
+            }
+        }
+    }
+
     /// What the next snapshot has to hold, which is everything if there was none or `since` is the beginning.
     pub fn take(&mut self, index: &GroupIndex, since: Epoch) -> Result<Changed> {
         let listed = std::mem::take(&mut self.listed);

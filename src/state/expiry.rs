@@ -132,6 +132,16 @@ impl Expiry {
         }
     }
 
+    /// Forgets what later snapshots have said otherwise of: nothing is due that a run without a restart would not look at.
+    pub fn resumed(&mut self) {
+        let Expiry { written, wheel, listed, .. } = self;
+        for (time, slots) in wheel.iter_mut() {
+            slots.retain(|slot| written[*slot as usize] == *time);
+        }
+        wheel.retain(|(_, slots)| !slots.is_empty());
+        *listed = wheel.iter().map(|(_, slots)| slots.capacity()).sum();
+    }
+
     /// Forgets when anything was written.
     pub fn clear(&mut self) {
         *self = Expiry::new(self.ttl);

@@ -26,7 +26,7 @@ use crate::operators::rows::without;
 use crate::operators::{Operator, Output, Port, StateSize};
 use crate::plan::node::{Aggregate, AggregateEmit, ChangelogMode};
 use crate::state::{Expiry, GroupIndex, Snapshot};
-use crate::types::{Batch, Epoch, RowKind, RowKinds, Timestamp};
+use crate::types::{Batch, Epoch, Interval, RowKind, RowKinds, Timestamp};
 
 pub use accumulator::{Accumulators, accumulators, check_call, merging_accumulators};
 pub use accumulators::keeps_values;
@@ -83,19 +83,37 @@ pub(super) struct RunningTotals {
 }
 
 impl RunningTotals {
-    /// The aggregates by those keys, as snapshots have left them.
-    pub fn new(keys: &[Expr], calls: &[AggregateCall], snapshots: &[Snapshot]) -> Result<RunningTotals> {
+    /// The aggregates by those keys, as snapshots have left them; a group is forgotten so long after its last row.
+    pub fn new(
+        keys: &[Expr],
+        calls: &[AggregateCall],
+        ttl: Option<Interval>,
+        snapshots: &[Snapshot],
+    ) -> Result<RunningTotals> {
         let mut groups = Groups::new(keys, calls, ChangelogMode::AppendOnly, &Arc::new(Schema::empty()))?;
+        groups.expiry = ttl.map(Expiry::new);
         groups.restore(snapshots)?;
         Ok(RunningTotals { groups })
     }
 
     /// Takes rows in, and gives for each call its value after each of them.
-    pub fn update(&mut self, batch: &Batch) -> Result<Vec<ArrayRef>> {
+    pub fn update(&mut self, batch: &Batch, now: Timestamp) -> Result<Vec<ArrayRef>> {
         let (_, numbers) = self.groups.number(batch)?;
         let values = self.groups.accumulators.update_running(batch.rows(), &numbers)?;
-        self.groups.dirty.mark(&numbers);
+        self.groups.touch(&numbers, now);
         Ok(values)
+    }
+
+    /// Forgets the groups that are due, and gives how many.
+    pub fn forget_due(&mut self, now: Timestamp) -> usize {
+        let due = self.groups.due(now);
+        self.groups.forget(&due);
+        due.len()
+    }
+
+    /// When the next groups may be due.
+    pub fn next_due(&self) -> Option<Timestamp> {
+        self.groups.next_due()
     }
 
     /// What has changed since `since`.

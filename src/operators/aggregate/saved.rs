@@ -7,7 +7,7 @@ use arrow::compute::concat;
 use arrow::datatypes::{Int64Type, UInt64Type};
 
 use crate::error::{InternalError, Result};
-use crate::state::{GroupIndex, Snapshot, table};
+use crate::state::{Expiry, GroupIndex, Snapshot, table};
 use crate::types::Epoch;
 
 use super::Groups;
@@ -122,6 +122,7 @@ impl Groups {
                 self.restore_groups(saved)?;
             }
         }
+        self.expiry.iter_mut().for_each(Expiry::resumed);
         Ok(())
     }
 

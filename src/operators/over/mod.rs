@@ -25,7 +25,7 @@ use crate::error::Result;
 use crate::expr::{Expr, SortKey, WindowCall, WindowFunction, evaluate_all};
 use crate::operators::closing::WindowEnds;
 use crate::operators::difference::{Answer, Pairing, Touched, say_changes};
-use crate::operators::ordered::{empty_rows, take_in};
+use crate::operators::ordered::{empty_rows, expire, take_in};
 use crate::operators::rows::record_batch;
 use crate::operators::{Operator, Output, Port, StateSize, Waits};
 use crate::plan::node::{self, OrderedEmit};
@@ -37,7 +37,8 @@ pub fn build(node: &node::Over, snapshots: &[Snapshot]) -> Result<Box<dyn Operat
     if node.emit == OrderedEmit::Running {
         return running::build(node, snapshots);
     }
-    let mut rows = empty_rows(&node.input.schema(), &node.partition, &node.order, node.input_mode)?;
+    let rows = empty_rows(&node.input.schema(), &node.partition, &node.order, node.input_mode)?;
+    let mut rows = rows.forgetting(node.ttl);
     rows.restore(snapshots, |rows| evaluate_all(node.order.iter().map(|key| &key.expr), rows))?;
     Ok(Box::new(Over {
         partition: node.partition.clone(),
@@ -82,10 +83,10 @@ impl Operator for Over {
         let touched = self.touched.once(&partitions);
         let mut gone = vec![];
         match self.emit {
-            OrderedEmit::Final => take_in(&mut self.rows, &batch, &partitions, &rows, &mut gone)?,
+            OrderedEmit::Final => take_in(&mut self.rows, &batch, (&partitions, &rows), &mut gone, out)?,
             OrderedEmit::Changes | OrderedEmit::Running => {
                 let before = self.answer(&touched)?;
-                take_in(&mut self.rows, &batch, &partitions, &rows, &mut gone)?;
+                take_in(&mut self.rows, &batch, (&partitions, &rows), &mut gone, out)?;
                 let after = self.answer(&touched)?;
                 say_changes(&self.rows, (&before, &after), Pairing::ByRow, &self.schema, out)?;
             }
@@ -93,6 +94,15 @@ impl Operator for Over {
         self.rows.free(&gone);
         self.rows.forget_empty(&touched);
         Ok(())
+    }
+
+    fn on_notify(&mut self, now: Timestamp, out: &mut Output) -> Result<()> {
+        expire(&mut self.rows, now, out);
+        Ok(())
+    }
+
+    fn notify_at(&self) -> Option<Timestamp> {
+        self.rows.next_due()
     }
 
     fn on_watermark(&mut self, watermark: Timestamp, out: &mut Output) -> Result<()> {

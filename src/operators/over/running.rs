@@ -21,7 +21,7 @@ use crate::operators::rows::{append_only, record_batch};
 use crate::operators::{Operator, Output, Port, StateSize};
 use crate::plan::node::{self, ChangelogMode};
 use crate::state::{OrderedRows, Snapshot};
-use crate::types::{Batch, Epoch};
+use crate::types::{Batch, Epoch, Timestamp};
 
 use super::compute;
 
@@ -41,11 +41,13 @@ pub(super) fn build(node: &node::Over, snapshots: &[Snapshot]) -> Result<Box<dyn
             None => return Err(InternalError::new("a function looks at rows that are still to come").into()),
         }
     }
-    let mut rows = empty_rows(&node.input.schema(), &node.partition, &[], ChangelogMode::AppendOnly)?;
+    let rows = empty_rows(&node.input.schema(), &node.partition, &[], ChangelogMode::AppendOnly)?;
+    let mut rows = rows.forgetting(node.ttl);
     rows.restore(snapshots, |_| Ok(vec![]))?;
+    let totals = (!totals.is_empty()).then(|| RunningTotals::new(&node.partition, &totals, node.ttl, snapshots));
     Ok(Box::new(Running {
         partition: node.partition.clone(),
-        totals: (!totals.is_empty()).then(|| RunningTotals::new(&node.partition, &totals, snapshots)).transpose()?,
+        totals: totals.transpose()?,
         recent,
         reach,
         places,
@@ -86,10 +88,10 @@ impl Operator for Running {
     fn on_batch(&mut self, _: Port, batch: Batch, out: &mut Output) -> Result<()> {
         let rows = append_only(&batch, "OVER in order of arrival")?;
         let totals = match &mut self.totals {
-            Some(totals) => totals.update(&batch)?,
+            Some(totals) => totals.update(&batch, out.now())?,
             None => vec![],
         };
-        let recent = if self.recent.is_empty() { vec![] } else { self.look_back(&batch)? };
+        let recent = if self.recent.is_empty() { vec![] } else { self.look_back(&batch, out.now())? };
         let mut columns = rows.columns().to_vec();
         for place in &self.places {
             let values = match place {
@@ -102,6 +104,18 @@ impl Operator for Running {
         // A row goes out as it comes: it is as late as it was.
         out.push(batch.with_rows(record_batch(&self.schema, columns, rows.num_rows())?));
         Ok(())
+    }
+
+    fn on_notify(&mut self, now: Timestamp, out: &mut Output) -> Result<()> {
+        // Both are written by the same rows, so what one forgets the other does.
+        let rows = self.rows.forget_due(now);
+        out.expire(self.totals.as_mut().map_or(rows, |totals| totals.forget_due(now)));
+        Ok(())
+    }
+
+    fn notify_at(&self) -> Option<Timestamp> {
+        let totals = self.totals.as_ref().and_then(RunningTotals::next_due);
+        totals.into_iter().chain(self.rows.next_due()).min()
     }
 
     fn snapshot(&mut self, since: Epoch) -> Result<Option<Snapshot>> {
@@ -123,10 +137,11 @@ impl Operator for Running {
 
 impl Running {
     /// For each call that looks at some rows before each its values, in order of arrival.
-    fn look_back(&mut self, batch: &Batch) -> Result<Vec<ArrayRef>> {
+    fn look_back(&mut self, batch: &Batch, now: Timestamp) -> Result<Vec<ArrayRef>> {
         let partition = evaluate_all(&self.partition, batch.rows())?;
         let partitions = self.rows.partitions(&partition, batch.num_rows())?;
         let touched = self.touched.once(&partitions);
+        self.rows.touch(&touched, now);
         let known: Vec<usize> = touched.iter().map(|partition| self.rows.order(*partition).len()).collect();
         let encoded = self.rows.encode(&[], batch.rows())?;
         let mut numbers = Vec::with_capacity(batch.num_rows());

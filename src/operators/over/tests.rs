@@ -6,6 +6,7 @@ use super::*;
 use crate::operators::testing::{Cut, check, check_cut, columns, planned};
 use crate::plan::Node;
 use crate::plan::node::ChangelogMode;
+use crate::types::Interval;
 
 /// The `OVER` of a query over `s (k, v)`.
 fn over(calls: &str, clause: &str) -> (SchemaRef, node::Over) {
@@ -125,4 +126,43 @@ fn what_looks_back_keeps_what_it_looks_at() -> Result<()> {
     }
     assert_eq!(over.state_size().rows, 4);
     Ok(())
+}
+
+/// The same, forgetting partitions that were not written for ten milliseconds.
+fn forgetting((input, node): (SchemaRef, node::Over)) -> (SchemaRef, node::Over) {
+    (input, node::Over { ttl: Some(Interval::from_millis(10)), ..node })
+}
+
+#[test]
+fn a_partition_is_forgotten_once_no_row_of_it_has_come_for_so_long() {
+    draws(
+        forgetting(changing(over("rank() OVER (PARTITION BY k ORDER BY v) AS r", ""))),
+        "
+        0: +I a 5 | +I b 5 -> +I a 5 1 | +I b 5 1
+        clock 6 ->
+        0: +I a 7 -> +I a 7 2
+        clock 12 ->
+        0: -D b 5 | +I b 6 | -D a 5 -> +I b 6 1 | -U a 7 2 | +U a 7 1 | -D a 5 1
+        clock 40 ->
+        0: -D a 7 ->
+        0: +I a 7 -> +I a 7 1
+    ",
+    );
+}
+
+#[test]
+fn what_looks_back_begins_anew_once_its_partition_is_forgotten() {
+    let rows = "ROWS BETWEEN 1 PRECEDING AND CURRENT ROW";
+    let calls = format!("sum(v) OVER (PARTITION BY k) AS t, sum(v) OVER (PARTITION BY k {rows}) AS l");
+    let calls = calls.replace("k)", "k ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW)");
+    let script = "
+        0: a 5 | b 5 -> a 5 5 5 | b 5 5 5
+        clock 6 ->
+        0: a 7 -> a 7 12 12
+        clock 12 ->
+        0: a 1 | b 2 -> a 1 13 8 | b 2 2 2
+        clock 40 ->
+        0: a 3 -> a 3 3 3
+    ";
+    draws(forgetting(over(&calls, "")), script);
 }

@@ -10,6 +10,7 @@
 //! one compares its key with the last one's. Of rows that may go all are kept: one of the first may go, and let a later
 //! one in. After each batch the answer over the partitions that it touched is compared with what it was before.
 
+mod counts;
 mod first_rows;
 mod settled;
 #[cfg(test)]
@@ -25,7 +26,7 @@ use crate::error::Result;
 use crate::expr::{Expr, SortKey, evaluate_all};
 use crate::operators::closing::WindowEnds;
 use crate::operators::difference::{Answer, Pairing, Touched, say_changes};
-use crate::operators::ordered::{empty_rows, take_in};
+use crate::operators::ordered::{empty_rows, expire, take_in};
 use crate::operators::rows::take_rows;
 use crate::operators::{Operator, Output, Port, StateSize, Waits};
 use crate::plan::node::{self, ChangelogMode, OrderedEmit, Rank};
@@ -40,7 +41,7 @@ pub fn build(node: &node::TopN, snapshots: &[Snapshot]) -> Result<Box<dyn Operat
     if node.settles {
         return settled::build(node, snapshots);
     }
-    let mut rows = empty(node)?;
+    let mut rows = empty(node)?.forgetting(node.ttl);
     rows.restore(snapshots, |rows| evaluate_all(node.order.iter().map(|key| &key.expr), rows))?;
     Ok(Box::new(TopN {
         partition: node.partition.clone(),
@@ -102,10 +103,24 @@ impl Operator for TopN {
         match self.keeps_all {
             true => {
                 let rows = self.rows.encode(&order, batch.rows())?;
-                self.change(&partitions, out, |top, gone| take_in(&mut top.rows, &batch, &partitions, &rows, gone))
+                let came = (partitions.as_slice(), &rows);
+                self.change(&partitions, out, |top, gone, out| take_in(&mut top.rows, &batch, came, gone, out))
             }
-            false => self.take_first_in(&batch, &partitions, &order, out),
+            false => {
+                // A row that is refused a place renews its partition as well.
+                self.rows.touch(&partitions, out.now());
+                self.take_first_in(&batch, &partitions, &order, out)
+            }
         }
+    }
+
+    fn on_notify(&mut self, now: Timestamp, out: &mut Output) -> Result<()> {
+        expire(&mut self.rows, now, out);
+        Ok(())
+    }
+
+    fn notify_at(&self) -> Option<Timestamp> {
+        self.rows.next_due()
     }
 
     fn on_watermark(&mut self, watermark: Timestamp, out: &mut Output) -> Result<()> {
@@ -155,15 +170,15 @@ impl TopN {
         &mut self,
         partitions: &[u32],
         out: &mut Output,
-        take_in: impl FnOnce(&mut TopN, &mut Vec<u32>) -> Result<()>,
+        take_in: impl FnOnce(&mut TopN, &mut Vec<u32>, &mut Output) -> Result<()>,
     ) -> Result<()> {
         let touched = self.touched.once(partitions);
         let mut gone = vec![];
         match self.emit {
-            OrderedEmit::Final => take_in(self, &mut gone)?,
+            OrderedEmit::Final => take_in(self, &mut gone, out)?,
             OrderedEmit::Changes | OrderedEmit::Running => {
                 let before = self.answer(&touched);
-                take_in(self, &mut gone)?;
+                take_in(self, &mut gone, out)?;
                 let after = self.answer(&touched);
                 // A rank of its own is a key of the answer.
                 let pairing = match (self.rank, self.says_rank) {
@@ -190,7 +205,7 @@ impl TopN {
         let wanted = UInt32Array::from(wanted);
         let order = order.iter().map(|column| take(column, &wanted, None)).collect::<Result<Vec<_>, _>>()?;
         let rows = self.rows.encode(&order, &take_rows(batch.rows(), &wanted)?)?;
-        self.change(&partitions, out, |top, gone| {
+        self.change(&partitions, out, |top, gone, _| {
             for (row, partition) in partitions.iter().enumerate() {
                 // One before it in the batch may have taken its place.
                 if !top.refuses(*partition, rows.key(row)) {

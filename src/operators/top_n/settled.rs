@@ -7,15 +7,16 @@
 //! ```
 //!
 //! Rows are said in order of their times, and those of one time as they came, wherever the watermark stood between them.
-//! Of a partition whose first rows have been said only their number is kept. Rows that are late are counted and left
-//! out, and so are rows without a time.
+//! Of a partition whose first rows have been said only their number is kept, and under `state_ttl` that is forgotten
+//! once no row of the partition has come for so long, and none waits. Rows that are late are counted and left out, and
+//! so are rows without a time.
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array, UInt64Array};
+use arrow::array::{Array, BooleanArray, Int64Array, UInt64Array};
 use arrow::compute::filter_record_batch;
 use arrow::compute::kernels::aggregate::min;
-use arrow::datatypes::{SchemaRef, UInt64Type};
+use arrow::datatypes::SchemaRef;
 
 use crate::error::{InternalError, Result};
 use crate::expr::{Expr, evaluate_all};
@@ -23,11 +24,10 @@ use crate::operators::difference::Touched;
 use crate::operators::rows::{append_only, push_sliced, record_batch};
 use crate::operators::{Operator, Output, Port, StateSize, Waits};
 use crate::plan::node;
-use crate::state::{Changes, GroupIndex, OrderedRows, Snapshot, grow_to, table};
+use crate::state::{OrderedRows, Snapshot};
 use crate::types::{Batch, Epoch, Tick, Timestamp, ticks, times};
 
-/// Keys of partitions, and how many rows of each have been reached.
-const REACHED: &str = "reached";
+use super::counts::Counts;
 
 pub(super) fn build(node: &node::TopN, snapshots: &[Snapshot]) -> Result<Box<dyn Operator>> {
     let [order] = node.order.as_slice() else {
@@ -36,10 +36,9 @@ pub(super) fn build(node: &node::TopN, snapshots: &[Snapshot]) -> Result<Box<dyn
     let Some(tick) = Tick::of(order.expr.data_type()) else {
         return Err(InternalError::new("rows settle in the order of a time").into());
     };
-    let types: Vec<_> = node.partition.iter().map(|key| key.data_type().clone()).collect();
     let mut waiting = super::empty(node)?;
     waiting.restore(snapshots, |rows| Ok(vec![order.expr.evaluate(rows)?]))?;
-    let mut settled = Settled {
+    Ok(Box::new(Settled {
         partition: node.partition.clone(),
         time: order.expr.clone(),
         tick,
@@ -49,16 +48,9 @@ pub(super) fn build(node: &node::TopN, snapshots: &[Snapshot]) -> Result<Box<dyn
         schema: node.schema.clone(),
         waiting,
         next: Some(i64::MIN),
-        index: GroupIndex::new(&types)?,
-        reached: vec![],
-        changes: Changes::default(),
+        reached: Counts::new(&node.partition, node.ttl, snapshots)?,
         touched: Touched::default(),
-    };
-    snapshots.iter().try_for_each(|snapshot| settled.restore(snapshot))?;
-    if !snapshots.is_empty() {
-        settled.changes = Changes::resumed(&settled.index.groups_in_order());
-    }
-    Ok(Box::new(settled))
+    }))
 }
 
 struct Settled {
@@ -75,11 +67,8 @@ struct Settled {
     waiting: OrderedRows,
     /// No waiting row is before it. After a restart that is not known.
     next: Option<i64>,
-    /// The partitions of which rows have been reached.
-    index: GroupIndex,
-    /// How many, for each of them; not counted beyond the last one wanted.
-    reached: Vec<u64>,
-    changes: Changes,
+    /// How many rows of each partition have been reached.
+    reached: Counts,
     touched: Touched,
 }
 
@@ -96,7 +85,8 @@ impl Operator for Settled {
         }
         let rows = filter_record_batch(batch.rows(), &in_time)?;
         let keys = evaluate_all(&self.partition, &rows)?;
-        let wanted = self.wanted(&keys, rows.num_rows())?;
+        let slots = self.reached.come(&keys, rows.num_rows(), out.now())?;
+        let wanted: Vec<u64> = slots.iter().map(|slot| self.end.saturating_sub(self.reached.count(*slot))).collect();
         let partitions = self.waiting.partitions(&keys, rows.num_rows())?;
         let encoded = self.waiting.encode(&[self.time.evaluate(&rows)?], &rows)?;
         let mut gone = vec![];
@@ -131,19 +121,32 @@ impl Operator for Settled {
         self.settle(i64::MAX, out)
     }
 
+    fn on_notify(&mut self, now: Timestamp, out: &mut Output) -> Result<()> {
+        let due = self.reached.due(now);
+        let partitions = self.waiting.partitions(&self.reached.keys(&due)?, due.len())?;
+        let waits = |at: &usize| !self.waiting.order(partitions[*at]).is_empty();
+        let (waiting, gone): (Vec<usize>, Vec<usize>) = (0..due.len()).partition(waits);
+        let slots = |at: Vec<usize>| at.into_iter().map(|at| due[at]).collect::<Vec<u32>>();
+        let (waiting, gone) = (slots(waiting), slots(gone));
+        self.waiting.forget_empty(&partitions);
+        self.reached.touch(&waiting, now);
+        out.expire(gone.len());
+        self.reached.forget(&gone)
+    }
+
+    fn notify_at(&self) -> Option<Timestamp> {
+        self.reached.next_due()
+    }
+
     fn snapshot(&mut self, since: Epoch) -> Result<Option<Snapshot>> {
         let mut tables = self.waiting.save(since)?;
-        let changed = self.changes.take(&self.index, since)?;
-        let reached = changed.groups.iter().map(|partition| Some(self.reached[*partition as usize]));
-        let mut columns = self.index.keys(&changed.groups)?;
-        columns.push(Arc::new(reached.collect::<UInt64Array>()));
-        tables.push(table(REACHED, columns, changed.groups.len())?);
+        tables.extend(self.reached.save(since)?);
         Ok(Some(Snapshot { tables }))
     }
 
     fn state_size(&self) -> StateSize {
-        let bytes = self.index.bytes() + self.reached.capacity() * size_of::<u64>() + self.changes.bytes();
-        StateSize { rows: self.waiting.num_rows() + self.index.len(), bytes: self.waiting.bytes() + bytes }
+        let reached = self.reached.size();
+        StateSize { rows: self.waiting.num_rows() + reached.rows, bytes: self.waiting.bytes() + reached.bytes }
     }
 
     fn waits(&self) -> Waits {
@@ -153,14 +156,6 @@ impl Operator for Settled {
 }
 
 impl Settled {
-    /// For each of some rows how many more of its partition are wanted.
-    fn wanted(&mut self, keys: &[ArrayRef], rows: usize) -> Result<Vec<u64>> {
-        let mut slots = vec![];
-        self.index.intern(keys, rows, &mut slots)?;
-        grow_to(&mut self.reached, self.index.slots(), 0);
-        Ok(slots.iter().map(|slot| self.end.saturating_sub(self.reached[*slot as usize])).collect())
-    }
-
     /// Says the rows that are not behind `last`, and counts them.
     fn settle(&mut self, last: i64, out: &mut Output) -> Result<()> {
         let partitions = self.waiting.partitions_in_order();
@@ -205,19 +200,14 @@ impl Settled {
 
     /// Says those of the rows that are among the first of their partition; `of` are the partitions.
     fn say(&mut self, due: &[(u32, u32)], of: &[u32], out: &mut Output) -> Result<()> {
-        let mut slots = vec![];
-        self.index.intern(&self.waiting.keys(of)?, of.len(), &mut slots)?;
-        grow_to(&mut self.reached, self.index.slots(), 0);
+        let slots = self.reached.slots(&self.waiting.keys(of)?, of.len())?;
         let slot_of: std::collections::HashMap<u32, u32> = of.iter().copied().zip(slots).collect();
         let (mut rows, mut ranks) = (vec![], vec![]);
         for (row, partition) in due {
-            let slot = slot_of[partition];
-            let reached = &mut self.reached[slot as usize];
-            *reached += 1;
-            self.changes.mark(slot);
-            if *reached > self.skip {
+            let reached = self.reached.add(slot_of[partition]);
+            if reached > self.skip {
                 rows.push(*row);
-                ranks.push(*reached);
+                ranks.push(reached);
             }
         }
         let mut columns = self.waiting.gather(&rows)?;
@@ -225,20 +215,6 @@ impl Settled {
             columns.push(Arc::new(UInt64Array::from(ranks)));
         }
         push_sliced(&record_batch(&self.schema, columns, rows.len())?, out);
-        Ok(())
-    }
-
-    fn restore(&mut self, snapshot: &Snapshot) -> Result<()> {
-        let Some(saved) = snapshot.table(REACHED) else { return Ok(()) };
-        let wrong = || InternalError::new("the numbers of first rows are not in their form");
-        let (reached, keys) = saved.columns().split_last().ok_or_else(wrong)?;
-        let reached = reached.as_primitive_opt::<UInt64Type>().ok_or_else(wrong)?;
-        let mut partitions = vec![];
-        self.index.intern(keys, saved.num_rows(), &mut partitions)?;
-        grow_to(&mut self.reached, self.index.slots(), 0);
-        for (partition, reached) in partitions.iter().zip(reached.values()) {
-            self.reached[*partition as usize] = *reached;
-        }
         Ok(())
     }
 }

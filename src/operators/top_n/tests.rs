@@ -5,6 +5,7 @@ use arrow::compute::SortOptions;
 use super::*;
 use crate::operators::testing::{Cut, check, check_cut, columns, no_input, planned};
 use crate::plan::Node;
+use crate::types::Interval;
 
 /// A Top-N over `k v` by `v`, in partitions by `k`.
 fn top(rank: Rank, fetch: usize, says_rank: bool, emit: OrderedEmit, mode: ChangelogMode) -> (SchemaRef, node::TopN) {
@@ -24,6 +25,7 @@ fn top(rank: Rank, fetch: usize, says_rank: bool, emit: OrderedEmit, mode: Chang
         input_mode: mode,
         closed_by: None,
         settles: false,
+        ttl: None,
         schema,
     };
     (input, node)
@@ -253,4 +255,95 @@ fn a_row_that_is_late_settles_nothing() -> Result<()> {
     let forgotten = out.take_forgotten();
     assert_eq!((said.join(" | "), forgotten.late, forgotten.untimed), ("a 5 | b 5".into(), 1, 1));
     Ok(())
+}
+
+/// The same, forgetting partitions that were not written for ten milliseconds.
+fn forgetting((input, node): (SchemaRef, node::TopN)) -> (SchemaRef, node::TopN) {
+    (input, node::TopN { ttl: Some(Interval::from_millis(10)), ..node })
+}
+
+#[test]
+fn a_partition_is_forgotten_once_no_row_of_it_has_come_for_so_long() {
+    draws(
+        forgetting(top(Rank::RowNumber, 1, false, OrderedEmit::Changes, ChangelogMode::AppendOnly)),
+        "
+        0: a 5 | b 5 -> +I a 5 | +I b 5
+        clock 6 ->
+        0: a 7 ->
+        clock 12 ->
+        0: a 4 | b 6 -> -U a 5 | +U a 4 | +I b 6
+        clock 40 ->
+        0: a 9 -> +I a 9
+    ",
+    );
+}
+
+#[test]
+fn a_row_that_takes_back_what_is_forgotten_does_nothing_and_renews_nothing() {
+    draws(
+        forgetting(top(Rank::RowNumber, 1, false, OrderedEmit::Changes, ChangelogMode::Changelog)),
+        "
+        0: +I a 5 | +I b 5 -> +I a 5 | +I b 5
+        clock 12 ->
+        0: -D a 5 | +I b 7 -> +I b 7
+        clock 18 ->
+        0: -U b 5 | +U b 6 -> -U b 7 | +U b 6
+        clock 24 ->
+        0: -D b 6 -> -U b 6 | +U b 7
+        0: +I a 9 -> +I a 9
+    ",
+    );
+}
+
+#[test]
+fn what_is_forgotten_is_not_there_at_the_end() {
+    draws(
+        forgetting(top(Rank::Rank, 1, true, OrderedEmit::Final, ChangelogMode::AppendOnly)),
+        "
+        0: a 5 | b 5 | c NULL ->
+        clock 8 ->
+        0: b 6 ->
+        clock 14 ->
+        0: a 7 ->
+        end -> b 5 1 | a 7 1
+    ",
+    );
+}
+
+#[test]
+fn a_first_row_comes_again_once_the_first_is_forgotten() {
+    let (input, node) = forgetting(top(Rank::RowNumber, 1, false, OrderedEmit::Changes, ChangelogMode::AppendOnly));
+    draws(
+        (input, node::TopN { order: vec![], ..node }),
+        "
+        0: a 5 | a 6 | b 1 -> a 5 | b 1
+        clock 6 ->
+        0: a 7 ->
+        clock 12 ->
+        0: a 8 | b 2 -> b 2
+        clock 30 ->
+        0: a 9 -> a 9
+    ",
+    );
+}
+
+#[test]
+fn of_what_the_watermark_settles_rows_that_wait_are_not_forgotten() {
+    draws(
+        forgetting(settling(1, 0, false)),
+        "
+        0: a 5 | b 5 | c 90 ->
+        watermark 6ns -> a 5 | b 5
+        clock 6 ->
+        0: a 7 ->
+        clock 12 ->
+        0: a 8 | b 9 ->
+        watermark 91ns -> b 9 | c 90
+        clock 21 ->
+        0: c 95 ->
+        clock 40 ->
+        0: c 96 ->
+        end -> c 95
+    ",
+    );
 }

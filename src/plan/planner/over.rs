@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use datafusion_common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
-use datafusion_common::{DFSchema, Result as PlanResult, ScalarValue};
+use datafusion_common::{DFSchema, DataFusionError, Result as PlanResult, ScalarValue};
 use datafusion_expr::expr::{Sort as SortExpr, WindowFunction as LogicalCall};
 use datafusion_expr::logical_plan::{self as logical, LogicalPlan};
 use datafusion_expr::utils::{conjunction, split_conjunction};
@@ -12,6 +12,7 @@ use datafusion_expr::{Between, BinaryExpr, Expr, Operator, WindowFrameUnits};
 
 use super::aggregate::{asked_emit, unaliased};
 use super::diagnose::smuggle;
+use super::extension::{Marked, downcast, extension};
 use super::functions::is_now;
 use super::lower::{Demand, Lowered, Lowerer, Lowering, at_clause, never_ends, placed};
 use super::places::Places;
@@ -140,7 +141,8 @@ fn over(
     let closed_by = closed_by.filter(|_| emit != OrderedEmit::Running);
     let place = || lowerer.places.call(run[0].fun.name(), &run[0].params.args);
     let Lowered { node, bounded, at_end } = ordered.input;
-    let node = Over { input: Box::new(node), partition, order, calls, emit, input_mode, closed_by, schema };
+    let input = Box::new(node);
+    let node = Over { input, partition, order, calls, emit, input_mode, closed_by, ttl: None, schema };
     over_operator::check(&node).map_err(|error| placed(error, place))?;
     let at_end = (emit == OrderedEmit::Final && closed_by.is_none()) || (emit == OrderedEmit::Running && at_end);
     Ok(Lowered { node: Node::Over(node), bounded, at_end })
@@ -256,26 +258,65 @@ pub(super) fn lower_filter(
     }))
 }
 
-/// A filter of ranked rows of which only some columns are left, as those columns of the filtered rows; nothing for any
-/// other. What the rows were ranked by need not be among the columns.
+/// A filter of ranked rows that only plain columns, names, filters and clauses stand below, one of them further down;
+/// nothing for any other. None of them makes a row another one, and what the rows were ranked by need not be among the
+/// columns.
 pub(super) fn filter_below_columns(filter: &logical::Filter) -> PlanResult<Option<LogicalPlan>> {
-    let LogicalPlan::Projection(columns) = filter.input.as_ref() else { return Ok(None) };
-    let plain = |expr: &Expr| matches!(expr.clone().unalias(), Expr::Column(_));
-    if !matches!(columns.input.as_ref(), LogicalPlan::Window(_)) || !columns.expr.iter().all(plain) {
+    if !is_ranked(&filter.input) {
         return Ok(None);
     }
-    let predicate = filter.predicate.clone().transform(|part| {
+    let filtered = |predicate: Expr, input: &Arc<LogicalPlan>| {
+        Ok::<_, DataFusionError>(LogicalPlan::Filter(logical::Filter::try_new(predicate, input.clone())?))
+    };
+    Ok(match filter.input.as_ref() {
+        LogicalPlan::Projection(columns) => {
+            let below = |place: usize| columns.expr.get(place).map(|column| column.clone().unalias());
+            let input = Arc::new(filtered(instead(&filter.predicate, &columns.schema, below)?, &columns.input)?);
+            let (exprs, schema) = (columns.expr.clone(), columns.schema.clone());
+            Some(LogicalPlan::Projection(logical::Projection::try_new_with_schema(exprs, input, schema)?))
+        }
+        LogicalPlan::SubqueryAlias(named) => {
+            let columns = named.input.schema().columns();
+            let below = |place: usize| columns.get(place).cloned().map(Expr::Column);
+            let input = Arc::new(filtered(instead(&filter.predicate, &named.schema, below)?, &named.input)?);
+            Some(LogicalPlan::SubqueryAlias(logical::SubqueryAlias::try_new(input, named.alias.clone())?))
+        }
+        LogicalPlan::Filter(other) => {
+            Some(filtered(other.predicate.clone().and(filter.predicate.clone()), &other.input)?)
+        }
+        LogicalPlan::Extension(node) => downcast::<Marked>(node)
+            .map(|marked| {
+                let input = filtered(filter.predicate.clone(), &Arc::new(marked.input.clone()))?;
+                Ok::<_, DataFusionError>(extension(Marked { input, clause: marked.clause.clone() }))
+            })
+            .transpose()?,
+        _ => None,
+    })
+}
+
+/// Whether what is left of ranked rows has plain columns and nothing else above it.
+fn is_ranked(plan: &LogicalPlan) -> bool {
+    let plain = |expr: &Expr| matches!(expr.clone().unalias(), Expr::Column(_));
+    let below = |plan: &LogicalPlan| matches!(plan, LogicalPlan::Window(_)) || is_ranked(plan);
+    match plan {
+        LogicalPlan::Projection(columns) => columns.expr.iter().all(plain) && below(&columns.input),
+        LogicalPlan::SubqueryAlias(named) => below(&named.input),
+        LogicalPlan::Filter(filter) => below(&filter.input),
+        LogicalPlan::Extension(node) => downcast::<Marked>(node).is_some_and(|marked| below(&marked.input)),
+        _ => false,
+    }
+}
+
+/// A condition with something else in the places of the columns of a schema.
+fn instead(condition: &Expr, schema: &DFSchema, other: impl Fn(usize) -> Option<Expr>) -> PlanResult<Expr> {
+    let instead = condition.clone().transform(|part| {
         let Expr::Column(column) = &part else { return Ok(Transformed::no(part)) };
-        let place = columns.schema.maybe_index_of_column(column);
-        Ok(match place.and_then(|place| columns.expr.get(place)) {
-            Some(below) => Transformed::yes(below.clone().unalias()),
+        Ok(match schema.maybe_index_of_column(column).and_then(&other) {
+            Some(other) => Transformed::yes(other),
             None => Transformed::no(part),
         })
-    })?;
-    let filtered = logical::Filter::try_new(predicate.data, columns.input.clone())?;
-    let (input, schema) = (Arc::new(LogicalPlan::Filter(filtered)), columns.schema.clone());
-    let columns = logical::Projection::try_new_with_schema(columns.expr.clone(), input, schema)?;
-    Ok(Some(LogicalPlan::Projection(columns)))
+    });
+    instead.map(|condition| condition.data)
 }
 
 /// The condition with its `BETWEEN` as two conditions.
@@ -364,8 +405,21 @@ fn first_rows(ordered: Ordered, wanted: Wanted, demand: Demand<'_>) -> Lowering<
     let schema: SchemaRef = Arc::new(Schema::new(columns.collect::<Vec<_>>()));
     let Wanted { partition, order, rank, skip, fetch, .. } = wanted;
     let input = Box::new(ordered.input.node);
-    let node =
-        TopN { input, partition, order, rank, skip, fetch, says_rank, emit, input_mode, closed_by, settles, schema };
+    let node = TopN {
+        input,
+        partition,
+        order,
+        rank,
+        skip,
+        fetch,
+        says_rank,
+        emit,
+        input_mode,
+        closed_by,
+        settles,
+        ttl: None,
+        schema,
+    };
     // First rows in order of arrival stay the first, and go out as they come.
     let closed_by = closed_by.filter(|_| !node.by_arrival());
     let node = TopN { closed_by, ..node };

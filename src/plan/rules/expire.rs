@@ -1,4 +1,4 @@
-//! `state_ttl`: groups and rows that are kept by key are forgotten so long after they were last written.
+//! `state_ttl`: groups, partitions and rows that are kept by key are forgotten so long after they were last written.
 //!
 //! Over what ends by itself everything is kept, as the end bounds it. The rows of a stream that has a length of its own
 //! are kept for that long by relational joins that read it directly, or through filters and projections.
@@ -22,6 +22,13 @@ pub(super) fn rewrite(node: &mut Node, context: &Context<'_>) {
                 }
             }
             Node::KeyedJoin(node) if !ends => node.ttl = context.state_ttl,
+            // Where a window closes, the watermark bounds what is kept of it.
+            Node::TopN(node) if !ends && !node.partition.is_empty() && node.closed_by.is_none() => {
+                node.ttl = context.state_ttl;
+            }
+            Node::Over(node) if !ends && !node.partition.is_empty() && node.closed_by.is_none() => {
+                node.ttl = context.state_ttl;
+            }
             Node::Aggregate(_) | Node::Join(_) | Node::KeyedJoin(_) => {}
             Node::Source(_) | Node::Values(_) | Node::Filter(_) | Node::Project(_) => {}
             Node::Unnest(_) | Node::Expand(_) | Node::Union(_) => {}

@@ -14,6 +14,7 @@
 
 mod heap;
 mod sorted;
+mod written;
 
 use std::cmp::Ordering;
 use std::collections::HashMap;
@@ -27,10 +28,11 @@ use arrow::row::{RowConverter, Rows, SortField};
 use super::group_index::{canonical, decoded, row_converter};
 use super::{GroupIndex, Snapshot, StateTable, table};
 use crate::error::{InternalError, Result};
-use crate::types::Epoch;
+use crate::types::{Epoch, Interval, Timestamp};
 
 use heap::Heap;
 pub use sorted::Sorted;
+use written::{WRITTEN, Written};
 
 /// Keys of partitions, columns, a number in the order of arrival and one of its partition: the rows that have come.
 const ROWS: &str = "rows";
@@ -61,9 +63,13 @@ pub struct OrderedRows {
     partitions: GroupIndex,
     width: usize,
     orders: Vec<Sorted>,
+    /// Bytes of all orders, so that nobody has to look at them to know.
+    order_bytes: usize,
     heap: Heap,
     next: u64,
     changes: Option<Changes>,
+    /// When partitions were last written, if they are forgotten for want of it.
+    written: Option<Written>,
 }
 
 /// What has come and gone since the last snapshot; nothing is noted while there is none.
@@ -137,10 +143,42 @@ impl OrderedRows {
             partitions: GroupIndex::new(partition)?,
             width: partition.len(),
             orders: vec![],
+            order_bytes: 0,
             heap: Heap::default(),
             next: 0,
             changes: None,
+            written: None,
         })
+    }
+
+    /// The same, forgetting partitions that were not written for so long.
+    #[must_use]
+    pub fn forgetting(self, ttl: Option<Interval>) -> OrderedRows {
+        OrderedRows { written: ttl.map(Written::new), ..self }
+    }
+
+    /// Whether partitions are forgotten, so that a row that goes may not be there.
+    pub fn forgets(&self) -> bool {
+        self.written.is_some()
+    }
+
+    /// Notes that partitions are written at `now`.
+    pub fn touch(&mut self, partitions: &[u32], now: Timestamp) {
+        if let Some(written) = &mut self.written {
+            written.touch(partitions, now);
+        }
+    }
+
+    /// When the next partitions may be due to be forgotten.
+    pub fn next_due(&self) -> Option<Timestamp> {
+        self.written.as_ref().and_then(Written::next)
+    }
+
+    /// Forgets the partitions that are due, and gives how many.
+    pub fn forget_due(&mut self, now: Timestamp) -> usize {
+        let due = self.written.as_mut().map(|written| written.due(now)).unwrap_or_default();
+        self.forget(&due);
+        due.len()
     }
 
     /// The partition of each of some rows, a new one where it is new.
@@ -178,9 +216,18 @@ impl OrderedRows {
         if let Some(changes) = &mut self.changes {
             changes.note(&self.heap, (number, partition, sequence));
         }
-        let (heap, equals) = (&self.heap, self.equals);
-        self.orders[partition as usize].insert(number, |other| compare(heap, equals, other, number));
+        let equals = self.equals;
+        self.reorder(partition, |order, heap| order.insert(number, |other| compare(heap, equals, other, number)));
         Ok(number)
+    }
+
+    /// Changes the order of a partition, and with it how many bytes all of them have.
+    fn reorder<T>(&mut self, partition: u32, change: impl FnOnce(&mut Sorted, &Heap) -> T) -> T {
+        let order = &mut self.orders[partition as usize];
+        let before = order.bytes();
+        let changed = change(order, &self.heap);
+        self.order_bytes = self.order_bytes + order.bytes() - before;
+        changed
     }
 
     /// The row of a partition that is the same as this one, of several the last to come.
@@ -209,18 +256,18 @@ impl OrderedRows {
 
     /// Takes a row out of the order. It can still be looked at, until it is freed.
     pub fn take_out(&mut self, partition: u32, row: u32) -> bool {
-        let (heap, equals) = (&self.heap, self.equals);
-        self.orders[partition as usize].remove(row, |other| compare(heap, equals, other, row))
+        let equals = self.equals;
+        self.reorder(partition, |order, heap| order.remove(row, |other| compare(heap, equals, other, row)))
     }
 
     /// Takes the last row of a partition out of the order. It can still be looked at, until it is freed.
     pub fn pop(&mut self, partition: u32) -> Option<u32> {
-        self.orders[partition as usize].pop()
+        self.reorder(partition, |order, _| order.pop())
     }
 
     /// Takes the first row of a partition out of the order. It can still be looked at, until it is freed.
     pub fn pop_first(&mut self, partition: u32) -> Option<u32> {
-        self.orders[partition as usize].pop_first()
+        self.reorder(partition, |order, _| order.pop_first())
     }
 
     /// Frees rows that were taken out.
@@ -238,6 +285,9 @@ impl OrderedRows {
     pub fn forget_empty(&mut self, partitions: &[u32]) {
         let empty: Vec<u32> =
             partitions.iter().copied().filter(|partition| self.orders[*partition as usize].is_empty()).collect();
+        if let Some(written) = &mut self.written {
+            written.forget(&empty);
+        }
         self.partitions.remove(&empty);
     }
 
@@ -310,20 +360,25 @@ impl OrderedRows {
         self.heap.len()
     }
 
-    /// Bytes held.
+    /// Bytes held. Looks at no row and no partition: it is asked after each batch.
     pub fn bytes(&self) -> usize {
-        let orders: usize = self.orders.iter().map(|order| size_of::<Sorted>() + order.bytes()).sum();
-        self.heap.size() + self.partitions.bytes() + orders + self.changes.as_ref().map_or(0, Changes::bytes)
+        let orders = self.orders.capacity() * size_of::<Sorted>() + self.order_bytes;
+        let noted = self.changes.as_ref().map_or(0, Changes::bytes);
+        let written = self.written.as_ref().map_or(0, Written::bytes);
+        self.heap.size() + self.partitions.bytes() + orders + noted + written
     }
 
     /// Forgets everything.
     pub fn clear(&mut self) {
         let rows: Vec<u32> = self.orders.iter().flat_map(Sorted::iter).collect();
         self.free(&rows);
+        if let Some(written) = &mut self.written {
+            written.forget(&self.partitions.groups_in_order());
+        }
         if let Some(changes) = &mut self.changes {
             changes.come.clear();
         }
-        (self.heap, self.orders) = (Heap::default(), vec![]);
+        (self.heap, self.orders, self.order_bytes) = (Heap::default(), vec![], 0);
         self.partitions.clear();
     }
 
@@ -350,6 +405,9 @@ impl OrderedRows {
         columns.push(Arc::new(rows.iter().map(|row| Some(self.heap.sequence(*row))).collect::<UInt64Array>()));
         columns.push(Arc::new(UInt64Array::from(self.partitions.sequence(&partitions))));
         tables.push(table(ROWS, columns, rows.len())?);
+        if let Some(written) = &mut self.written {
+            tables.push(written.save(&self.partitions, since)?);
+        }
         Ok(tables)
     }
 
@@ -376,6 +434,26 @@ impl OrderedRows {
             self.insert(*partition, &encoded, row)?;
         }
         self.changes = Some(Changes::from(self.next));
+        self.resume_written(snapshots)
+    }
+
+    /// Takes in when partitions were last written; those of which no row is left are not there.
+    fn resume_written(&mut self, snapshots: &[Snapshot]) -> Result<()> {
+        if self.written.is_none() {
+            return Ok(());
+        }
+        for saved in snapshots.iter().filter_map(|snapshot| snapshot.table(WRITTEN)) {
+            let wrong = || InternalError::new("saved partitions are not in their form");
+            let (keys, _) = saved.columns().split_at_checked(self.width).ok_or_else(wrong)?;
+            let partitions = self.partitions(keys, saved.num_rows())?;
+            if let Some(written) = &mut self.written {
+                written.resume(&partitions, saved)?;
+            }
+            self.forget_empty(&partitions);
+        }
+        if let Some(written) = &mut self.written {
+            written.resumed(&self.partitions);
+        }
         Ok(())
     }
 }

@@ -11,6 +11,8 @@ pub struct Sorted {
     /// None is empty.
     chunks: Vec<Vec<u32>>,
     len: usize,
+    /// For how many rows all chunks have room.
+    room: usize,
 }
 
 impl Sorted {
@@ -18,15 +20,20 @@ impl Sorted {
     pub fn insert(&mut self, row: u32, compare: impl Fn(u32) -> Ordering) {
         self.len += 1;
         if self.chunks.is_empty() {
-            self.chunks.push(vec![row]);
-            return;
+            // Most partitions of many have few rows: there is no room for more before they come.
+            self.chunks.reserve_exact(1);
+            self.chunks.push(Vec::with_capacity(1));
+            self.room += 1;
         }
         let at = self.chunk_of(&compare).min(self.chunks.len() - 1);
         let chunk = &mut self.chunks[at];
         let place = chunk.partition_point(|other| compare(*other) == Ordering::Less);
+        let room = chunk.capacity();
         chunk.insert(place, row);
+        self.room += chunk.capacity() - room;
         if chunk.len() > CHUNK_ROWS_MAX {
             let half = chunk.split_off(CHUNK_ROWS_MAX / 2);
+            self.room += half.capacity();
             self.chunks.insert(at + 1, half);
         }
     }
@@ -40,11 +47,16 @@ impl Sorted {
             return false;
         }
         chunk.remove(place);
-        if chunk.is_empty() {
-            self.chunks.remove(at);
-        }
         self.len -= 1;
+        self.drop_empty(at);
         true
+    }
+
+    /// No chunk is kept that has lost its last row.
+    fn drop_empty(&mut self, at: usize) {
+        if self.chunks[at].is_empty() {
+            self.room -= self.chunks.remove(at).capacity();
+        }
     }
 
     /// The first chunk whose last row does not stand before what is compared with.
@@ -73,12 +85,9 @@ impl Sorted {
 
     /// Takes the last row out.
     pub fn pop(&mut self) -> Option<u32> {
-        let chunk = self.chunks.last_mut()?;
-        let row = chunk.pop();
-        if chunk.is_empty() {
-            self.chunks.pop();
-        }
+        let row = self.chunks.last_mut()?.pop();
         self.len -= usize::from(row.is_some());
+        self.drop_empty(self.chunks.len() - 1);
         row
     }
 
@@ -86,10 +95,8 @@ impl Sorted {
     pub fn pop_first(&mut self) -> Option<u32> {
         let chunk = self.chunks.first_mut()?;
         let row = (!chunk.is_empty()).then(|| chunk.remove(0));
-        if chunk.is_empty() {
-            self.chunks.remove(0);
-        }
         self.len -= usize::from(row.is_some());
+        self.drop_empty(0);
         row
     }
 
@@ -113,10 +120,9 @@ impl Sorted {
         self.len == 0
     }
 
-    /// Bytes held.
+    /// Bytes held. Looks at no row.
     pub fn bytes(&self) -> usize {
-        let chunks: usize = self.chunks.iter().map(|chunk| chunk.capacity() * size_of::<u32>()).sum();
-        chunks + self.chunks.capacity() * size_of::<Vec<u32>>()
+        self.room * size_of::<u32>() + self.chunks.capacity() * size_of::<Vec<u32>>()
     }
 }
 
@@ -131,6 +137,8 @@ mod tests {
             sorted.insert(row, |other| other.cmp(&row));
         }
         assert!(sorted.iter().eq(0..5_000));
+        let room = |sorted: &Sorted| sorted.chunks.iter().map(Vec::capacity).sum::<usize>();
+        assert_eq!(sorted.room, room(&sorted));
         for row in (0..5_000).filter(|row| row % 3 > 0) {
             assert!(sorted.remove(row, |other| other.cmp(&row)));
             assert!(!sorted.remove(row, |other| other.cmp(&row)));
@@ -143,7 +151,9 @@ mod tests {
         assert!(sorted.from(|row| row.cmp(&100)).eq((102..5_000).filter(|row| row % 3 == 0)));
         assert_eq!(sorted.from(|_| Ordering::Less).next(), None);
         assert_eq!((sorted.pop_first(), sorted.pop_first()), (Some(0), Some(3)));
+        assert_eq!(sorted.room, room(&sorted));
         while sorted.pop().is_some() {}
         assert!(sorted.is_empty() && sorted.iter().next().is_none());
+        assert_eq!(sorted.room, 0);
     }
 }
