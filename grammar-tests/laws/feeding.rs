@@ -28,23 +28,55 @@ pub fn run(setup: &[String], query: &str, steps: &[Step]) -> Result<Brought, Str
 
 /// As [`run`], on an engine with functions of its own.
 pub fn run_on(engine: &Engine, setup: &[String], query: &str, steps: &[Step]) -> Result<Brought, String> {
-    attempt(engine, setup, query, steps).map_err(|error| match error.hint() {
-        Some(hint) => format!("{}: {error} ({hint})", error.code()),
-        None => format!("{}: {error}", error.code()),
-    })
+    attempt(engine, setup, query, steps).map_err(said)
 }
 
-fn attempt(engine: &Engine, setup: &[String], query: &str, steps: &[Step]) -> riverrun::Result<Brought> {
+fn said(error: riverrun::Error) -> String {
+    match error.hint() {
+        Some(hint) => format!("{}: {error} ({hint})", error.code()),
+        None => format!("{}: {error}", error.code()),
+    }
+}
+
+/// A query that is planned once and run again and again: a restart without a checkpoint begins anew.
+pub struct Rerun {
+    engine: Engine,
+    query: Query,
+}
+
+impl Rerun {
+    pub fn new(setup: &[String], query: &str) -> Result<Rerun, String> {
+        let engine = Engine::new();
+        let query = opened(&engine, setup, query).map_err(said)?;
+        Ok(Rerun { engine, query })
+    }
+
+    /// Runs it through the steps, none of which is a restart.
+    pub fn run(&mut self, steps: &[Step]) -> Result<Brought, String> {
+        self.engine.execute("RESTART").map_err(said)?;
+        fed(&self.engine, &mut self.query, steps).map_err(said)
+    }
+}
+
+fn opened(engine: &Engine, setup: &[String], query: &str) -> riverrun::Result<Query> {
     for statement in setup {
         engine.execute(statement)?;
     }
-    let mut query = engine.query(query)?;
+    engine.query(query)
+}
+
+fn attempt(engine: &Engine, setup: &[String], query: &str, steps: &[Step]) -> riverrun::Result<Brought> {
+    let mut query = opened(engine, setup, query)?;
+    fed(engine, &mut query, steps)
+}
+
+fn fed(engine: &Engine, query: &mut Query, steps: &[Step]) -> riverrun::Result<Brought> {
     let mut brought = vec![];
     for (at, step) in steps.iter().enumerate() {
         take(engine, step)?;
         // What nobody has asked for yet has to survive a restart as well.
         let waits = matches!(steps.get(at + 1), Some(Step::Restart));
-        brought.push(if waits { vec![] } else { all(&mut query)? });
+        brought.push(if waits { vec![] } else { all(query)? });
     }
     Ok(brought)
 }

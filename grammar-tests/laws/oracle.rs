@@ -1,13 +1,20 @@
 //! The oracle: DataFusion, over the same rows as a batch.
 
+use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use datafusion::catalog::streaming::StreamingTable;
 use datafusion::datasource::MemTable;
 use datafusion::error::Result;
-use datafusion::execution::SessionStateBuilder;
+use datafusion::execution::{SendableRecordBatchStream, SessionStateBuilder, TaskContext};
 use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
+use datafusion::physical_plan::execution_plan::reset_plan_states;
+use datafusion::physical_plan::memory::MemoryStream;
+use datafusion::physical_plan::streaming::PartitionStream;
+use datafusion::physical_plan::{ExecutionPlan, collect};
 use datafusion::prelude::{SessionConfig, SessionContext};
 
 use crate::answers::{self, Answer};
@@ -35,6 +42,60 @@ pub fn answer_over(text: &str, tables: &[(&str, RecordBatch)]) -> Option<Answer>
     };
     let batches = catch_unwind(AssertUnwindSafe(|| block_on(ask))).ok()?.ok()?;
     Some(answers::rows(&batches))
+}
+
+/// A query over tables that is planned once, and asked as often as their rows are others: planning is most of the work.
+pub struct Planned {
+    context: SessionContext,
+    plan: Arc<dyn ExecutionPlan>,
+    tables: HashMap<String, Arc<Now>>,
+}
+
+impl Planned {
+    /// `None` if it cannot be planned, and then it has no opinion.
+    pub fn new(text: &str, tables: &[(&str, SchemaRef)]) -> Option<Planned> {
+        let context = context();
+        let mut known = HashMap::new();
+        for (name, schema) in tables {
+            let now =
+                Arc::new(Now { schema: schema.clone(), rows: Mutex::new(RecordBatch::new_empty(schema.clone())) });
+            let table = StreamingTable::try_new(schema.clone(), vec![now.clone()]).ok()?;
+            context.register_table(*name, Arc::new(table)).ok()?;
+            known.insert((*name).to_string(), now);
+        }
+        let plan = catch_unwind(AssertUnwindSafe(|| {
+            block_on(async { context.sql(text).await?.create_physical_plan().await })
+        }));
+        Some(Planned { plan: plan.ok()?.ok()?, context, tables: known })
+    }
+
+    /// What it answers over these rows; `None` if it cannot.
+    pub fn answer(&self, rows: &[(&str, RecordBatch)]) -> Option<Answer> {
+        for (name, rows) in rows {
+            *self.tables.get(*name)?.rows.lock().ok()? = rows.clone();
+        }
+        let plan = reset_plan_states(self.plan.clone()).ok()?;
+        let asked = catch_unwind(AssertUnwindSafe(|| block_on(collect(plan, self.context.task_ctx()))));
+        Some(answers::rows(&asked.ok()?.ok()?))
+    }
+}
+
+/// The rows of a table, which are others each time it is asked.
+#[derive(Debug)]
+struct Now {
+    schema: SchemaRef,
+    rows: Mutex<RecordBatch>,
+}
+
+impl PartitionStream for Now {
+    fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    fn execute(&self, _: Arc<TaskContext>) -> SendableRecordBatchStream {
+        let rows = self.rows.lock().expect("nobody panics with it").clone();
+        Box::pin(MemoryStream::try_new(vec![rows], self.schema.clone(), None).expect("the rows are of the schema"))
+    }
 }
 
 async fn ask(query: &Query, text: &str, rows: &[Row]) -> Result<Answer> {

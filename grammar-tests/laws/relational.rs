@@ -4,7 +4,7 @@
 use std::fmt;
 
 use arrow::array::RecordBatch;
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, SchemaRef};
 use proptest::prelude::*;
 use proptest::sample::select;
 
@@ -223,16 +223,22 @@ pub enum Change {
     Turn(&'static str),
 }
 
+/// A query, and what it is asked over: planning costs more than running, so each query has several.
 #[derive(Debug, Clone)]
 pub struct Case {
     pub query: Rel,
-    changes: Vec<(Change, After)>,
+    pub changes: Vec<Changes>,
 }
+
+/// Changes of the tables and the stream, and what happens after each.
+#[derive(Debug, Clone)]
+pub struct Changes(Vec<(Change, After)>);
 
 /// Few, so that most are replaced or deleted.
 const IDS: i64 = 5;
 
-pub fn case() -> impl Strategy<Value = Case> {
+/// Queries, each with so many series of changes.
+pub fn case(series: usize) -> impl Strategy<Value = Case> {
     let number = || data::nullable((0i64..4).prop_map(Value::Whole));
     let word = data::nullable(select(vec!["p", "q"]).prop_map(|word| Value::Text(word.into())));
     let change = (0u8..12, select(vec!["a", "b"]), 1..=IDS, number(), number(), word);
@@ -243,8 +249,8 @@ pub fn case() -> impl Strategy<Value = Case> {
         10 => Change::Copy(table, id),
         _ => Change::Turn(table),
     });
-    (relation(4), prop::collection::vec((change, data::after()), 0..=16))
-        .prop_map(|(query, changes)| Case { query, changes })
+    let changes = prop::collection::vec((change, data::after()), 0..=16).prop_map(Changes);
+    (relation(4), prop::collection::vec(changes, 1..=series)).prop_map(|(query, changes)| Case { query, changes })
 }
 
 pub const TABLES: [&str; 3] = ["a", "b", "e"];
@@ -287,14 +293,20 @@ impl Change {
     }
 }
 
-impl Case {
-    pub fn setup(&self) -> Vec<String> {
-        let table = |name| {
-            data::create(name, &columns(name)).replace("STREAM", "TABLE").replace("id BIGINT", "id BIGINT PRIMARY KEY")
-        };
-        vec![table("a"), table("b"), data::create("e", &columns("e"))]
-    }
+/// The statements that make the tables and the stream.
+pub fn setup() -> Vec<String> {
+    let table = |name| {
+        data::create(name, &columns(name)).replace("STREAM", "TABLE").replace("id BIGINT", "id BIGINT PRIMARY KEY")
+    };
+    vec![table("a"), table("b"), data::create("e", &columns("e"))]
+}
 
+/// The columns of each of them.
+pub fn schemas() -> Vec<(&'static str, SchemaRef)> {
+    TABLES.map(|table| (table, data::schema(&columns(table)))).into()
+}
+
+impl Changes {
     /// The steps, each with how many of the changes have been made after it.
     pub fn steps(&self, cut: impl Fn(After) -> After) -> Vec<(Step, usize)> {
         let mut steps: Vec<(Step, usize)> = vec![];
@@ -305,7 +317,7 @@ impl Case {
             steps.push((Step::Push((*table).into(), data::batch(&columns(table), &rows)), made));
             held.clear();
         };
-        for (before, (change, after)) in self.changes.iter().enumerate() {
+        for (before, (change, after)) in self.0.iter().enumerate() {
             let after = cut(*after);
             if held.first().is_some_and(|(table, _)| *table != change.table()) {
                 push(&mut held, before, &mut steps);
@@ -324,8 +336,8 @@ impl Case {
                 steps.push((Step::Restart, before + 1));
             }
         }
-        push(&mut held, self.changes.len(), &mut steps);
-        steps.extend(TABLES.map(|table| (Step::Close(table.into()), self.changes.len())));
+        push(&mut held, self.0.len(), &mut steps);
+        steps.extend(TABLES.map(|table| (Step::Close(table.into()), self.0.len())));
         steps
     }
 
@@ -333,7 +345,7 @@ impl Case {
     pub fn tables(&self, made: usize) -> Vec<(&'static str, RecordBatch)> {
         let rows = |table: &'static str| {
             let mut there: Vec<Row> = vec![];
-            for (change, _) in self.changes[..made].iter().filter(|(change, _)| change.table() == table) {
+            for (change, _) in self.0[..made].iter().filter(|(change, _)| change.table() == table) {
                 match change {
                     Change::Arrive(row) => there.push(row.clone()),
                     Change::Put(_, row) => {
@@ -361,11 +373,14 @@ impl Case {
 
 impl fmt::Display for Case {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.setup().iter().try_for_each(|statement| writeln!(f, "{statement};"))?;
-        writeln!(f, "DECLARE c CURSOR FOR {};", self.query.sql(Asked::Engine))?;
-        for (change, after) in &self.changes {
-            writeln!(f, "{} -- then {after:?}", change.statement())?;
+        for Changes(changes) in &self.changes {
+            setup().iter().try_for_each(|statement| writeln!(f, "{statement};"))?;
+            writeln!(f, "DECLARE c CURSOR FOR {};", self.query.sql(Asked::Engine))?;
+            for (change, after) in changes {
+                writeln!(f, "{} -- then {after:?}", change.statement())?;
+            }
+            writeln!(f, "FETCH ALL FROM c;\n")?;
         }
-        writeln!(f, "FETCH ALL FROM c;")
+        Ok(())
     }
 }
