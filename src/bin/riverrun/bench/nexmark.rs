@@ -50,6 +50,7 @@ const QUERIES: &[(&str, &str)] = &[
     query!("q10"),
     query!("q11"),
     query!("q12"),
+    query!("q13"),
     query!("q14"),
     query!("q15"),
     query!("q16"),
