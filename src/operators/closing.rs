@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use arrow::array::{Array, ArrayRef, BooleanArray};
+use arrow::array::{Array, ArrayRef, BooleanArray, Int64Array};
 use arrow::compute::filter_record_batch;
 use arrow::compute::kernels::aggregate::min;
 
@@ -11,6 +11,24 @@ use crate::expr::Expr;
 use crate::operators::Output;
 use crate::state::OrderedRows;
 use crate::types::{Batch, Tick, Timestamp, ticks};
+
+/// The rows of a batch that are not late for their windows, which end then. Late ones are counted.
+pub(super) fn in_time(batch: Batch, ends: &Int64Array, tick: Tick, out: &mut Output) -> Result<Batch> {
+    if batch.watermarks().is_none() {
+        return Ok(batch);
+    }
+    let late = |row: usize| ends.is_valid(row) && tick.floor(batch.watermark(row)) >= ends.value(row);
+    let kept: BooleanArray = (0..batch.num_rows()).map(|row| Some(!late(row))).collect();
+    if kept.false_count() == 0 {
+        return Ok(batch);
+    }
+    out.late(kept.false_count());
+    for row in (0..batch.num_rows()).filter(|row| !kept.value(*row)) {
+        let by = tick.floor(batch.watermark(row)).saturating_sub(ends.value(row));
+        out.late_by(tick.time(by).nanos());
+    }
+    Ok(Batch::append_only(filter_record_batch(batch.rows(), &kept)?))
+}
 
 /// The ends of the windows that partitions are of.
 pub(super) struct WindowEnds {
@@ -36,20 +54,7 @@ impl WindowEnds {
     pub fn in_time(&mut self, batch: Batch, out: &mut Output) -> Result<Batch> {
         let ends = ticks(&self.end.evaluate(batch.rows())?)?;
         self.next = self.next.into_iter().chain(min(&ends)).min();
-        if batch.watermarks().is_none() {
-            return Ok(batch);
-        }
-        let late = |row: usize| ends.is_valid(row) && self.tick.floor(batch.watermark(row)) >= ends.value(row);
-        let kept: BooleanArray = (0..batch.num_rows()).map(|row| Some(!late(row))).collect();
-        if kept.false_count() == 0 {
-            return Ok(batch);
-        }
-        out.late(kept.false_count());
-        for row in (0..batch.num_rows()).filter(|row| !kept.value(*row)) {
-            let by = self.tick.floor(batch.watermark(row)).saturating_sub(ends.value(row));
-            out.late_by(self.tick.time(by).nanos());
-        }
-        Ok(Batch::append_only(filter_record_batch(batch.rows(), &kept)?))
+        in_time(batch, &ends, self.tick, out)
     }
 
     /// The partitions whose window the watermark has closed, the earliest first.

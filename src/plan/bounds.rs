@@ -8,8 +8,8 @@ use crate::operators::aggregate::keeps_values;
 use crate::plan::changelog::mode;
 use crate::plan::keys::upsert_key;
 use crate::plan::node::{
-    Aggregate, AsofJoin, Bounded, ChangelogMode, Closing, Join, JoinEmit, JoinKeep, LookupJoin, Node, OrderedEmit,
-    Over, Rank, Settles, Sort, TopN, Window, WindowAggregate, Windows,
+    Aggregate, AsofJoin, Bounded, ChangelogMode, Closing, Join, JoinEmit, JoinKeep, KeyedJoin, LookupJoin, Node,
+    OrderedEmit, Over, Rank, Settles, Sort, TopN, Window, WindowAggregate, Windows,
 };
 use crate::types::Interval;
 
@@ -72,6 +72,7 @@ pub fn bound(node: &Node) -> Bound {
         Node::Join(node) if node.inputs.iter().all(|input| ends(input)) => Bound::Input,
         Node::Join(Join { ttl: [Some(left), Some(right)], .. }) => Bound::Ttl(*left.max(right)),
         Node::Join(node) => sides(node),
+        Node::KeyedJoin(KeyedJoin { closed_by: Some(_), .. }) => Bound::Window,
         Node::KeyedJoin(node) => match (node.keep, node.sides.first()) {
             (JoinKeep::First | JoinKeep::Last, Some(side)) => keys(&side.keys, "one key"),
             _ if node.sides.iter().all(|side| ends(&side.input)) => Bound::Input,

@@ -11,8 +11,8 @@ use arrow::datatypes::Schema;
 use crate::expr::Expr;
 use crate::plan::depth::deeper;
 use crate::plan::node::{
-    AsofJoin, ChangelogMode, Closing, LookupJoin, Node, OrderedEmit, Settles, Source, UnnestColumn, Window,
-    WindowAggregate,
+    AsofJoin, ChangelogMode, Closing, JoinSide, KeyedJoin, LookupJoin, Node, OrderedEmit, Settles, Source,
+    UnnestColumn, Window, WindowAggregate,
 };
 
 /// What the window functions call the columns of a window.
@@ -68,6 +68,7 @@ fn times(node: &Node, by: Closing) -> Vec<usize> {
         // A left row is said as it comes. The right side holds nothing back.
         Node::LookupJoin(node) if node.mode() == ChangelogMode::AppendOnly => times(&node.inputs[0], by),
         // What they say of a row does not wait for the watermark, or does not keep to it.
+        Node::KeyedJoin(node) if by == Closing::Watermark => side_ends(node),
         Node::Source(_) | Node::Values(_) | Node::Aggregate(_) | Node::Join(_) | Node::KeyedJoin(_) => vec![],
         Node::LookupJoin(_) | Node::Collect(_) | Node::Logic(_) | Node::Sort(_) => vec![],
     })
@@ -87,9 +88,33 @@ fn closing_key(partition: &[Expr], closed_by: Option<usize>, by: Closing) -> Vec
 
 /// Which key of a partition of `input`'s rows is the end of a window that the watermark closes.
 pub(crate) fn closed_by(partition: &[Expr], input: &Node) -> Option<usize> {
+    closing_keys(partition, input).first().copied()
+}
+
+/// Which part of the key of a join is the end of a window that the watermark closes, on every side.
+pub(crate) fn sides_closed_by(sides: &[JoinSide]) -> Option<usize> {
+    let (first, others) = sides.split_first()?;
+    let on_all = |part: &usize| others.iter().all(|side| closing_keys(&side.keys, &side.input).contains(part));
+    closing_keys(&first.keys, &first.input).into_iter().find(on_all)
+}
+
+fn closing_keys(keys: &[Expr], input: &Node) -> Vec<usize> {
     let (times, bounds) = (event_time(input), window_bounds(input));
     let closes = |column: usize| times.contains(&column) && bounds.iter().any(|bounds| bounds.end == column);
-    partition.iter().position(|key| key.column_index().is_some_and(closes))
+    (0..keys.len()).filter(|key| keys[*key].column_index().is_some_and(closes)).collect()
+}
+
+/// The ends of the windows that close the keys of a join: what it says of a window comes before that is closed.
+fn side_ends(node: &KeyedJoin) -> Vec<usize> {
+    let Some(part) = node.closed_by else { return vec![] };
+    let (mut ends, mut before) = (vec![], 0);
+    for side in &node.sides {
+        let end = side.keys.get(part).and_then(Expr::column_index);
+        let place = side.columns.iter().position(|column| Some(*column) == end);
+        ends.extend(place.map(|place| before + place));
+        before += side.columns.len();
+    }
+    ends
 }
 
 /// Where those columns stand among `exprs`.

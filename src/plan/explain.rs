@@ -11,7 +11,7 @@ use crate::plan::changelog::mode;
 use crate::plan::event_time;
 use crate::plan::node::{
     AggregateEmit, AsofJoin, Bounded, ChangelogMode, Closing, GroupingSet, Join, JoinEmit, JoinKeep, JoinKind,
-    LookupJoin, Nearest, Node, NullKeys, OrderedEmit, Over, Rank, Reads, Settles, Source, TopN, Window,
+    KeyedJoin, LookupJoin, Nearest, Node, NullKeys, OrderedEmit, Over, Rank, Reads, Settles, Source, TopN, Window,
     WindowAggregate, WindowShape,
 };
 use crate::plan::{DEAD_LETTERS_PREFIX, NodeMetrics, Plan, Shared, upsert_key};
@@ -146,7 +146,11 @@ fn metrics_note(metrics: NodeMetrics) -> String {
 /// What a node is, in one line.
 pub(super) fn title(node: &Node) -> String {
     match node {
-        Node::Source(node) => format!("Source: {} ({})", relation_name(&node.relation), source_note(node)),
+        Node::Source(node) => {
+            let watermark = node.watermark.as_ref().filter(|_| !node.event_time.is_empty());
+            let watermark = watermark.map(|watermark| format!(", {watermark}")).unwrap_or_default();
+            format!("Source: {} ({}){watermark}", relation_name(&node.relation), source_note(node))
+        }
         Node::Values(node) => format!("Values: {}", rows(node.rows.num_rows())),
         Node::Filter(node) => format!("Filter: {}", node.predicate),
         Node::Project(node) => {
@@ -172,13 +176,7 @@ pub(super) fn title(node: &Node) -> String {
             format!("Aggregate: keys ({keys}), aggregates ({calls}), {}{}", emit_name(node.emit), ttl_name(node.ttl))
         }
         Node::Join(node) => join_title(node),
-        Node::KeyedJoin(node) => {
-            let sides = node.sides.iter().map(|side| format!("{} on ({})", side.name, list(&side.keys)));
-            let sides = sides.collect::<Vec<_>>().join(", ");
-            let kind = join_kind(&node.required);
-            let (keep, emit) = (keep_name(node.keep), join_emit_name(node.emit));
-            format!("KeyedJoin: {kind} {sides}, {keep}, {emit}{}", ttl_name(node.ttl))
-        }
+        Node::KeyedJoin(node) => keyed_join_title(node),
         Node::AsofJoin(node) => asof_title(node),
         Node::LookupJoin(node) => lookup_title(node),
         Node::Collect(node) => {
@@ -222,6 +220,19 @@ fn window_title(node: &WindowAggregate) -> String {
     }
     let (keys, calls, emit) = (list(&node.keys), list(&node.aggregates), emit_name(node.emit));
     format!("WindowAggregate: {window}, keys ({keys}), aggregates ({calls}), {emit}")
+}
+
+fn keyed_join_title(node: &KeyedJoin) -> String {
+    let sides = node.sides.iter().map(|side| format!("{} on ({})", side.name, list(&side.keys)));
+    let sides = sides.collect::<Vec<_>>().join(", ");
+    let closing = node.closed_by.map(|_| {
+        let mut relations: Vec<String> = node.sides.iter().flat_map(|side| watermarks(&side.input)).collect();
+        relations.dedup();
+        format!(", closed by the watermark of {}", relations.join(" and "))
+    });
+    let (kind, closing) = (join_kind(&node.required), closing.unwrap_or_default());
+    let (keep, emit) = (keep_name(node.keep), join_emit_name(node.emit));
+    format!("KeyedJoin: {kind} {sides}{closing}, {keep}, {emit}{}", ttl_name(node.ttl))
 }
 
 /// Windows over the rows of `input`, and what closes them.

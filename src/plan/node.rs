@@ -78,6 +78,8 @@ pub struct Source {
     pub only: Option<Vec<ArrayRef>>,
     /// The columns read that carry event time: no row is expected to be before the relation's watermark in them.
     pub event_time: Vec<usize>,
+    /// Where its watermark comes from, as EXPLAIN says it, if the relation declares one.
+    pub watermark: Option<Arc<str>>,
     /// Whether its rows carry the watermark that held before each of them, because something above judges by it.
     pub watermarked: bool,
 }
@@ -372,6 +374,8 @@ pub struct KeyedJoin {
     pub required: Vec<bool>,
     /// For how long a key is kept after its last row; as long as it may matter for `None`.
     pub ttl: Option<Interval>,
+    /// Which part of the key is the end of a window that the watermark closes, on every side.
+    pub closed_by: Option<usize>,
     /// The columns of the result; nullable where a side may be missing.
     pub schema: SchemaRef,
 }

@@ -21,7 +21,7 @@ use crate::plan::depth::deeper;
 use crate::plan::explain::{relation_name, title};
 use crate::plan::node::{
     Aggregate, AggregateEmit, Closing, Collect, Join, JoinEmit, JoinKind, KeyedJoin, Limit, Node, OrderedEmit, Over,
-    Settles, TopN, WindowShape,
+    Settles, TopN, WindowAggregate, WindowShape, Windows,
 };
 use crate::types::{Interval, Tick, Timestamp};
 
@@ -113,6 +113,7 @@ impl Asked<'_> {
             _ if seen.metrics.rows_in > 0 && seen.metrics.forgotten.untimed as u64 >= seen.metrics.rows_in => {
                 format!("the time of {} is NULL", all(seen.metrics.rows_in))
             }
+            Node::WindowAggregate(node) if node.says_late => none_late(seen.metrics.rows_in),
             _ if let Some(time) = closed_by_watermark(node) => return self.windows(node, number, &seen, time),
             _ if waits_for_end(node) && seen.open => self.end(node, number),
             Node::Unnest(_) => format!("there is nothing in the lists of {}", all(seen.metrics.rows_in)),
@@ -123,7 +124,11 @@ impl Asked<'_> {
             Node::Logic(node) => format!("the state machine {} has answered nothing to {came}", node.name),
             Node::Limit(node) => limit(node, seen.metrics.rows_in),
             Node::TopN(node) => top_n(node, &came),
-            Node::WindowAggregate(node) if node.window.closing == Closing::Clock => clock(&seen),
+            Node::WindowAggregate(WindowAggregate { window, .. }) | Node::Windows(Windows { window, .. })
+                if window.closing == Closing::Clock =>
+            {
+                clock(&seen)
+            }
             Node::Project(_)
             | Node::Expand(_)
             | Node::Union(_)
@@ -149,6 +154,8 @@ impl Asked<'_> {
             (Node::AsofJoin(_), Some(time)) => format!("the left rows, from {time} on, wait"),
             (Node::AsofJoin(_), None) => "no right row is near a left one".into(),
             (Node::TopN(TopN { settles: true, .. }), Some(time)) => format!("the first rows, of {time}, wait"),
+            (_, Some(end)) if is_session(node) => format!("the session until {end} is open"),
+            (_, None) if is_session(node) => "a session is open".into(),
             (_, Some(end)) => format!("the window until {end} is open"),
             (_, None) => "a window is open".into(),
         };
@@ -220,7 +227,7 @@ fn waits_for_end(node: &Node) -> bool {
     match node {
         Node::Aggregate(node) => node.emit == AggregateEmit::Final,
         Node::Join(node) => node.at_end,
-        Node::KeyedJoin(node) => node.emit == JoinEmit::Final,
+        Node::KeyedJoin(node) => node.emit == JoinEmit::Final && node.closed_by.is_none(),
         Node::AsofJoin(node) => node.settles == Settles::End,
         Node::LookupJoin(_) => false,
         Node::Sort(_) => true,
@@ -231,23 +238,43 @@ fn waits_for_end(node: &Node) -> bool {
         Node::Source(_) | Node::Values(_) | Node::Filter(_) | Node::Project(_) | Node::Unnest(_) => false,
         Node::Expand(_) | Node::Union(_) | Node::Collect(_) | Node::Logic(_) | Node::Limit(_) => false,
         Node::WindowAggregate(node) => node.emit == AggregateEmit::Final && node.window.closing == Closing::End,
-        Node::Windows(_) => false,
+        Node::Windows(Windows { window, .. }) => window.is_session() && window.closing == Closing::End,
     }
 }
 
 /// The type of the time of what a node waits for, if that is the watermark.
 fn closed_by_watermark(node: &Node) -> Option<&DataType> {
     match node {
-        Node::WindowAggregate(node) if node.window.closing == Closing::Watermark => Some(node.window.time.data_type()),
+        Node::WindowAggregate(WindowAggregate { window, .. }) if window.closing == Closing::Watermark => {
+            Some(window.time.data_type())
+        }
+        Node::Windows(Windows { window, .. }) if window.is_session() && window.closing == Closing::Watermark => {
+            Some(window.time.data_type())
+        }
         Node::AsofJoin(node) if node.settles == Settles::Watermark => Some(node.times[0].data_type()),
         Node::TopN(node) if node.settles => node.order.first().map(|key| key.expr.data_type()),
         Node::TopN(TopN { partition, closed_by, .. }) | Node::Over(Over { partition, closed_by, .. }) => {
             Some(partition.get((*closed_by)?)?.data_type())
         }
         Node::Source(_) | Node::Values(_) | Node::Filter(_) | Node::Project(_) | Node::Unnest(_) => None,
+        Node::KeyedJoin(node) if node.emit == JoinEmit::Final => {
+            Some(node.sides.first()?.keys.get(node.closed_by?)?.data_type())
+        }
         Node::Expand(_) | Node::Union(_) | Node::Aggregate(_) | Node::Join(_) | Node::KeyedJoin(_) => None,
         Node::Collect(_) | Node::Logic(_) | Node::Sort(_) | Node::Limit(_) => None,
         Node::AsofJoin(_) | Node::LookupJoin(_) | Node::Windows(_) | Node::WindowAggregate(_) => None,
+    }
+}
+
+fn is_session(node: &Node) -> bool {
+    match node {
+        Node::WindowAggregate(WindowAggregate { window, .. }) | Node::Windows(Windows { window, .. }) => {
+            window.is_session()
+        }
+        Node::Source(_) | Node::Values(_) | Node::Filter(_) | Node::Project(_) | Node::Unnest(_) => false,
+        Node::Expand(_) | Node::Union(_) | Node::Aggregate(_) | Node::Join(_) | Node::KeyedJoin(_) => false,
+        Node::AsofJoin(_) | Node::Collect(_) | Node::Logic(_) | Node::Sort(_) | Node::Limit(_) => false,
+        Node::TopN(_) | Node::Over(_) | Node::LookupJoin(_) => false,
     }
 }
 
@@ -307,6 +334,11 @@ fn join(node: &Join, seen: &Seen) -> String {
 }
 
 fn keyed_join(node: &KeyedJoin, seen: &Seen) -> String {
+    let (came, forgotten) = (seen.metrics.rows_in, seen.metrics.forgotten);
+    let end = node.closed_by.and_then(|part| node.sides.first()?.keys.get(part));
+    if let Some(end) = end.filter(|_| came > 0 && forgotten.late as u64 >= came) {
+        return late(came, forgotten.late_by, end.data_type());
+    }
     let sides = node.sides.iter().enumerate();
     let sides = sides.map(|(at, side)| format!("{} has {}", side.name, unmet(&side.keys, seen, at)));
     let sides = sides.collect::<Vec<_>>().join(", ");
@@ -364,6 +396,13 @@ fn top_n(node: &TopN, came: &str) -> String {
 /// All rows that came.
 fn all(count: u64) -> String {
     if count == 1 { "the only row that came".into() } else { format!("all {count} rows that came") }
+}
+
+fn none_late(came: u64) -> String {
+    match came {
+        1 => "the only row that came was not late".into(),
+        came => format!("none of the {came} rows that came was late"),
+    }
 }
 
 fn rows(count: u64) -> String {

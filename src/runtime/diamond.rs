@@ -171,6 +171,7 @@ mod tests {
             reads: Reads::Changes,
             only: None,
             event_time: vec![],
+            watermark: None,
             watermarked: false,
         })
     }

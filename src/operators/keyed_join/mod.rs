@@ -13,10 +13,11 @@ mod kept;
 mod saved;
 #[cfg(test)]
 mod tests;
+mod windows;
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch};
+use arrow::array::{Array, ArrayRef, BooleanArray, Int64Array, RecordBatch};
 use arrow::compute::filter;
 use arrow::datatypes::SchemaRef;
 
@@ -29,6 +30,7 @@ use crate::state::{Changes, Expiry, GroupIndex, RowId, RowStore, Snapshot};
 use crate::types::{Batch, Epoch, Interval, Timestamp};
 
 use kept::Kept;
+use windows::Windows;
 
 /// Builds the operator of a keyed join.
 pub fn build(node: &KeyedJoin, snapshots: &[Snapshot]) -> Result<Box<dyn Operator>> {
@@ -57,6 +59,7 @@ pub fn build(node: &KeyedJoin, snapshots: &[Snapshot]) -> Result<Box<dyn Operato
         changes: Changes::default(),
         expiry: node.ttl.map(Expiry::new),
         ttl: node.ttl,
+        windows: Windows::of(node)?,
     };
     join.restore(snapshots)?;
     Ok(Box::new(join))
@@ -84,6 +87,8 @@ struct Join {
     /// Which keys had no row for so long that they are forgotten; and how long that is.
     expiry: Option<Expiry>,
     ttl: Option<Interval>,
+    /// The windows that keys are of, if the watermark closes them.
+    windows: Option<Windows>,
 }
 
 /// A row whose key has a NULL, which is a key of its own.
@@ -93,6 +98,8 @@ struct Loner {
     side: usize,
     row: RowId,
     at: Timestamp,
+    /// When its window ends, if it is in one that the watermark closes.
+    end: Option<i64>,
 }
 
 struct Side {
@@ -128,7 +135,15 @@ enum Turn {
 
 impl Operator for Join {
     fn on_batch(&mut self, port: Port, batch: Batch, out: &mut Output) -> Result<()> {
-        let rows = append_only(&batch, "a keyed join")?;
+        append_only(&batch, "a keyed join")?;
+        let (batch, ends) = match &self.windows {
+            None => (batch, None),
+            Some(windows) => {
+                let (batch, ends) = windows.in_time(port.0, batch, out)?;
+                (batch, Some(ends))
+            }
+        };
+        let rows = batch.rows();
         let slots = self.number(port.0, rows)?;
         let Side { columns, store, .. } = &mut self.sides[port.0];
         let first = store.append(&rows.project(columns)?)?;
@@ -137,14 +152,27 @@ impl Operator for Join {
             expiry.touch(slots.iter().flatten().copied(), out.now());
         }
         for (row, slot) in slots.into_iter().enumerate() {
+            let end = ends.as_ref().filter(|ends| ends.is_valid(row)).map(|ends: &Int64Array| ends.value(row));
             match slot {
-                Some(slot) => self.arrive(port.0, slot, first + row, &mut emptied, out)?,
-                None => self.arrive_alone(port.0, first + row, out)?,
+                Some(slot) => self.arrive(port.0, slot, (first + row, end), &mut emptied, out)?,
+                None => self.arrive_alone(port.0, (first + row, end), out)?,
             }
         }
         self.say(out)?;
         self.forget(&emptied)?;
         self.compact()
+    }
+
+    fn on_watermark(&mut self, watermark: Timestamp, out: &mut Output) -> Result<()> {
+        if let Some(windows) = &mut self.windows
+            && let Some(reached) = windows.reached(watermark)
+        {
+            let keys = windows.close(reached);
+            let loners = self.loners.extract_if(.., |loner| loner.end.is_some_and(|end| end <= reached)).collect();
+            self.finish(keys, loners, out)?;
+        }
+        out.advance(watermark);
+        Ok(())
     }
 
     fn on_notify(&mut self, now: Timestamp, out: &mut Output) -> Result<()> {
@@ -162,7 +190,14 @@ impl Operator for Join {
 
     fn on_eof(&mut self, out: &mut Output) -> Result<()> {
         match self.emit {
-            JoinEmit::Final => self.finish(out),
+            JoinEmit::Final => {
+                let keys = match &mut self.windows {
+                    Some(windows) => windows.close(i64::MAX),
+                    None => self.keys_in_order().map(|key| (i64::MAX, key)).collect(),
+                };
+                let loners = std::mem::take(&mut self.loners);
+                self.finish(keys, loners, out)
+            }
             JoinEmit::Complete | JoinEmit::Running => Ok(()),
         }
     }
@@ -176,8 +211,10 @@ impl Operator for Join {
         let rows = self.sides.iter().map(|side| side.store.live()).sum();
         let loners = self.loners.capacity() * size_of::<Loner>();
         let expiry = self.expiry.as_ref().map_or(0, Expiry::bytes);
+        let windows = self.windows.as_ref().map_or(0, Windows::bytes);
         let appeared = self.appeared.capacity() * size_of::<Option<u64>>();
-        StateSize { rows, bytes: self.index.bytes() + stores + loners + appeared + self.changes.bytes() + expiry }
+        let bytes = self.index.bytes() + stores + loners + appeared + self.changes.bytes() + expiry + windows;
+        StateSize { rows, bytes }
     }
 
     fn waits(&self) -> Waits {
@@ -188,7 +225,7 @@ impl Operator for Join {
         Waits {
             unmet: self.sides.iter().map(|side| self.index.key_of(alone(side))).collect(),
             met: slots.iter().any(|slot| met(*slot)),
-            ..Waits::default()
+            open_until: self.windows.as_ref().and_then(Windows::first_open),
         }
     }
 }
@@ -223,10 +260,20 @@ impl Join {
         }
     }
 
-    /// A row of a key has come.
-    fn arrive(&mut self, side: usize, slot: u32, row: RowId, emptied: &mut Vec<u32>, out: &mut Output) -> Result<()> {
+    /// A row of a key has come, to the window that ends then if there are windows.
+    fn arrive(
+        &mut self,
+        side: usize,
+        slot: u32,
+        (row, end): (RowId, Option<i64>),
+        emptied: &mut Vec<u32>,
+        out: &mut Output,
+    ) -> Result<()> {
         if self.appeared[slot as usize].is_none() {
             self.appeared[slot as usize] = Some(self.next);
+            if let (Some(windows), Some(end)) = (&mut self.windows, end) {
+                windows.note(end, (self.next, slot));
+            }
             self.next += 1;
         }
         self.changes.mark(slot);
@@ -247,12 +294,15 @@ impl Join {
     }
 
     /// A row whose key has a NULL: it matches nothing, and is a key of its own.
-    fn arrive_alone(&mut self, side: usize, row: RowId, out: &mut Output) -> Result<()> {
+    fn arrive_alone(&mut self, side: usize, (row, end): (RowId, Option<i64>), out: &mut Output) -> Result<()> {
         let alone = self.required.iter().enumerate().all(|(other, required)| other == side || !required);
         match self.emit {
             JoinEmit::Running if alone => self.pick_alone(side, row, out),
             JoinEmit::Final if alone => {
-                self.loners.push(Loner { came: self.next, side, row, at: out.now() });
+                self.loners.push(Loner { came: self.next, side, row, at: out.now(), end });
+                if let (Some(windows), Some(end)) = (&mut self.windows, end) {
+                    windows.note_alone(end);
+                }
                 self.next += 1;
                 self.sides[side].store.retain(1);
                 Ok(())
@@ -348,19 +398,32 @@ impl Join {
         out.check_room(self.state_size().bytes)
     }
 
-    /// The end: every key in the order in which it appeared, and rows without a key among them.
-    fn finish(&mut self, out: &mut Output) -> Result<()> {
-        let mut order = vec![];
-        for slot in self.index.groups_in_order() {
-            order.extend(self.appeared[slot as usize].map(|appeared| (appeared, Turn::Key(slot))));
+    /// The keys that have rows, each with when it appeared and its slot.
+    fn keys_in_order(&self) -> impl Iterator<Item = (u64, u32)> {
+        let slots = self.index.groups_in_order().into_iter();
+        slots.filter_map(|slot| Some((self.appeared[slot as usize]?, slot)))
+    }
+
+    /// The end of these keys, and of rows without a key: the earliest window first, the keys of one in the order in which
+    /// they appeared, and rows without a key among them. What speaks before the end is only dropped.
+    fn finish(&mut self, keys: Vec<(i64, (u64, u32))>, loners: Vec<Loner>, out: &mut Output) -> Result<()> {
+        let is_there = |(_, (appeared, slot)): &(i64, (u64, u32))| self.appeared[*slot as usize] == Some(*appeared);
+        let keys = keys.into_iter().filter(is_there);
+        let mut order: Vec<_> = keys.map(|(end, (appeared, slot))| (end, appeared, Turn::Key(slot))).collect();
+        self.loners_gone |= self.loners_saved > 0 && !loners.is_empty();
+        if !loners.is_empty() {
+            self.loners_saved = 0;
         }
-        order.extend(self.loners.drain(..).map(|loner| (loner.came, Turn::Loner(loner.side, loner.row))));
-        order.sort_unstable_by_key(|(appeared, _)| *appeared);
+        let place = |loner: Loner| (loner.end.unwrap_or(i64::MAX), loner.came, Turn::Loner(loner.side, loner.row));
+        order.extend(loners.into_iter().map(place));
+        order.sort_unstable_by_key(|(end, appeared, _)| (*end, *appeared));
         let mut emptied = vec![];
-        for (_, key) in order {
+        for (_, _, key) in order {
             match key {
                 Turn::Key(slot) => {
-                    self.pick(slot, out)?;
+                    if self.emit == JoinEmit::Final {
+                        self.pick(slot, out)?;
+                    }
                     emptied.push(slot);
                 }
                 Turn::Loner(side, row) => {
@@ -371,8 +434,6 @@ impl Join {
         }
         self.say(out)?;
         emptied.iter().for_each(|slot| self.clear(*slot));
-        self.loners_gone |= self.loners_saved > 0;
-        self.loners_saved = 0;
         self.forget(&emptied)?;
         self.compact()
     }

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, UInt64Array};
+use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, UInt64Array};
 use arrow::datatypes::{Int64Type, UInt64Type};
 
 use crate::error::{InternalError, Result};
 use crate::operators::rows::record_batch;
 use crate::state::{Changes, GONE, RowId, Snapshot, StateTable, table};
-use crate::types::{Epoch, Timestamp};
+use crate::types::{Epoch, Timestamp, ticks};
 
 use super::{Join, Loner};
 
@@ -16,7 +16,7 @@ use super::{Join, Loner};
 const KEYS: &str = "keys";
 /// For each side in turn: the row's key, then the row.
 const ROWS: &str = "rows";
-/// For each side in turn: the number under which a row without a key came and when, then the row.
+/// For each side in turn: the number under which a row without a key came, when, and when its window ends; then the row.
 const LONERS: &str = "loners";
 /// Present if the rows without a key of earlier snapshots are gone.
 const LONERS_GONE: &str = "loners_gone";
@@ -61,7 +61,8 @@ impl Join {
         let ids: Vec<Option<RowId>> = loners().map(|loner| Some(loner.row)).collect();
         let came = loners().map(|loner| loner.came).collect::<UInt64Array>();
         let at = loners().map(|loner| loner.at.nanos()).collect::<Int64Array>();
-        let mut columns: Vec<ArrayRef> = vec![Arc::new(came), Arc::new(at)];
+        let end = loners().map(|loner| loner.end).collect::<Int64Array>();
+        let mut columns: Vec<ArrayRef> = vec![Arc::new(came), Arc::new(at), Arc::new(end)];
         columns.extend(self.sides[side].store.gather(&ids)?);
         table(LONERS, columns, ids.len())
     }
@@ -88,9 +89,24 @@ impl Join {
         }
         self.loners.sort_unstable_by_key(|loner| loner.came);
         self.loners_saved = self.loners.len();
+        self.restore_windows()?;
         if !snapshots.is_empty() {
             self.changes = Changes::resumed(&self.index.groups_in_order());
         }
+        Ok(())
+    }
+
+    /// Finds the windows of the keys and of the rows without one.
+    fn restore_windows(&mut self) -> Result<()> {
+        let keys: Vec<(u64, u32)> = self.keys_in_order().collect();
+        let Some(windows) = &mut self.windows else { return Ok(()) };
+        let slots: Vec<u32> = keys.iter().map(|(_, slot)| *slot).collect();
+        let parts = self.index.keys(&slots)?;
+        let ends = parts.get(windows.part).ok_or_else(|| InternalError::new("a key has lost its window"))?;
+        for (end, key) in ticks(ends)?.iter().zip(keys) {
+            end.into_iter().for_each(|end| windows.note(end, key));
+        }
+        self.loners.iter().filter_map(|loner| loner.end).for_each(|end| windows.note_alone(end));
         Ok(())
     }
 
@@ -138,14 +154,16 @@ impl Join {
     }
 
     fn restore_loners(&mut self, side: usize, saved: &RecordBatch) -> Result<()> {
-        let rows = self.rows_of(side, saved, 2)?;
+        let rows = self.rows_of(side, saved, 3)?;
         let Some(state) = self.sides.get_mut(side) else { return Ok(()) };
         let first = state.store.append(&rows)?;
         state.store.retain(saved.num_rows());
         let at = saved.column(1).as_primitive_opt::<Int64Type>().ok_or_else(no_number)?;
+        let ends = saved.column(2).as_primitive_opt::<Int64Type>().ok_or_else(no_number)?;
         for (row, came) in numbers(saved.column(0))?.values().iter().enumerate() {
             let at = Timestamp::from_nanos(at.value(row));
-            self.loners.push(Loner { came: *came, side, row: first + row, at });
+            let end = ends.is_valid(row).then(|| ends.value(row));
+            self.loners.push(Loner { came: *came, side, row: first + row, at, end });
             self.next = self.next.max(came + 1);
         }
         Ok(())

@@ -25,6 +25,7 @@ fn join(sides: &[SchemaRef], keys: usize, keep: JoinKeep, emit: JoinEmit, requir
         emit,
         required: required.to_vec(),
         ttl: None,
+        closed_by: None,
         schema: Arc::new(Schema::new(fields)),
     }
 }
@@ -336,4 +337,59 @@ fn a_changelog_is_refused() {
     let node = join(&sides, 1, JoinKeep::Last, JoinEmit::Running, FULL);
     let mut join = build(&node, &[]).unwrap();
     assert!(join.on_batch(Port(0), batch(&sides[0], "-D a L1"), &mut Output::default()).is_err());
+}
+
+/// A join by a key and the end of a window, which the watermark closes.
+fn windowed(keep: JoinKeep, emit: JoinEmit, required: &[bool]) -> (Vec<SchemaRef>, KeyedJoin) {
+    let sides = vec![columns("k:text end:int v:text"); required.len()];
+    let node = join(&sides, 2, keep, emit, required);
+    (sides, KeyedJoin { closed_by: Some(1), ..node })
+}
+
+#[test]
+fn a_window_is_through_when_the_watermark_has_reached_its_end() {
+    let (sides, node) = windowed(JoinKeep::Product, JoinEmit::Final, FULL);
+    let script = "
+        0: a 20 L1 | a 10 L2 | NULL 10 L3 | NULL 30 L4 ->
+        1: a 10 R1 | b 10 R2 | a 20 R3 ->
+        watermark 9ns  ->
+        watermark 10ns -> a 10 L2 a 10 R1 | NULL 10 L3 NULL NULL NULL | NULL NULL NULL b 10 R2
+        0: a 20 L5     ->
+        1: NULL 20 R4  ->
+        watermark 10ns ->
+        end            -> a 20 L1 a 20 R3 | a 20 L5 a 20 R3 | NULL NULL NULL NULL 20 R4 | NULL 30 L4 NULL NULL NULL
+    ";
+    check(&sides, script, |snapshots| build(&node, snapshots));
+}
+
+#[test]
+fn a_key_that_was_complete_begins_afresh_in_its_window() {
+    let (sides, node) = windowed(JoinKeep::Last, JoinEmit::Complete, INNER);
+    let script = "
+        0: a 10 L1     ->
+        1: a 10 R1     -> a 10 L1 a 10 R1
+        0: a 20 L2 | b 10 L3 ->
+        watermark 10ns ->
+        1: a 20 R2     -> a 20 L2 a 20 R2
+        1: b 10 R3     ->
+    ";
+    check(&sides, script, |snapshots| build(&node, snapshots));
+}
+
+#[test]
+fn what_is_kept_of_a_window_goes_when_it_closes() -> Result<()> {
+    for emit in [JoinEmit::Complete, JoinEmit::Running, JoinEmit::Final] {
+        let (sides, node) = windowed(JoinKeep::Last, emit, INNER);
+        let mut join = build(&node, &[])?;
+        let mut out = Output::default();
+        join.on_batch(Port(0), batch(&sides[0], "a 10 L1 | b 20 L2"), &mut out)?;
+        let snapshot = join.snapshot(Epoch::ZERO)?;
+        join.on_watermark(Timestamp::from_nanos(10), &mut out)?;
+        assert_eq!((join.state_size().rows, join.waits().open_until), (1, Some(20)), "{emit:?}");
+        let after = join.snapshot(Epoch::ZERO.next())?;
+        let snapshots: Vec<Snapshot> = snapshot.into_iter().chain(after).collect();
+        let restored = build(&node, &snapshots)?;
+        assert_eq!((restored.state_size().rows, restored.waits().open_until), (1, Some(20)), "{emit:?}");
+    }
+    Ok(())
 }

@@ -30,7 +30,7 @@ use crate::error::{InternalError, Result};
 use crate::expr::Expr;
 use crate::operators::aggregate::{Accumulators, merging_accumulators};
 use crate::operators::rows::{BATCH_ROWS, append_only, record_batch, take_rows};
-use crate::operators::{Operator, Output, Port, StateSize};
+use crate::operators::{Operator, Output, Port, StateSize, Waits};
 use crate::plan::node::{AggregateEmit, Closing, Window, WindowAggregate, WindowShape};
 use crate::state::Snapshot;
 use crate::types::{Batch, Epoch, Tick, Timestamp, ticks, times};
@@ -127,9 +127,10 @@ impl Input {
 
 impl Timed {
     /// The rows that are not late, and their keys. Late ones are counted.
-    fn in_time(&self, out: &mut Output) -> Result<(RecordBatch, Vec<ArrayRef>)> {
+    fn in_time(&self, tick: Tick, out: &mut Output) -> Result<(RecordBatch, Vec<ArrayRef>)> {
         let Some(rows) = self.placed.in_time(self.at.len()) else { return Ok((self.rows.clone(), self.keys.clone())) };
         out.late(self.placed.late.len());
+        self.placed.late.iter().for_each(|late| out.late_by(tick.time(late.by).nanos()));
         let keys = self.keys.iter().map(|key| take(key, &rows, None)).collect::<Result<_, _>>()?;
         Ok((take_rows(&self.rows, &rows)?, keys))
     }
@@ -313,7 +314,7 @@ impl Operator for Session {
     fn on_batch(&mut self, _: Port, batch: Batch, out: &mut Output) -> Result<()> {
         let says = if matches!(self.kind, Kind::Running) { Says::Bounds } else { Says::Nothing };
         let timed = self.input.place(&batch, &mut self.sessions, says, out)?;
-        let (rows, keys) = timed.in_time(out)?;
+        let (rows, keys) = timed.in_time(self.sessions.rule.tick, out)?;
         let placed = &timed.placed;
         self.accumulators.grow(self.sessions.slots());
         if let Kind::Changes(said) = &mut self.kind {
@@ -380,5 +381,9 @@ impl Operator for Session {
             Kind::Changes(said) => said.bytes(),
         };
         StateSize { rows: self.sessions.len(), bytes: self.sessions.bytes() + self.accumulators.bytes() + said }
+    }
+
+    fn waits(&self) -> Waits {
+        Waits { open_until: self.sessions.first_open(), ..Waits::default() }
     }
 }

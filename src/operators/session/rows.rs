@@ -11,7 +11,7 @@ use arrow::array::ArrayRef;
 
 use crate::error::Result;
 use crate::operators::rows::BATCH_ROWS;
-use crate::operators::{Operator, Output, Port, StateSize};
+use crate::operators::{Operator, Output, Port, StateSize, Waits};
 use crate::plan::node::Windows;
 use crate::state::{RowLists, Snapshot};
 use crate::types::{Batch, Epoch, Timestamp};
@@ -69,7 +69,7 @@ impl SessionRows {
 impl Operator for SessionRows {
     fn on_batch(&mut self, _: Port, batch: Batch, out: &mut Output) -> Result<()> {
         let timed = self.input.place(&batch, &mut self.sessions, Says::Nothing, out)?;
-        let (rows, _) = timed.in_time(out)?;
+        let (rows, _) = timed.in_time(self.sessions.rule.tick, out)?;
         self.rows.grow(self.sessions.slots());
         // A row knows when it came: that sessions are merged after all rows are in makes no difference.
         self.rows.push(rows.columns().to_vec(), &timed.placed.slots)?;
@@ -116,5 +116,9 @@ impl Operator for SessionRows {
 
     fn state_size(&self) -> StateSize {
         StateSize { rows: self.rows.total(), bytes: self.sessions.bytes() + self.rows.bytes() }
+    }
+
+    fn waits(&self) -> Waits {
+        Waits { open_until: self.sessions.first_open(), ..Waits::default() }
     }
 }

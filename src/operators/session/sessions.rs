@@ -411,6 +411,12 @@ impl Sessions {
         self.open
     }
 
+    /// When the first of those that have not ended does.
+    pub fn first_open(&self) -> Option<i64> {
+        let open = (0..self.slots.len() as u32).filter(|slot| self.is_open(*slot) && !self.has_ended(*slot));
+        open.map(|slot| self.bounds(slot).end).min()
+    }
+
     /// When a session is to be looked at next.
     pub fn next_due(&self) -> Option<i64> {
         self.timers.next()

@@ -28,20 +28,29 @@ pub(super) fn lower(lowerer: &Lowerer<'_>, node: &logical::Aggregate, demand: De
         Ok(windowed) => return Ok(windowed),
         Err(input) => input,
     };
-    let emit = emit_of(&input, demand)?;
     let (input, parts) = match node.group_expr.first() {
-        Some(Expr::GroupingSet(_)) => expand(lowerer, input, node)?,
+        Some(Expr::GroupingSet(_)) => {
+            let (input, parts) = expand(lowerer, input, node)?;
+            let group = (parts.keys.clone(), parts.aggregates.clone());
+            match windows::sets_over_bounds(lowerer, node, group, input, demand)? {
+                Ok(windowed) => return Ok(windowed),
+                Err(input) => (input, parts),
+            }
+        }
         _ => (input, Parts::plain(lowerer, node)?),
     };
+    let emit = emit_of(&input, demand)?;
     if parts.expanded && emit == AggregateEmit::Running {
-        let error = StatementError::new(
-            Code::EmitMode,
-            "EMIT RUNNING gives one row for each row, and grouping sets give several",
-        );
-        return Err(at_clause(error, demand.clause).hint("Use EMIT CHANGES or EMIT FINAL.").into());
+        return Err(several_for_a_row(demand).into());
     }
     check_calls(lowerer, node, &parts.aggregates, &input)?;
     Ok(aggregated(input, parts, emit, lowerer.columns(&node.schema)))
+}
+
+/// That grouping sets cannot be asked for a row for each row.
+pub(super) fn several_for_a_row(demand: Demand<'_>) -> StatementError {
+    let message = "EMIT RUNNING gives one row for each row, and grouping sets give several";
+    at_clause(StatementError::new(Code::EmitMode, message), demand.clause).hint("Use EMIT CHANGES or EMIT FINAL.")
 }
 
 /// Lowers `SELECT DISTINCT`: groups without aggregates.

@@ -102,8 +102,8 @@ pub(super) struct Keyed {
     pub keep: JoinKeep,
     pub emit: JoinEmit,
     pub required: Vec<bool>,
-    /// Where its clause was written.
-    pub place: Place,
+    /// The clause that makes it keyed.
+    pub clause: Clause,
     schema: DFSchemaRef,
 }
 
@@ -115,7 +115,7 @@ impl Keyed {
         keep: JoinKeep,
         emit: JoinEmit,
         required: Vec<bool>,
-        place: Place,
+        clause: Clause,
     ) -> PlanResult<Keyed> {
         let mut fields = Vec::new();
         for (side, required) in sides.iter().zip(&required) {
@@ -125,7 +125,7 @@ impl Keyed {
             }
         }
         let schema = Arc::new(DFSchema::new_with_metadata(fields, Default::default())?);
-        Ok(Keyed { sides, keys, keep, emit, required, place, schema })
+        Ok(Keyed { sides, keys, keep, emit, required, clause, schema })
     }
 
     fn text(&self) -> String {
@@ -162,7 +162,7 @@ impl UserDefinedLogicalNodeCore for Keyed {
             return plan_err!("a keyed join keeps its keys");
         }
         let keys = exprs.chunks(width).map(<[Expr]>::to_vec).collect();
-        Keyed::new(inputs, keys, self.keep, self.emit, self.required.clone(), self.place.clone())
+        Keyed::new(inputs, keys, self.keep, self.emit, self.required.clone(), self.clause.clone())
     }
 
     fn necessary_children_exprs(&self, output_columns: &[usize]) -> Option<Vec<Vec<usize>>> {

@@ -76,9 +76,10 @@ fn modes(clause: &Clause) -> PlanResult<Option<(JoinKeep, JoinEmit)>> {
     let emit = match clause.emit {
         None | Some(EmitMode::Complete) => JoinEmit::Complete,
         Some(EmitMode::Running) => JoinEmit::Running,
-        Some(EmitMode::Final) => JoinEmit::Final,
+        // Lowering sees to it that there is a window.
+        Some(EmitMode::Final | EmitMode::OnWindowClose) => JoinEmit::Final,
         Some(EmitMode::Changes) if clause.keep.is_none() => return Ok(None),
-        Some(EmitMode::Changes | EmitMode::Every(_) | EmitMode::EveryAndFinal(_) | EmitMode::OnWindowClose) => {
+        Some(EmitMode::Changes | EmitMode::Every(_) | EmitMode::EveryAndFinal(_)) => {
             let error = StatementError::new(Code::EmitMode, "a keyed join cannot emit like that");
             let error = error.at(clause.place.clone());
             return Err(smuggle(error.hint("Use EMIT COMPLETE, EMIT RUNNING or EMIT FINAL.")));
@@ -133,7 +134,7 @@ fn keyed(join: &Join, keep: JoinKeep, emit: JoinEmit, clause: &Clause) -> PlanRe
         let error = error.at(clause.place.clone());
         return Err(smuggle(error.hint("Write JOIN, or use EMIT RUNNING or EMIT FINAL.")));
     }
-    Ok(extension(Keyed::new(chain.sides, chain.keys, keep, emit, chain.required, clause.place.clone())?))
+    Ok(extension(Keyed::new(chain.sides, chain.keys, keep, emit, chain.required, clause.clone())?))
 }
 
 impl Chain {

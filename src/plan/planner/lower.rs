@@ -20,6 +20,7 @@ use super::provider::RelationSource;
 use super::{aggregate, asof, collect, join, over, temporal, windows};
 use crate::error::{Code, Error, InternalError, Place, StatementError};
 use crate::expr::{self, SortKey};
+use crate::plan::event_time::sides_closed_by;
 use crate::plan::node::{
     Aggregate, AsofJoin, Bounded, ChangelogMode, Collect, Expand, Filter, Join, JoinEmit, JoinSide, KeyedJoin, Limit,
     Logic, LookupJoin, Node, Over, Project, Sort, Source, TopN, Union, Unnest, UnnestColumn, Values, WindowAggregate,
@@ -288,24 +289,30 @@ impl Lowerer<'_> {
 
     fn keyed(&self, keyed: &Keyed, demand: Demand<'_>) -> Lowering<Lowered> {
         check_unclaimed(demand.clause)?;
-        let at_end = keyed.emit == JoinEmit::Final;
         let mut sides = Vec::with_capacity(keyed.sides.len());
         let mut bounded = Bounded::Yes;
         for (side, keys) in keyed.sides.iter().zip(&keyed.keys) {
             let input = self.node(side, Demand::below(false))?;
             if input.mode() == ChangelogMode::Changelog {
-                let place = self.places.relation(&side_name(side)).unwrap_or_else(|| keyed.place.clone());
+                let place = self.places.relation(&side_name(side)).unwrap_or_else(|| keyed.clause.place.clone());
                 let error = StatementError::new(Code::EmitMode, "a keyed join needs append-only sides").at(place);
                 let error = error.hint("A side that is updated or deleted belongs in a join without KEEP and EMIT; an aggregate becomes append-only with EMIT FINAL or EMIT RUNNING.");
                 return Err(error.into());
-            }
-            if at_end && input.bounded == Bounded::Never {
-                return Err(never_ends(&input.node).at(keyed.place.clone()).into());
             }
             bounded = longest(bounded, input.bounded);
             let keys = self.compile_all(keys, side.schema())?;
             let columns = (0..input.node.schema().fields().len()).collect();
             sides.push(JoinSide { name: side_name(side), keys, columns, input: input.node });
+        }
+        let closed_by = sides_closed_by(&sides);
+        let at_end = keyed.emit == JoinEmit::Final && closed_by.is_none();
+        if at_end && keyed.clause.emit == Some(EmitMode::OnWindowClose) {
+            let error = StatementError::new(Code::EmitMode, "no part of the key is a window that could close");
+            let error = error.at(keyed.clause.place.clone());
+            return Err(error.hint("Join by window_start and window_end as well, or use EMIT FINAL.").into());
+        }
+        if at_end && let Some(side) = sides.iter().find(|side| endless(&side.input).is_some()) {
+            return Err(never_ends(&side.input).at(keyed.clause.place.clone()).into());
         }
         let node = Node::KeyedJoin(KeyedJoin {
             sides,
@@ -313,6 +320,7 @@ impl Lowerer<'_> {
             emit: keyed.emit,
             required: keyed.required.clone(),
             ttl: None,
+            closed_by,
             schema: self.columns(datafusion_expr::UserDefinedLogicalNodeCore::schema(keyed)),
         });
         Ok(Lowered { node, bounded, at_end })
@@ -367,6 +375,7 @@ impl Lowerer<'_> {
             reads,
             only: None,
             event_time,
+            watermark: source.watermark.clone(),
             watermarked: false,
         });
         Ok(Lowered { node, bounded, at_end: false })

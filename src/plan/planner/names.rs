@@ -13,7 +13,7 @@ use datafusion_expr::{BinaryExpr, Expr, WindowFrame};
 
 use super::functions::SAME;
 use super::windows::BOUNDS;
-use crate::types::type_name;
+use crate::types::{Interval, type_name};
 
 /// What parts a repeated name from its number: `SELECT k, k` has columns `k` and `k` + this + `1` while it is planned,
 /// because DataFusion wants names to differ.
@@ -279,6 +279,10 @@ fn literal(value: &ScalarValue) -> String {
         _ if value.is_null() => return "NULL".into(),
         ScalarValue::Utf8(Some(text)) | ScalarValue::LargeUtf8(Some(text)) | ScalarValue::Utf8View(Some(text)) => {
             return format!("'{}'", text.replace('\'', "''"));
+        }
+        // Of months and days the length is not the same everywhere; what is left is written as a person would.
+        ScalarValue::IntervalMonthDayNano(Some(interval)) if interval.months == 0 && interval.days == 0 => {
+            return format!("INTERVAL '{}'", Interval::from_nanos(interval.nanoseconds));
         }
         ScalarValue::Date32(_) | ScalarValue::Date64(_) => "DATE ",
         ScalarValue::TimestampSecond(..)

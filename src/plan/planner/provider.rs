@@ -22,7 +22,7 @@ use super::extension::{Machine, Marked, extension};
 use super::functions::{self, CLOSE_REASON, COLLECT_MARKER, SAME};
 use super::join_markers;
 use super::windows::{self, Kind, Marker};
-use crate::catalog::Relation;
+use crate::catalog::{EventTime, Relation, Stream};
 use crate::error::{Code, Place, StatementError, did_you_mean};
 use crate::operators::logic::LogicRef;
 use crate::plan::node::{Bounded, ChangelogMode, Reads};
@@ -48,14 +48,33 @@ pub(super) struct RelationSource {
     pub reads: Reads,
     /// The columns that carry event time.
     pub event_time: Vec<usize>,
+    /// Where its watermark comes from, if it declares one.
+    pub watermark: Option<Arc<str>>,
 }
 
 impl RelationSource {
     /// A relation whose rows are only added, and of which no more is known.
     fn of(name: &str, schema: &SchemaRef, bounded: Bounded) -> RelationSource {
-        let (schema, relation, mode) = (schema.clone(), name.into(), ChangelogMode::AppendOnly);
-        RelationSource { schema, bounded, mode, relation, key: None, reads: Reads::Changes, event_time: vec![] }
+        RelationSource {
+            schema: schema.clone(),
+            bounded,
+            mode: ChangelogMode::AppendOnly,
+            relation: name.into(),
+            key: None,
+            reads: Reads::Changes,
+            event_time: vec![],
+            watermark: None,
+        }
     }
+}
+
+/// Where the watermark of a stream comes from, for EXPLAIN.
+fn watermark_of(stream: &Stream) -> Option<Arc<str>> {
+    let EventTime { watermark, idle_after, .. } = stream.event_time.as_ref()?;
+    let idle = idle_after.map(|after| format!(", idle after {after}")).unwrap_or_default();
+    let has_files = stream.options.iter().any(|option| option.key.value == "path");
+    let partitions = if has_files { ", a partition a file" } else { "" };
+    Some(format!("watermark {watermark}{idle}{partitions}").into())
 }
 
 impl TableSource for RelationSource {
@@ -139,7 +158,8 @@ impl<'a> Provider<'a> {
         match self.context.catalog.relations.get(name) {
             Some(relation @ Relation::Stream(stream)) => {
                 let source = RelationSource::of(name, &stream.schema, self.bounded(name, stream.bounded));
-                Ok(Arc::new(RelationSource { event_time: relation.event_time(), ..source }))
+                let (event_time, watermark) = (relation.event_time(), watermark_of(stream));
+                Ok(Arc::new(RelationSource { event_time, watermark, ..source }))
             }
             Some(Relation::Table(table)) => {
                 let bounded = self.bounded(name, Bounded::UntilClosed);

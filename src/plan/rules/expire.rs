@@ -21,7 +21,7 @@ pub(super) fn rewrite(node: &mut Node, context: &Context<'_>) {
                     *ttl = own.or(context.state_ttl).filter(|ttl| *ttl > Interval::default());
                 }
             }
-            Node::KeyedJoin(node) if !ends => node.ttl = context.state_ttl,
+            Node::KeyedJoin(node) if !ends && node.closed_by.is_none() => node.ttl = context.state_ttl,
             // Where a window closes, the watermark bounds what is kept of it.
             Node::TopN(node) if !ends && !node.partition.is_empty() && node.closed_by.is_none() => {
                 node.ttl = context.state_ttl;

@@ -17,7 +17,7 @@ use crate::plan::event_time::{Bounds, WINDOW_COLUMNS, window_bounds};
 use crate::plan::node::{
     AggregateEmit, Bounded, ChangelogMode, Closing, Node, Project, Window, WindowAggregate, WindowShape,
 };
-use crate::plan::planner::aggregate::asked_emit as plain_emit;
+use crate::plan::planner::aggregate::{asked_emit as plain_emit, several_for_a_row};
 use crate::plan::planner::lower::{Demand, Lowered, Lowerer, Lowering, at_clause, never_ends, placed};
 use crate::sql::{Clause, EmitMode};
 
@@ -66,6 +66,27 @@ pub(in crate::plan::planner) fn over_bounds(
         Some(found) => found.lower(lowerer, group, input, None, demand).map(Ok),
         None => Ok(Err(input)),
     }
+}
+
+/// As [`over_bounds`] for grouping sets, each of which has to hold the bounds: the keys and aggregates are those over the
+/// `input` that gives each row once for each set.
+pub(in crate::plan::planner) fn sets_over_bounds(
+    lowerer: &Lowerer<'_>,
+    node: &logical::Aggregate,
+    (keys, aggregates): (Vec<Expr>, Vec<AggregateCall>),
+    input: Lowered,
+    demand: Demand<'_>,
+) -> Lowering<std::result::Result<Lowered, Lowered>> {
+    let Node::Expand(expand) = &input.node else { return Ok(Err(input)) };
+    let on_all = |column: usize| expand.sets.iter().all(|set| set.holds.get(column) == Some(&true));
+    let bounds = window_bounds(&input.node).into_iter().find(|bounds| on_all(bounds.start) && on_all(bounds.end));
+    let Some(bounds) = bounds else { return Ok(Err(input)) };
+    let emit = asked_emit(demand.clause)?.unwrap_or(AggregateEmit::Final);
+    if emit == AggregateEmit::Running {
+        return Err(several_for_a_row(demand).into());
+    }
+    let group = Group { keys, aggregates, calls: &node.aggr_expr, emit, output: lowerer.columns(&node.schema) };
+    Found::Given(bounds).lower(lowerer, group, input, None, demand).map(Ok)
 }
 
 /// As [`over_bounds`] for `DISTINCT` of all columns: groups without aggregates.

@@ -148,9 +148,10 @@ impl Assigned {
         Ok(Assigned { input, time, keys, asked, schema: Arc::new(schema) })
     }
 
-    /// Which windows the rows are put into.
-    pub fn kind(&self) -> Kind {
-        self.asked.kind
+    /// Its sessions, if it makes some: the rows, their time, what they are partitioned by, and how they are asked for.
+    pub fn sessions(&self) -> Option<(&LogicalPlan, &Expr, &[Expr], &Asked)> {
+        let is_session = self.asked.kind == Kind::Session;
+        is_session.then_some((&self.input, &self.time, &self.keys, &self.asked))
     }
 
     fn text(&self) -> String {

@@ -2,7 +2,7 @@
 //!
 //! It is the plan of `v` up to its windows, over which a node judges the rows and gives those that it leaves out.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use datafusion_expr::{Expr, ExprSchemable, UserDefinedLogicalNodeCore};
 
 use super::assigned::Assigned;
 use super::by_column;
-use super::call::{Asked, Kind, Length};
+use super::call::{Asked, Length};
 use super::grouped::marker_of;
 use super::markers::Marker;
 use crate::error::{Code, StatementError};
@@ -55,10 +55,17 @@ enum LateWindows {
 
 /// The rows that are late for the outermost windows of a plan; nothing if it has none.
 pub(in crate::plan::planner) fn late_rows(plan: &LogicalPlan) -> PlanResult<Option<LogicalPlan>> {
-    if let LogicalPlan::Aggregate(node) = plan
-        && let Some(late) = late_for(node)?
-    {
-        return Ok(Some(late));
+    let late = match plan {
+        LogicalPlan::Aggregate(node) => late_for(node)?,
+        LogicalPlan::Extension(node) => match downcast::<Assigned>(node) {
+            Some(node) => late_for_sessions(node, None)?,
+            None => None,
+        },
+        // Others have no windows of their own.
+        _ => None,
+    };
+    if late.is_some() {
+        return Ok(late);
     }
     for input in plan.inputs() {
         if let Some(late) = late_rows(input)? {
@@ -93,8 +100,43 @@ fn late_for(node: &logical::Aggregate) -> PlanResult<Option<LogicalPlan>> {
             keys.retain(|key| !matches!(key, Expr::Column(column) if WINDOW_COLUMNS.contains(&column.name.as_str())));
             room(node.input.as_ref().clone(), end, keys, LateWindows::Given(start), lateness).map(Some)
         }
-        _ => Ok(None),
+        (Some(_), Some(_), false) => match makes_sessions(&node.input).filter(|sessions| is_by(&keys, sessions)) {
+            Some(sessions) => late_for_sessions(sessions, lateness),
+            None => Ok(None),
+        },
+        (Some(_), None, _) | (None, _, _) => Ok(None),
     }
+}
+
+/// The rows that are late for the sessions of a relation, if it makes some: there they are judged, whatever is done
+/// with the others.
+fn late_for_sessions(node: &Assigned, lateness: Option<Length>) -> PlanResult<Option<LogicalPlan>> {
+    let Some((input, time, keys, asked)) = node.sessions() else { return Ok(None) };
+    room(input.clone(), time.clone(), keys.to_vec(), LateWindows::Asked(asked.clone()), lateness).map(Some)
+}
+
+/// The sessions that rows are put into right below.
+fn makes_sessions(plan: &LogicalPlan) -> Option<&Assigned> {
+    match plan {
+        LogicalPlan::Projection(node) => makes_sessions(&node.input),
+        LogicalPlan::SubqueryAlias(node) => makes_sessions(&node.input),
+        LogicalPlan::Extension(node) => downcast::<Assigned>(node).filter(|node| node.sessions().is_some()),
+        // Behind anything else an aggregate does not make the sessions itself.
+        _ => None,
+    }
+}
+
+/// Whether the keys of an aggregate, besides the bounds, are what sessions are partitioned by: then it makes them itself,
+/// and keeps them for as long as it says.
+fn is_by(keys: &[Expr], sessions: &Assigned) -> bool {
+    let names = |keys: &[Expr]| -> Option<BTreeSet<String>> {
+        let name = |key: &Expr| key.try_as_col().map(|column| column.name.clone());
+        keys.iter().map(name).collect()
+    };
+    let bound = |name: &String| WINDOW_COLUMNS.contains(&name.as_str());
+    let keys = names(keys).map(|names| names.into_iter().filter(|name| !bound(name)).collect());
+    let partition = sessions.sessions().and_then(|(_, _, partition, _)| names(partition));
+    keys.is_some() && keys == partition
 }
 
 /// Whether rows are put into windows one by one somewhere below, through what goes row by row.
@@ -103,7 +145,7 @@ fn puts_into_windows(plan: &LogicalPlan) -> bool {
         LogicalPlan::Projection(node) => puts_into_windows(&node.input),
         LogicalPlan::Filter(node) => puts_into_windows(&node.input),
         LogicalPlan::SubqueryAlias(node) => puts_into_windows(&node.input),
-        LogicalPlan::Extension(node) => downcast::<Assigned>(node).is_some_and(|node| node.kind() != Kind::Session),
+        LogicalPlan::Extension(node) => downcast::<Assigned>(node).is_some_and(|node| node.sessions().is_none()),
         // Rows that come out of anything else are never late.
         _ => false,
     }

@@ -27,7 +27,7 @@ pub(in crate::plan::planner) fn mark(
 ) -> Result<()> {
     let GroupByExpr::Expressions(keys, _) = &mut select.group_by else { return Ok(()) };
     let lateness = take_lateness(keys, text)?;
-    check_sets(keys, text)?;
+    check_sets(keys, lateness.as_ref(), text)?;
     let mut windows = keys.iter_mut().filter(|key| window_kind(key).is_some());
     let Some(window) = windows.next() else {
         if let Some(lateness) = lateness {
@@ -199,8 +199,8 @@ fn take_lateness(keys: &mut Vec<Expr>, text: &Arc<str>) -> Result<Option<Length>
     Ok(lateness)
 }
 
-/// Fails if a window is part of grouping sets, or stands beside them.
-fn check_sets(keys: &[Expr], text: &Arc<str>) -> Result<()> {
+/// Fails if a window, or how late its rows may be, is part of grouping sets or stands beside them.
+fn check_sets(keys: &[Expr], lateness: Option<&Length>, text: &Arc<str>) -> Result<()> {
     if !keys.iter().any(|key| matches!(key, Expr::GroupingSets(_) | Expr::Rollup(_) | Expr::Cube(_))) {
         return Ok(());
     }
@@ -213,9 +213,14 @@ fn check_sets(keys: &[Expr], text: &Arc<str>) -> Result<()> {
         }
         ControlFlow::Continue(())
     });
-    let Some(place) = window else { return Ok(()) };
-    let error = StatementError::new(Code::Unsupported, "windows together with grouping sets are not supported");
-    Err(error.at(place).hint("Use a UNION ALL of one query for each grouping set.").into())
+    if let Some(place) = window {
+        let error = StatementError::new(Code::Unsupported, "a window does not stand beside grouping sets");
+        let hint = "Put the rows into windows in FROM, and window_start and window_end into each of the sets.";
+        return Err(error.at(place).hint(hint).into());
+    }
+    let Some(lateness) = lateness else { return Ok(()) };
+    let error = StatementError::new(Code::Unsupported, "ALLOW LATENESS together with grouping sets is not supported");
+    Err(error.at(lateness.place.clone()).hint("Use a UNION ALL of one query for each grouping set.").into())
 }
 
 /// `TUMBLE_START` and its kin: of which windows they are, and which bound they give.

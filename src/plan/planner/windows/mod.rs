@@ -16,7 +16,7 @@ mod lifted;
 mod markers;
 mod marking;
 
-pub(super) use aggregate::{asked_emit, distinct_over_bounds, over_bounds};
+pub(super) use aggregate::{asked_emit, distinct_over_bounds, over_bounds, sets_over_bounds};
 pub(super) use assigned::{Assigned, lower as lower_assigned, plan_relation};
 pub(super) use call::Kind;
 pub(super) use grouped::{Grouped, lower as lower_grouped, place};

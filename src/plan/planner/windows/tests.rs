@@ -9,7 +9,7 @@ fn the_bounds_of_a_window_can_be_said_everywhere() {
             "SELECT k, window_start, window_end, count(*) FROM bids GROUP BY k, TUMBLE(at, INTERVAL '10 seconds')",
             "Project: bids.k, window_start, window_end, count(*)  [append-only; event time window_end]
         └─ WindowAggregate: TUMBLE(bids.at, 10 seconds), closed by the watermark of bids, keys (bids.k), aggregates (count(*)), EMIT FINAL  [append-only; event time window_end, window_time; state bounded by open windows]
-           └─ Source: bids (until closed)  [append-only; event time at]",
+           └─ Source: bids (until closed), watermark at  [append-only; event time at]",
         ),
         (
             "SELECT window_end AS e, sum(v) AS s FROM bids GROUP BY HOP(at, slide => INTERVAL '2' SECOND, size => INTERVAL '10' SECOND) ALLOW LATENESS INTERVAL '1 minute' HAVING window_start > TIMESTAMP '2020-01-01 00:00:00' EMIT EVERY INTERVAL '1 second' AND FINAL",
@@ -17,13 +17,13 @@ fn the_bounds_of_a_window_can_be_said_everywhere() {
         └─ Filter: window_start > TIMESTAMP '2020-01-01T00:00:00'  [changelog; event time window_end]
            └─ Project: window_end, sum(bids.v), window_start  [changelog; event time window_end]
               └─ WindowAggregate: HOP(bids.at, 2 seconds, 10 seconds), closed by the watermark of bids, kept 1 minute longer, keys (), aggregates (sum(bids.v)), EMIT EVERY 1 second AND FINAL  [changelog; event time window_end, window_time; state bounded by open windows]
-                 └─ Source: bids (until closed)  [append-only; event time at]",
+                 └─ Source: bids (until closed), watermark at  [append-only; event time at]",
         ),
         (
             "SELECT TUMBLE_START(at, INTERVAL '10' SECOND), k FROM bids GROUP BY k, TUMBLE(at, INTERVAL '10 seconds') EMIT CHANGES",
             "Project: window_start AS TUMBLE_START(at, INTERVAL '10' SECOND), bids.k  [changelog]
         └─ WindowAggregate: TUMBLE(bids.at, 10 seconds), closed by the watermark of bids, keys (bids.k), aggregates (), EMIT CHANGES  [changelog; event time window_end, window_time; state bounded by open windows]
-           └─ Source: bids (until closed)  [append-only; event time at]",
+           └─ Source: bids (until closed), watermark at  [append-only; event time at]",
         ),
         (
             "SELECT window_start, rank() OVER (PARTITION BY window_start ORDER BY count(*)) FROM bids GROUP BY k, TUMBLE(at, INTERVAL '10 seconds')",
@@ -31,7 +31,7 @@ fn the_bounds_of_a_window_can_be_said_everywhere() {
         └─ Over: rank() OVER (PARTITION BY window_start ORDER BY count(*)), EMIT CHANGES  [changelog; state not bounded: OVER keeps every row; without ORDER BY and with ROWS BETWEEN n PRECEDING AND CURRENT ROW it keeps n for each key]
            └─ Project: window_start, count(*)  [append-only]
               └─ WindowAggregate: TUMBLE(bids.at, 10 seconds), closed by the watermark of bids, keys (bids.k), aggregates (count(*)), EMIT FINAL  [append-only; event time window_end, window_time; state bounded by open windows]
-                 └─ Source: bids (until closed)  [append-only; event time at]",
+                 └─ Source: bids (until closed), watermark at  [append-only; event time at]",
         ),
     ]);
 }
@@ -45,7 +45,7 @@ fn windows_over_windows_go_on_in_event_time() {
         └─ WindowAggregate: TUMBLE(window_time, 1 minute), closed by the watermark of bids, keys (bids.k), aggregates (max(window_start)), EMIT FINAL  [append-only; event time window_end, window_time; state bounded by open windows]
            └─ Project: bids.k, window_start, window_time  [append-only; event time window_time]
               └─ WindowAggregate: TUMBLE(bids.at, 10 seconds), closed by the watermark of bids, keys (bids.k), aggregates (), EMIT FINAL  [append-only; event time window_end, window_time; state bounded by open windows]
-                 └─ Source: bids (until closed)  [append-only; event time at]",
+                 └─ Source: bids (until closed), watermark at  [append-only; event time at]",
         ),
         (
             "SELECT window_start, window_end, max(n) FROM (SELECT k, window_start, window_end, count(*) AS n FROM TABLE(HOP(TABLE bids, DESCRIPTOR(at), INTERVAL '2' SECOND, INTERVAL '10' SECOND)) GROUP BY k, window_start, window_end) GROUP BY window_start, window_end",
@@ -54,7 +54,7 @@ fn windows_over_windows_go_on_in_event_time() {
            └─ Project: window_start, window_end, count(*) AS n  [append-only; event time window_end]
               └─ Project: k, window_start, window_end, count(*)  [append-only; event time window_end]
                  └─ WindowAggregate: HOP(bids.at, 2 seconds, 10 seconds), closed by the watermark of bids, keys (bids.k), aggregates (count(*)), EMIT FINAL  [append-only; event time window_end, window_time; state bounded by open windows]
-                    └─ Source: bids (until closed)  [append-only; event time at]",
+                    └─ Source: bids (until closed), watermark at  [append-only; event time at]",
         ),
         (
             "SELECT window_start, window_end, count(*) FROM TUMBLE((SELECT k, window_start, window_time FROM bids GROUP BY k, TUMBLE(at, INTERVAL '10 seconds')), window_time, INTERVAL '1 minute') GROUP BY window_start, window_end",
@@ -62,7 +62,7 @@ fn windows_over_windows_go_on_in_event_time() {
         └─ WindowAggregate: TUMBLE(window_time, 1 minute), closed by the watermark of bids, keys (), aggregates (count(*)), EMIT FINAL  [append-only; event time window_end, window_time; state bounded by open windows]
            └─ Project: window_time  [append-only; event time window_time]
               └─ WindowAggregate: TUMBLE(bids.at, 10 seconds), closed by the watermark of bids, keys (bids.k), aggregates (), EMIT FINAL  [append-only; event time window_end, window_time; state bounded by open windows]
-                 └─ Source: bids (until closed)  [append-only; event time at]",
+                 └─ Source: bids (until closed), watermark at  [append-only; event time at]",
         ),
     ]);
 }
@@ -75,27 +75,27 @@ fn an_aggregate_over_rows_in_windows_makes_the_windows_itself() {
             "Project: k, window_start, window_end, count(*)  [append-only; event time window_end]
         └─ WindowAggregate: TUMBLE(bids.at, 10 seconds), closed by the watermark of bids, keys (bids.k), aggregates (count(*)), EMIT FINAL  [append-only; event time window_end, window_time; state bounded by open windows]
            └─ Filter: bids.v > 3  [append-only; event time at]
-              └─ Source: bids (until closed)  [append-only; event time at]",
+              └─ Source: bids (until closed), watermark at  [append-only; event time at]",
         ),
         (
             "SELECT window_start, count(*), k, window_end FROM TUMBLE(bids, at, INTERVAL '10' SECOND) GROUP BY window_start, k, window_end, window_time EMIT ON WINDOW CLOSE",
             "Project: window_start, count(*), bids.k, window_end  [append-only; event time window_end]
         └─ Project: window_start, k, window_end, window_time, count(*)  [append-only; event time window_end, window_time]
            └─ WindowAggregate: TUMBLE(bids.at, 10 seconds), closed by the watermark of bids, keys (bids.k), aggregates (count(*)), EMIT FINAL  [append-only; event time window_end, window_time; state bounded by open windows]
-              └─ Source: bids (until closed)  [append-only; event time at]",
+              └─ Source: bids (until closed), watermark at  [append-only; event time at]",
         ),
         (
             "SELECT window_start, window_end, sum(p) FROM (SELECT v * 2 AS p, window_start, window_end FROM TUMBLE(bids, at, INTERVAL '10' SECOND)) GROUP BY window_start, window_end ALLOW LATENESS INTERVAL '1 second'",
             "Project: window_start, window_end, sum(p)  [changelog; upsert key (window_start, window_end); event time window_end]
         └─ WindowAggregate: TUMBLE(bids.at, 10 seconds), closed by the watermark of bids, kept 1 second longer, keys (), aggregates (sum(p)), EMIT FINAL  [changelog; event time window_end, window_time; state bounded by open windows]
            └─ Project: bids.v * 2 AS p, bids.at  [append-only; event time bids.at]
-              └─ Source: bids (until closed)  [append-only; event time at]",
+              └─ Source: bids (until closed), watermark at  [append-only; event time at]",
         ),
         (
             "SELECT k, window_start, window_end, count(*) FROM SESSION(TABLE bids PARTITION BY k, DESCRIPTOR(at), INTERVAL '10 seconds') GROUP BY k, window_start, window_end",
             "Project: k, window_start, window_end, count(*)  [append-only; event time window_end]
         └─ WindowAggregate: SESSION(bids.at, 10 seconds), closed by the watermark of bids, keys (bids.k), aggregates (count(*)), EMIT FINAL  [append-only; event time window_end, window_time; state bounded by open windows]
-           └─ Source: bids (until closed)  [append-only; event time at]",
+           └─ Source: bids (until closed), watermark at  [append-only; event time at]",
         ),
     ]);
 }
@@ -106,7 +106,7 @@ fn rows_are_put_into_windows() {
         (
             "SELECT * FROM TUMBLE(bids, at, INTERVAL '10' SECOND)",
             "Windows: TUMBLE(bids.at, 10 seconds), closed by the watermark of bids  [append-only; event time at, window_end, window_time]
-        └─ Source: bids (until closed)  [append-only; event time at]",
+        └─ Source: bids (until closed), watermark at  [append-only; event time at]",
         ),
     ]);
 }
@@ -118,7 +118,7 @@ fn windows_are_closed_by_what_their_time_is() {
             "SELECT count(*) FROM ticks GROUP BY TUMBLE(at, 10, offset => 3)",
             "Project: count(*)  [append-only]
         └─ WindowAggregate: TUMBLE(ticks.at, 10, offset 3), closed by the watermark of ticks, keys (), aggregates (count(*)), EMIT FINAL  [append-only; event time window_end, window_time; state bounded by open windows]
-           └─ Source: ticks (until closed)  [append-only; event time at]",
+           └─ Source: ticks (until closed), watermark at  [append-only; event time at]",
         ),
         (
             "SELECT count(*) FROM a GROUP BY TUMBLE(v, 10)",
@@ -144,7 +144,7 @@ fn the_order_of_windows_waits_for_the_end() {
         └─ Sort: window_end ASC, EMIT FINAL  [append-only; state not bounded: ORDER BY keeps every row; a LIMIT over rows that are only added bounds it]
            └─ Project: bids.k, count(*), window_end  [append-only; event time window_end]
               └─ WindowAggregate: SESSION(bids.at, 10 seconds), closed by the watermark of bids, keys (bids.k), aggregates (count(*)), EMIT FINAL  [append-only; event time window_end, window_time; state bounded by open windows]
-                 └─ Source: bids (until closed)  [append-only; event time at]",
+                 └─ Source: bids (until closed), watermark at  [append-only; event time at]",
         ),
     ]);
 }
@@ -234,7 +234,7 @@ fn a_window_stands_alone_among_the_keys() {
         ),
         (
             "SELECT count(*) FROM bids GROUP BY ROLLUP (k, TUMBLE(at, INTERVAL '1 second'))",
-            "unsupported: windows together with grouping sets are not supported at line 1, column 47 (Use a UNION ALL of one query for each grouping set.)",
+            "unsupported: a window does not stand beside grouping sets at line 1, column 47 (Put the rows into windows in FROM, and window_start and window_end into each of the sets.)",
         ),
         (
             "SELECT TUMBLE(at, INTERVAL '1 second') FROM bids",
@@ -294,21 +294,21 @@ fn rows_in_order_within_windows_are_final_when_those_close() {
         └─ TopN: first 3 by row_number, keys (window_start, window_end), order (n DESC), EMIT FINAL  [append-only; event time window_end; state bounded by open windows]
            └─ Project: bids.k, window_start, window_end, count(*) AS n  [append-only; event time window_end]
               └─ WindowAggregate: TUMBLE(bids.at, 10 seconds), closed by the watermark of bids, keys (bids.k), aggregates (count(*)), EMIT FINAL  [append-only; event time window_end, window_time; state bounded by open windows]
-                 └─ Source: bids (until closed)  [append-only; event time at]",
+                 └─ Source: bids (until closed), watermark at  [append-only; event time at]",
         ),
         (
             "SELECT *, rank() OVER (PARTITION BY window_start, window_end ORDER BY v DESC) AS place FROM TUMBLE(bids, at, INTERVAL '10 seconds') EMIT ON WINDOW CLOSE",
             "Project: bids.k, bids.at, bids.v, bids.late, window_start, window_end, window_time, rank() OVER (PARTITION BY window_start, window_end ORDER BY bids.v DESC) AS place  [append-only; event time window_end]
         └─ Over: rank() OVER (PARTITION BY window_start, window_end ORDER BY bids.v DESC), EMIT FINAL  [append-only; event time window_end; state bounded by open windows]
            └─ Windows: TUMBLE(bids.at, 10 seconds), closed by the watermark of bids  [append-only; event time at, window_end, window_time]
-              └─ Source: bids (until closed)  [append-only; event time at]",
+              └─ Source: bids (until closed), watermark at  [append-only; event time at]",
         ),
         (
             "SELECT *, rank() OVER (PARTITION BY window_start, window_end ORDER BY v DESC) AS place FROM TUMBLE(bids, at, INTERVAL '10 seconds') EMIT CHANGES",
             "Project: bids.k, bids.at, bids.v, bids.late, window_start, window_end, window_time, rank() OVER (PARTITION BY window_start, window_end ORDER BY bids.v DESC) AS place  [changelog; event time window_end]
         └─ Over: rank() OVER (PARTITION BY window_start, window_end ORDER BY bids.v DESC), EMIT CHANGES  [changelog; event time window_end; state bounded by open windows]
            └─ Windows: TUMBLE(bids.at, 10 seconds), closed by the watermark of bids  [append-only; event time at, window_end, window_time]
-              └─ Source: bids (until closed)  [append-only; event time at]",
+              └─ Source: bids (until closed), watermark at  [append-only; event time at]",
         ),
         (
             "SELECT *, rank() OVER (PARTITION BY k ORDER BY v DESC) AS place FROM bids EMIT ON WINDOW CLOSE",
@@ -324,7 +324,7 @@ fn late_rows_are_those_of_the_outermost_windows() {
             "SELECT * FROM LATE(counts)",
             "LateRows: TUMBLE(bids.at, 10 seconds), closed by the watermark of bids, kept 1 minute longer, keys (bids.k)  [append-only; state bounded by open windows]
         └─ Filter: bids.v > 1  [append-only; event time at]
-           └─ Source: bids (until closed)  [append-only; event time at]",
+           └─ Source: bids (until closed), watermark at  [append-only; event time at]",
         ),
         (
             "SELECT k, lateness FROM LATE(hops) AS l WHERE l.v > 3",
@@ -335,7 +335,7 @@ fn late_rows_are_those_of_the_outermost_windows() {
                  └─ Project: bids.k, bids.v, window_end, window_start  [append-only; event time window_end]
                     └─ Windows: HOP(bids.at, 2 seconds, 10 seconds), closed by the watermark of bids  [append-only; event time at, window_end, window_time]
                        └─ Filter: bids.v > 1  [append-only; event time at]
-                          └─ Source: bids (until closed)  [append-only; event time at]",
+                          └─ Source: bids (until closed), watermark at  [append-only; event time at]",
         ),
         (
             "SELECT * FROM LATE(groups)",
@@ -387,7 +387,7 @@ fn distinct_rows_in_windows_are_final_when_those_close() {
             "SELECT DISTINCT k, window_start, window_end FROM TUMBLE(bids, at, INTERVAL '10 seconds')",
             "Project: k, window_start, window_end  [append-only; event time window_end]
         └─ WindowAggregate: TUMBLE(bids.at, 10 seconds), closed by the watermark of bids, keys (k), aggregates (), EMIT FINAL  [append-only; event time window_end, window_time; state bounded by open windows]
-           └─ Source: bids (until closed)  [append-only; event time at]",
+           └─ Source: bids (until closed), watermark at  [append-only; event time at]",
         ),
     ]);
 }
@@ -399,19 +399,19 @@ fn the_first_rows_by_event_time_are_settled_by_the_watermark() {
             "SELECT * FROM (SELECT *, row_number() OVER (PARTITION BY k ORDER BY at) AS place FROM bids) WHERE place = 1 EMIT FINAL",
             "Project: bids.k, bids.at, bids.v, bids.late, row_number() OVER (PARTITION BY bids.k ORDER BY bids.at) AS place  [append-only; event time at]
         └─ TopN: first 1 by row_number, keys (bids.k), order (bids.at ASC), settled by the watermark, EMIT FINAL  [append-only; event time at; state bounded by keys (bids.k), 1 row each]
-           └─ Source: bids (until closed)  [append-only; event time at]",
+           └─ Source: bids (until closed), watermark at  [append-only; event time at]",
         ),
         (
             "SELECT * FROM (SELECT *, row_number() OVER (PARTITION BY k ORDER BY at) AS place FROM bids) WHERE place = 1",
             "Project: bids.k, bids.at, bids.v, bids.late, row_number() OVER (PARTITION BY bids.k ORDER BY bids.at) AS place  [changelog; upsert key (k)]
         └─ TopN: first 1 by row_number, keys (bids.k), order (bids.at ASC), EMIT CHANGES  [changelog; state bounded by keys (bids.k), 1 row each]
-           └─ Source: bids (until closed)  [append-only; event time at]",
+           └─ Source: bids (until closed), watermark at  [append-only; event time at]",
         ),
         (
             "SELECT DISTINCT ON (k) k, at, v FROM bids ORDER BY k, at EMIT FINAL",
             "Project: bids.k, bids.at, bids.v  [append-only; event time at]
         └─ TopN: first 1 by row_number, keys (bids.k), order (bids.at ASC), settled by the watermark, EMIT FINAL  [append-only; event time at; state bounded by keys (bids.k), 1 row each]
-           └─ Source: bids (until closed)  [append-only; event time at]",
+           └─ Source: bids (until closed), watermark at  [append-only; event time at]",
         ),
     ]);
 }
@@ -426,16 +426,16 @@ fn windows_go_through_joins_and_conditions() {
            ├─ Project: bids.k, window_start, window_end, count(*) AS n  [append-only; event time window_end; read 2 times]
            │  └─ WindowAggregate: TUMBLE(bids.at, 10 seconds), closed by the watermark of bids, keys (bids.k), aggregates (count(*)), EMIT FINAL  [append-only; event time window_end, window_time; state bounded by open windows]
            │     └─ Filter: bids.k IS NOT NULL  [append-only; event time at]
-           │        └─ Source: bids (until closed)  [append-only; event time at]
+           │        └─ Source: bids (until closed), watermark at  [append-only; event time at]
            └─ Project: bids.k, window_start, window_end, count(*) AS n  [as above, computed once]",
         ),
         (
             "SELECT b.k + 1 AS kk, window_end - INTERVAL '1 second' AS e FROM bids b GROUP BY b.k + 1, TUMBLE(b.at, INTERVAL '10 seconds') HAVING count(*) > 1",
-            "Project: b.k + 1 AS kk, window_end - INTERVAL '1.000000000 secs' AS e  [append-only]
+            "Project: b.k + 1 AS kk, window_end - INTERVAL '1 second' AS e  [append-only]
         └─ Filter: count(*) > 1  [append-only; event time window_end]
            └─ Project: b.k + 1, window_end, count(*)  [append-only; event time window_end]
               └─ WindowAggregate: TUMBLE(b.at, 10 seconds), closed by the watermark of bids, keys (b.k + 1), aggregates (count(*)), EMIT FINAL  [append-only; event time window_end, window_time; state bounded by open windows]
-                 └─ Source: bids (until closed)  [append-only; event time at]",
+                 └─ Source: bids (until closed), watermark at  [append-only; event time at]",
         ),
         (
             "SELECT max(v) FILTER (WHERE at > window_start) FROM bids GROUP BY TUMBLE(at, INTERVAL '10 seconds')",
