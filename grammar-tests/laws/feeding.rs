@@ -31,6 +31,14 @@ pub fn run_on(engine: &Engine, setup: &[String], query: &str, steps: &[Step]) ->
     attempt(engine, setup, query, steps).map_err(said)
 }
 
+/// As [`run`], and what the plan looks like in the end with what each node has done.
+pub fn run_and_explain(setup: &[String], text: &str, steps: &[Step]) -> Result<(Brought, String), String> {
+    let engine = Engine::new();
+    let mut query = opened(&engine, setup, text).map_err(said)?;
+    let brought = fed(&engine, &mut query, steps).map_err(said)?;
+    Ok((brought, query.explain()))
+}
+
 fn said(error: riverrun::Error) -> String {
     match error.hint() {
         Some(hint) => format!("{}: {error} ({hint})", error.code()),
@@ -151,6 +159,43 @@ pub fn happening_steps(columns: &[Column], happenings: &[Happening], cut: impl F
         steps.push(push(&held));
     }
     steps.push(Step::Close("t".into()));
+    steps
+}
+
+/// The rows of the streams `s0`, `s1` and so on as steps, each with the number of its stream; then the ends of all.
+/// Consecutive rows of one stream are one batch unless they are cut.
+pub fn arrival_steps(
+    columns: &[Column],
+    arrivals: &[(usize, Row, After)],
+    streams: usize,
+    cut: impl Fn(After) -> After,
+) -> Vec<Step> {
+    let mut steps = vec![];
+    let mut held: (usize, Vec<Row>) = (0, vec![]);
+    let push = |(stream, rows): &mut (usize, Vec<Row>), steps: &mut Vec<Step>| {
+        if !rows.is_empty() {
+            steps.push(Step::Push(format!("s{stream}"), data::batch(columns, rows)));
+            rows.clear();
+        }
+    };
+    for (stream, row, after) in arrivals {
+        if held.0 != *stream {
+            push(&mut held, &mut steps);
+            held.0 = *stream;
+        }
+        held.1.push(row.clone());
+        let after = cut(*after);
+        if after != After::Nothing {
+            push(&mut held, &mut steps);
+        }
+        match after {
+            After::EmptyBatch => steps.push(Step::Push(format!("s{stream}"), data::batch(columns, &[]))),
+            After::Restart => steps.push(Step::Restart),
+            After::Nothing | After::Cut => {}
+        }
+    }
+    push(&mut held, &mut steps);
+    steps.extend((0..streams).map(|stream| Step::Close(format!("s{stream}"))));
     steps
 }
 

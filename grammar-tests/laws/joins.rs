@@ -8,7 +8,7 @@ use proptest::sample::select;
 
 use crate::answers::{Answer, Cell};
 use crate::data::{self, After, Column, Row, Value};
-use crate::feeding::Step;
+use crate::feeding::{Step, arrival_steps};
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Keep {
@@ -137,35 +137,8 @@ impl Case {
         }
     }
 
-    /// The arrivals as steps. Consecutive rows of one stream are one batch unless they are cut.
     pub fn steps(&self, cut: impl Fn(After) -> After) -> Vec<Step> {
-        let mut steps = vec![];
-        let mut held: (usize, Vec<Row>) = (0, vec![]);
-        let push = |(stream, rows): &mut (usize, Vec<Row>), steps: &mut Vec<Step>| {
-            if !rows.is_empty() {
-                steps.push(Step::Push(format!("s{stream}"), data::batch(&columns(), rows)));
-                rows.clear();
-            }
-        };
-        for (stream, row, after) in &self.arrivals {
-            if held.0 != *stream {
-                push(&mut held, &mut steps);
-                held.0 = *stream;
-            }
-            held.1.push(row.clone());
-            let after = cut(*after);
-            if after != After::Nothing {
-                push(&mut held, &mut steps);
-            }
-            match after {
-                After::EmptyBatch => steps.push(Step::Push(format!("s{stream}"), data::batch(&columns(), &[]))),
-                After::Restart => steps.push(Step::Restart),
-                After::Nothing | After::Cut => {}
-            }
-        }
-        push(&mut held, &mut steps);
-        steps.extend((0..self.streams()).map(|stream| Step::Close(format!("s{stream}"))));
-        steps
+        arrival_steps(&columns(), &self.arrivals, self.streams(), cut)
     }
 
     /// What the rules say.
@@ -179,21 +152,17 @@ impl Case {
                 states.len() - 1
             });
             let state = &mut states[at].1;
-            match self.keep {
-                Keep::First if !state[side].is_empty() => {}
-                Keep::First | Keep::Product => state[side].push(id),
-                Keep::Last => state[side] = vec![id],
-            }
+            self.keep.offer(state, side, id);
             match self.speak {
                 Speak::Complete if state.iter().all(|rows| !rows.is_empty()) => {
-                    out.extend(self.combinations(&states.remove(at).1));
+                    out.extend(self.kind.combinations(&states.remove(at).1));
                 }
-                Speak::Running => out.extend(self.combinations(state)),
+                Speak::Running => out.extend(self.kind.combinations(state)),
                 Speak::Complete | Speak::Final => {}
             }
         }
         if self.speak == Speak::Final {
-            out.extend(states.iter().flat_map(|(_, state)| self.combinations(state)));
+            out.extend(states.iter().flat_map(|(_, state)| self.kind.combinations(state)));
         }
         out.retain(|row| self.filter.is_none_or(|side| row[side].is_some_and(|id| id % 2 == 0)));
         let cell = |id: Option<i64>| id.map_or(Cell::Null, |id| Cell::Text(id.to_string()));
@@ -218,16 +187,18 @@ impl Case {
         }
         arrivals
     }
+}
 
-    /// All combinations that the kind of join keeps, the leftmost side varying slowest.
-    fn combinations(&self, state: &State) -> Vec<Vec<Option<i64>>> {
+impl Kind {
+    /// All combinations that this kind of join keeps, the leftmost side varying slowest.
+    pub fn combinations(self, state: &State) -> Vec<Vec<Option<i64>>> {
         let mut rows: Vec<Vec<Option<i64>>> = vec![vec![]];
         for side in state {
             let choices: Vec<Option<i64>> =
                 if side.is_empty() { vec![None] } else { side.iter().map(|id| Some(*id)).collect() };
             rows = rows.iter().flat_map(|row| choices.iter().map(|id| [row.as_slice(), &[*id]].concat())).collect();
         }
-        rows.retain(|row| match self.kind {
+        rows.retain(|row| match self {
             Kind::Inner => row.iter().all(Option::is_some),
             Kind::Left => row[0].is_some(),
             Kind::Full => true,
@@ -236,8 +207,19 @@ impl Case {
     }
 }
 
+impl Keep {
+    /// A row of a side has come.
+    pub fn offer(self, state: &mut State, side: usize, id: i64) {
+        match self {
+            Keep::First if !state[side].is_empty() => {}
+            Keep::First | Keep::Product => state[side].push(id),
+            Keep::Last => state[side] = vec![id],
+        }
+    }
+}
+
 /// The ids of the stored rows of each side.
-type State = Vec<Vec<i64>>;
+pub type State = Vec<Vec<i64>>;
 
 impl fmt::Display for Case {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
