@@ -24,6 +24,8 @@ mod joins;
 mod logics;
 #[path = "laws/lookups.rs"]
 mod lookups;
+#[path = "laws/near.rs"]
+mod near;
 #[path = "laws/nexmark.rs"]
 mod nexmark;
 #[path = "laws/oracle.rs"]

@@ -247,7 +247,7 @@ fn needs(script: &Script, events: usize) -> usize {
 
 #[test]
 fn nexmark_over_windows_needs_no_more_state_for_ten_times_the_events() {
-    for script in [script!("q5"), script!("q7"), script!("q11")] {
+    for script in [script!("q5"), script!("q7"), script!("q8"), script!("q11")] {
         let bytes = needs(&script, 100_000).max(LITTLE_BYTES);
         assert!(gets_by(&script, 1_000_000, bytes + bytes / 5), "{} needs more than {bytes} bytes", script.name);
     }

@@ -6,10 +6,11 @@ use crate::error::{Code, StatementError};
 use crate::expr::{AggregateCall, RunningCall, WindowCall};
 use crate::operators::aggregate::keeps_values;
 use crate::plan::changelog::mode;
+use crate::plan::event_time::event_time;
 use crate::plan::keys::upsert_key;
 use crate::plan::node::{
     Aggregate, AsofJoin, Bounded, ChangelogMode, Closing, Join, JoinEmit, JoinKeep, KeyedJoin, LookupJoin, Node,
-    OrderedEmit, Over, Rank, Settles, Sort, TopN, Window, WindowAggregate, Windows,
+    OrderedEmit, Over, Rank, Settles, Sort, TopN, Window, WindowAggregate, Windows, Within,
 };
 use crate::types::Interval;
 
@@ -32,6 +33,8 @@ pub enum Bound {
     Window,
     /// It keeps rows until the watermark has passed them, and one for each of these keys.
     PassedOfKeys(String),
+    /// It keeps rows until the watermark has passed all those that are so close to them in time.
+    Within(String),
     /// It keeps all its rows until its input, which ends by itself, has ended.
     Input,
     /// It keeps what grows with the rows of an input that need not end.
@@ -49,6 +52,7 @@ impl fmt::Display for Bound {
             Bound::RowsOfKeys(keys, rows) => write!(f, "state bounded by keys ({keys}), {rows} rows each"),
             Bound::Ttl(ttl) => write!(f, "state bounded by state_ttl ({ttl})"),
             Bound::PassedOfKeys(keys) => write!(f, "state bounded by the watermark and keys ({keys}), 1 row each"),
+            Bound::Within(times) => write!(f, "state bounded by the watermark ({times})"),
             Bound::Window => f.write_str("state bounded by open windows"),
             Bound::Input => f.write_str("state bounded by the input, which ends"),
             Bound::Unbounded(hint) => write!(f, "state not bounded: {hint}"),
@@ -69,6 +73,7 @@ pub fn bound(node: &Node) -> Bound {
             rows_kept(&node.input, "an aggregate keeps every value of its group; a COLLECT bounds it by windows")
         }
         Node::Aggregate(node) => keys(&node.keys, "one group"),
+        Node::Join(node) if let Some(within) = &node.within => near(node, within),
         Node::Join(node) if node.inputs.iter().all(|input| ends(input)) => Bound::Input,
         Node::Join(Join { ttl: [Some(left), Some(right)], .. }) => Bound::Ttl(*left.max(right)),
         Node::Join(node) => sides(node),
@@ -194,12 +199,41 @@ fn sides(node: &Join) -> Bound {
         return Bound::Side(node.names[1 - side].to_string());
     }
     let key = |side: usize| key_names_of(&node.inputs[side], &node.names[side]);
+    let timed = node.inputs.iter().all(|input| !event_time(input).is_empty());
     match key(0).zip(key(1)) {
         Some((left, right)) => keys(&[left, right].concat(), "one row"),
+        None if timed && node.input_modes == [ChangelogMode::AppendOnly; 2] => Bound::Unbounded(
+            "a join keeps every row of both sides; a condition such as b.at BETWEEN a.at AND a.at + INTERVAL '1 hour' \
+             on their event times bounds it, and so does SET state_ttl",
+        ),
         None => Bound::Unbounded(
             "a join keeps every row of both sides; KEEP FIRST or LAST bounds it by keys, SET state_ttl by time",
         ),
     }
+}
+
+/// The bound of a join whose times are within something of each other.
+fn near(node: &Join, within: &Within) -> Bound {
+    let name = |side: usize| {
+        let schema = node.inputs[side].schema();
+        format!("{}.{}", node.names[side], schema.field(within.times[side].column).name())
+    };
+    let (left, right) = (name(0), name(1));
+    Bound::Within(match (within.lower, within.upper) {
+        (0, 0) => format!("{left} = {right}"),
+        (lower, upper) => {
+            let (lower, upper) = (length(within, lower, -1), length(within, upper, 1));
+            format!("{right} - {left} from {lower} to {upper}")
+        }
+    })
+}
+
+/// A length of so many ticks, or by the tick that is next to it, if that is the rounder one: `<` has left it out.
+fn length(within: &Within, ticks: i64, step: i64) -> String {
+    let Some(nanos) = within.tick.nanos() else { return ticks.to_string() };
+    let shown = |ticks: i64| Interval::from_nanos(ticks.saturating_mul(nanos)).to_string();
+    let (within, without) = (shown(ticks), shown(ticks.saturating_add(step)));
+    if without.len() < within.len() { format!("just within {without}") } else { within }
 }
 
 /// The side whose rows a join lets go once the other one has ended, if that one ends by itself; of both the right one.
@@ -208,7 +242,7 @@ fn sides(node: &Join) -> Bound {
 pub(super) fn passing_side(node: &Join) -> Option<usize> {
     let counts = |side: usize| node.kind.alone(side) || (side == 0 && !node.kind.pairs());
     let passes = |side: &usize| {
-        let waits = node.kind.alone(*side) && node.at_end;
+        let waits = node.kind.alone(*side) && node.waits();
         ends(&node.inputs[1 - side]) && !counts(1 - side) && !waits && node.ttl.iter().all(Option::is_none)
     };
     (0..2).rev().find(passes)

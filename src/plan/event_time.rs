@@ -67,6 +67,8 @@ fn times(node: &Node, by: Closing) -> Vec<usize> {
         },
         // A left row is said as it comes. The right side holds nothing back.
         Node::LookupJoin(node) if node.mode() == ChangelogMode::AppendOnly => times(&node.inputs[0], by),
+        // The join delays its watermark by as much as either may be before it.
+        Node::Join(node) if by == Closing::Watermark => (0..2).filter_map(|side| node.time_place(side)).collect(),
         // What they say of a row does not wait for the watermark, or does not keep to it.
         Node::KeyedJoin(node) if by == Closing::Watermark => side_ends(node),
         Node::Source(_) | Node::Values(_) | Node::Aggregate(_) | Node::Join(_) | Node::KeyedJoin(_) => vec![],

@@ -331,8 +331,17 @@ fn join_title(node: &Join) -> String {
     let rest = node.residual.iter().map(|residual| residual.predicate.to_string());
     let condition = keys.chain(rest).collect::<Vec<_>>().join(" AND ");
     let on = if condition.is_empty() { String::new() } else { format!(" on {condition}") };
-    let at_end = if node.at_end { ", EMIT FINAL" } else { "" };
-    format!("Join: {} {left}, {right}{on}{at_end}{}", relational_kind(node), join_ttl(node.ttl))
+    let says = match node.within {
+        Some(_) if node.waits() => format!(", settled by the watermark of {}", settling(&node.inputs)),
+        Some(_) | None if node.at_end => ", EMIT FINAL".into(),
+        Some(_) | None => String::new(),
+    };
+    format!("Join: {} {left}, {right}{on}{says}{}", relational_kind(node), join_ttl(node.ttl))
+}
+
+/// The relations whose watermark settles what a join by time says.
+fn settling(inputs: &[Box<Node>; 2]) -> String {
+    inputs.iter().flat_map(|input| watermarks(input)).collect::<Vec<_>>().join(" and ")
 }
 
 fn asof_title(node: &AsofJoin) -> String {
@@ -348,10 +357,7 @@ fn asof_title(node: &AsofJoin) -> String {
     let on = keys.collect::<Vec<_>>().join(" AND ");
     let on = if on.is_empty() { String::new() } else { format!(" on {on}") };
     let settles = match node.settles {
-        Settles::Watermark => {
-            let relations = node.inputs.iter().flat_map(|input| watermarks(input)).collect::<Vec<_>>();
-            format!(", settled by the watermark of {}", relations.join(" and "))
-        }
+        Settles::Watermark => format!(", settled by the watermark of {}", settling(&node.inputs)),
         Settles::End => ", EMIT FINAL".into(),
         Settles::Never => ", EMIT CHANGES".into(),
     };

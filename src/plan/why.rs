@@ -115,6 +115,11 @@ impl Asked<'_> {
             }
             Node::WindowAggregate(node) if node.says_late => none_late(seen.metrics.rows_in),
             _ if let Some(time) = closed_by_watermark(node) => return self.windows(node, number, &seen, time),
+            Node::Join(join) if let Some(late) = all_late(join, &seen) => late,
+            Node::Join(join) if join.within.is_some() && join.waits() && seen.open => {
+                let until = "rows without a match wait until the watermark has passed all that they could match";
+                return self.held_back(node, number, &seen, &near_time(join), until.into());
+            }
             _ if waits_for_end(node) && seen.open => self.end(node, number),
             Node::Unnest(_) => format!("there is nothing in the lists of {}", all(seen.metrics.rows_in)),
             Node::Aggregate(node) => aggregate(node, &seen),
@@ -159,6 +164,11 @@ impl Asked<'_> {
             (_, Some(end)) => format!("the window until {end} is open"),
             (_, None) => "a window is open".into(),
         };
+        self.held_back(node, number, seen, time, until)
+    }
+
+    /// That a node waits for the watermark to come so far, where that is, and by what it is held back.
+    fn held_back(&self, node: &Node, number: usize, seen: &Seen, time: &DataType, until: String) -> Cause {
         let watermark = seen.watermarks.iter().flatten().min().filter(|watermark| **watermark > Timestamp::MIN);
         let at = match (watermark, Tick::of(time)) {
             (Some(watermark), Some(tick)) => format!("the watermark is at {}", moment(time, tick.floor(*watermark))),
@@ -317,6 +327,20 @@ fn aggregate(node: &Aggregate, seen: &Seen) -> String {
         }
         _ => format!("{came} have changed nothing that {} says", title(&Node::Aggregate(node.clone()))),
     }
+}
+
+/// The type of the time of a join that goes by the watermark.
+fn near_time(node: &Join) -> DataType {
+    let schema = node.inputs[0].schema();
+    let time = node.within.as_ref().and_then(|within| schema.fields().get(within.times[0].column));
+    time.map_or(DataType::Null, |time| time.data_type().clone())
+}
+
+/// That all rows of a join that goes by the watermark were late, if they were.
+fn all_late(node: &Join, seen: &Seen) -> Option<String> {
+    let (came, forgotten) = (seen.metrics.rows_in, seen.metrics.forgotten);
+    let all = forgotten.late > 0 && (forgotten.late + forgotten.untimed) as u64 >= came;
+    all.then(|| late(came, forgotten.late_by, &near_time(node)))
 }
 
 fn join(node: &Join, seen: &Seen) -> String {

@@ -49,6 +49,15 @@ impl Chains {
         }
     }
 
+    /// Takes all rows out. `slots` are those that have any.
+    pub fn clear(&mut self, slots: &[u32]) {
+        for slot in slots {
+            self.last[*slot as usize] = NONE;
+        }
+        self.before.clear();
+        self.next.clear();
+    }
+
     /// Takes a row out of its chain.
     pub fn unlink(&mut self, slot: u32, row: u32) {
         let (before, next) = (self.before[row as usize], self.next[row as usize]);
@@ -94,6 +103,17 @@ mod tests {
         let mut rows = vec![];
         chains.append_to(slot, &mut rows);
         rows
+    }
+
+    #[test]
+    fn chains_begin_anew_once_they_are_cleared() {
+        let mut chains = Chains::new(false);
+        chains.grow(2, 3);
+        [(0, 0), (1, 1), (0, 2)].into_iter().for_each(|(slot, row)| chains.push(slot, row));
+        chains.clear(&[0, 1]);
+        chains.grow(2, 1);
+        chains.push(1, 0);
+        assert_eq!([rows(&chains, 0), rows(&chains, 1)], [vec![], vec![0]]);
     }
 
     #[test]

@@ -13,6 +13,7 @@ use crate::state::Chains;
 
 use super::noted::NONE;
 use super::store::Store;
+use super::timed::Waiting;
 use super::{Join, Side};
 
 impl Join {
@@ -24,21 +25,22 @@ impl Join {
             return Ok(());
         }
         (self.met, self.unmet[other]) = (self.met || self.meet(), self.alone(other));
-        let Side { rows, chains, matches, .. } = &mut self.sides[other];
+        let Side { rows, chains, matches, waiting, .. } = &mut self.sides[other];
         let unlinks = matches!(rows, Store::Counted(_));
         rows.clear()?;
         *chains = Chains::new(unlinks);
         *matches = matches.take().map(|_| vec![]);
+        waiting.iter_mut().for_each(Waiting::clear);
         let keys = self.index.groups_in_order();
         self.forget_keys(keys);
         Ok(())
     }
 
     /// Whether rows of a side are kept: unless the other one has ended, knows nothing of its own matches, and nothing
-    /// is to be said of this one at the end.
+    /// is to be said of this one later.
     pub(super) fn keeps(&self, side: usize) -> bool {
         let (own, other) = (&self.sides[side], &self.sides[1 - side]);
-        !other.ended || other.matches.is_some() || self.forgets || (own.alone && self.at_end)
+        !other.ended || other.matches.is_some() || self.forgets || (own.alone && self.waits)
     }
 
     /// Whether there is a key of which both sides keep a row.

@@ -19,11 +19,13 @@ pub(in crate::operators) mod saved;
 pub(in crate::operators) mod store;
 #[cfg(test)]
 mod tests;
+mod timed;
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, RecordBatch, UInt32Array};
+use arrow::array::{Array, ArrayRef, Int64Array, RecordBatch, UInt32Array};
 use arrow::buffer::NullBuffer;
 use arrow::compute::take;
 use arrow::datatypes::SchemaRef;
@@ -38,6 +40,7 @@ use crate::types::{Batch, Epoch, RowKind, RowKinds, Timestamp};
 
 use noted::{NONE, Noted};
 use store::{Change, Store};
+use timed::{Timed, Waiting};
 
 /// Builds the operator of a join.
 pub fn build(node: &node::Join, snapshots: &[Snapshot]) -> Result<Box<dyn Operator>> {
@@ -66,6 +69,7 @@ pub fn build(node: &node::Join, snapshots: &[Snapshot]) -> Result<Box<dyn Operat
             matches: counts_matches.then(Vec::new),
             alone: node.kind.alone(at),
             expiry: node.ttl[at].map(Expiry::new),
+            waiting: Waiting::of(node, at),
             slots: vec![],
             ended: false,
         })
@@ -77,6 +81,8 @@ pub fn build(node: &node::Join, snapshots: &[Snapshot]) -> Result<Box<dyn Operat
         schema: node.schema.clone(),
         appends: node.mode() == ChangelogMode::AppendOnly,
         at_end: node.at_end,
+        waits: node.waits(),
+        timed: Timed::of(node),
         forgets,
         index: GroupIndex::new(&types)?,
         null_slot: None,
@@ -102,8 +108,11 @@ struct Join {
     schema: SchemaRef,
     /// Whether rows only come out, and none is taken back.
     appends: bool,
-    /// Whether rows without a match wait for the end.
+    /// Whether rows without a match wait for the end, and whether they wait for that or for the watermark.
     at_end: bool,
+    waits: bool,
+    /// How far time has come, if the watermark drops rows.
+    timed: Option<Timed>,
     /// Whether rows of a side are forgotten, so that a snapshot has to hold what they have matched.
     forgets: bool,
     /// The keys of both sides.
@@ -133,6 +142,8 @@ struct Side {
     /// Which rows came so long ago that they are forgotten, and then the slot of each row's key.
     expiry: Option<Expiry>,
     slots: Vec<u32>,
+    /// Which rows wait for the watermark, if it drops them.
+    waiting: Option<Waiting>,
     /// Whether no more rows of it will come.
     ended: bool,
 }
@@ -154,6 +165,14 @@ struct Arrival<'a> {
     pairs: Pairs,
 }
 
+/// What is known of the rows of a batch once they have been through.
+struct Taken {
+    slots: Vec<u32>,
+    matched: Vec<u32>,
+    /// Until when each waits for the watermark, if that drops it.
+    until: Vec<i64>,
+}
+
 #[derive(Default)]
 struct Pairs {
     own: Vec<u32>,
@@ -163,13 +182,22 @@ struct Pairs {
 impl Operator for Join {
     fn on_batch(&mut self, port: Port, batch: Batch, out: &mut Output) -> Result<()> {
         let batch = self.admitted(port.0, batch, out)?;
+        let (batch, times) = self.in_time(port.0, batch, out)?;
         let side = &self.sides[port.0];
         let keys = side.keys.iter().map(|key| key.evaluate(batch.rows())).collect::<Result<Vec<_>>>()?;
         let batch = batch.with_rows(side.rows.as_kept(batch.rows().project(&side.kept)?)?);
         if batch.is_empty() {
             return Ok(());
         }
-        self.arrive(port.0, &keys, &batch, out)
+        self.arrive(port.0, &keys, times.as_ref(), &batch, out)?;
+        self.drop_passed(out)
+    }
+
+    fn on_watermark(&mut self, watermark: Timestamp, out: &mut Output) -> Result<()> {
+        let watermark = self.timed.as_mut().map_or(watermark, |timed| timed.reach(watermark));
+        self.drop_passed(out)?;
+        out.advance(watermark);
+        Ok(())
     }
 
     fn on_notify(&mut self, now: Timestamp, out: &mut Output) -> Result<()> {
@@ -185,7 +213,7 @@ impl Operator for Join {
     }
 
     fn on_eof(&mut self, out: &mut Output) -> Result<()> {
-        match self.at_end {
+        match self.waits {
             true => self.finish(out),
             false => Ok(()),
         }
@@ -201,7 +229,8 @@ impl Operator for Join {
             let matches = side.matches.as_ref().map_or(0, |matches| matches.capacity() * size_of::<u32>());
             let slots = side.slots.capacity() * size_of::<u32>();
             let expiry = side.expiry.as_ref().map_or(0, Expiry::bytes);
-            side.rows.bytes() + side.chains.bytes() + matches + slots + expiry
+            let waiting = side.waiting.as_ref().map_or(0, Waiting::bytes);
+            side.rows.bytes() + side.chains.bytes() + matches + slots + expiry + waiting
         };
         StateSize { rows, bytes: self.index.bytes() + self.sides.iter().map(side).sum::<usize>() }
     }
@@ -216,22 +245,32 @@ impl Operator for Join {
 }
 
 impl Join {
-    /// Rows of a side have arrived, with those keys.
-    fn arrive(&mut self, side: usize, keys: &[ArrayRef], batch: &Batch, out: &mut Output) -> Result<()> {
-        let slots = self.number(keys, batch)?;
+    /// Rows of a side have arrived, with those keys, and those times if the watermark drops them.
+    fn arrive(
+        &mut self,
+        side: usize,
+        keys: &[ArrayRef],
+        times: Option<&Int64Array>,
+        batch: &Batch,
+        out: &mut Output,
+    ) -> Result<()> {
+        let slots = self.number(keys, times, batch)?;
         let matched = vec![0; batch.num_rows()];
         let had_match = self.had_match(side, batch)?;
         let mut arrival = Arrival { side, batch, slots, matched, had_match, open: 0, pairs: Pairs::default() };
         self.find(&mut arrival, out)?;
         self.say(batch, side, out)?;
         let Arrival { slots, matched, .. } = arrival;
-        self.keep(side, batch, (slots, matched), out.now())
+        let waits = self.sides[side].waiting.as_ref().zip(times);
+        let until = waits.map(|(waiting, times)| waiting.until(times)).unwrap_or_default();
+        self.keep(side, batch, Taken { slots, matched, until }, out.now())
     }
 
-    /// The slot of each row's key.
-    fn number(&mut self, keys: &[ArrayRef], batch: &Batch) -> Result<Vec<u32>> {
+    /// The slot of each row's key. Without a key or a time that can match anything it has none.
+    fn number(&mut self, keys: &[ArrayRef], times: Option<&Int64Array>, batch: &Batch) -> Result<Vec<u32>> {
         let (rows, mut slots) = (batch.num_rows(), vec![]);
-        let nulls: Vec<NullBuffer> = keys.iter().filter_map(|key| key.logical_nulls()).collect();
+        let times = times.and_then(|times| times.nulls().cloned());
+        let nulls: Vec<NullBuffer> = keys.iter().filter_map(|key| key.logical_nulls()).chain(times).collect();
         let incomplete = |row: usize| nulls.iter().any(|nulls| nulls.is_null(row));
         if self.null_keys == NullKeys::Nothing && nulls.iter().any(|nulls| nulls.null_count() > 0) {
             let whole: Vec<u32> = (0..rows).filter(|row| !incomplete(*row)).map(|row| row as u32).collect();
@@ -331,7 +370,10 @@ impl Join {
 
     /// Notes what the arriving rows before `row` do for want of a match.
     fn close_until(&mut self, row: usize, arrival: &mut Arrival<'_>) {
-        let silent = self.at_end || !(self.sides[arrival.side].alone || arrival.had_match.is_some());
+        if self.timed.is_some() && self.sides[arrival.side].alone {
+            self.note_matchless(arrival.open..row, arrival);
+        }
+        let silent = self.waits || !(self.sides[arrival.side].alone || arrival.had_match.is_some());
         if silent {
             arrival.open = row;
         }
@@ -349,6 +391,12 @@ impl Join {
         arrival.open = row;
     }
 
+    /// Notes those of some arriving rows that can match nothing, so that they wait for none.
+    fn note_matchless(&mut self, rows: Range<usize>, arrival: &Arrival<'_>) {
+        let matchless = rows.filter(|row| arrival.slots[*row] == NONE);
+        matchless.for_each(|row| self.noted.own(row as u32, RowKind::Insert, false));
+    }
+
     /// Notes what it does to the result that an arriving row matches a row of the other side.
     fn note_pair(&mut self, row: u32, other: u32, arrival: &mut Arrival<'_>) {
         let kind = arrival.batch.kind(row as usize);
@@ -363,7 +411,7 @@ impl Join {
             match self.kind.pairs() {
                 true => self.noted.pair(row, other, came_or_went(kind), copies),
                 // The left row is said once, however many it matches.
-                false if first && !self.at_end => self.note_found(row, kind),
+                false if first && !self.waits => self.note_found(row, kind),
                 false => {}
             }
             return;
@@ -374,12 +422,12 @@ impl Join {
         let is_alone = matches[other as usize] == 0;
         if self.kind.pairs() {
             match (was_alone && comes, is_alone && !comes) {
-                _ if self.at_end => self.noted.pair(row, other, RowKind::Insert, copies),
+                _ if self.waits => self.noted.pair(row, other, RowKind::Insert, copies),
                 (true, _) => self.noted.joined(row, other, copies),
                 (_, true) => self.noted.parted(row, other, copies),
                 (false, false) => self.noted.pair(row, other, came_or_went(kind), copies),
             }
-        } else if (was_alone || is_alone) && !self.at_end {
+        } else if (was_alone || is_alone) && !self.waits {
             self.note_turn(other, comes, copies);
         }
     }
@@ -445,21 +493,16 @@ impl Join {
     }
 
     /// Takes the rows of a batch in and back. One that can match nothing is only kept if it waits for the end.
-    fn keep(
-        &mut self,
-        side: usize,
-        batch: &Batch,
-        (mut slots, mut matched): (Vec<u32>, Vec<u32>),
-        now: Timestamp,
-    ) -> Result<()> {
+    fn keep(&mut self, side: usize, batch: &Batch, mut taken: Taken, now: Timestamp) -> Result<()> {
         if !self.keeps(side) {
-            self.let_go(side, slots);
+            self.let_go(side, taken.slots);
             return Ok(());
         }
-        let lone = slots.contains(&NONE) && !self.at_end;
-        let whole = if lone { Some(matchable(batch, &mut slots, &mut matched)?) } else { None };
+        let lone = taken.slots.contains(&NONE) && !self.at_end;
+        let whole = if lone { Some(matchable(batch, &mut taken)?) } else { None };
         let batch = whole.as_ref().unwrap_or(batch);
-        let Side { rows, chains, matches, expiry, slots: slots_kept, .. } = &mut self.sides[side];
+        let Taken { slots, matched, until } = taken;
+        let Side { rows, chains, matches, expiry, slots: slots_kept, waiting, .. } = &mut self.sides[side];
         let mut gone = vec![];
         let numbers = rows.append(batch, &slots)?;
         chains.grow(self.index.slots(), rows.numbers());
@@ -470,6 +513,9 @@ impl Join {
             grow_to(slots_kept, rows.numbers(), NONE);
             numbers.iter().zip(&slots).for_each(|(number, slot)| slots_kept[*number as usize] = *slot);
             expiry.touch(numbers.iter().copied(), now);
+        }
+        if let Some(waiting) = waiting {
+            waiting.push(&numbers, &until);
         }
         for (row, number) in numbers.into_iter().enumerate() {
             let slot = slots[row];
@@ -520,21 +566,32 @@ impl Join {
     /// The end: the rows that have waited for it.
     fn finish(&mut self, out: &mut Output) -> Result<()> {
         for side in 0..2 {
-            if !self.sides[side].alone {
-                continue;
-            }
-            let matches = self.sides[side].matches.take().unwrap_or_default();
-            let said = |row: &u32| self.kind == JoinKind::Mark || matches[*row as usize] == 0;
-            let rows: Vec<u32> = self.sides[side].rows.all().into_iter().filter(said).collect();
-            for rows in rows.chunks(BATCH_ROWS) {
-                for row in rows {
-                    let copies = self.sides[side].rows.count(*row);
-                    self.noted.other(*row, RowKind::Insert, copies, matches[*row as usize] > 0);
-                }
-                let nothing = RecordBatch::new_empty(self.sides[1 - side].rows.schema().clone());
-                self.say(&Batch::append_only(nothing), 1 - side, out)?;
-            }
+            let rows = match &self.sides[side].waiting {
+                Some(waiting) => waiting.in_order(),
+                None => self.sides[side].rows.all(),
+            };
+            self.say_alone(side, &rows, out)?;
         }
+        Ok(())
+    }
+
+    /// Says those of the rows of a side that have no match, for want of one; of a mark all of them.
+    fn say_alone(&mut self, side: usize, rows: &[u32], out: &mut Output) -> Result<()> {
+        if !self.sides[side].alone {
+            return Ok(());
+        }
+        let matches = self.sides[side].matches.take().unwrap_or_default();
+        let said = |row: &u32| self.kind == JoinKind::Mark || matches[*row as usize] == 0;
+        let rows: Vec<u32> = rows.iter().copied().filter(said).collect();
+        for rows in rows.chunks(BATCH_ROWS) {
+            for row in rows {
+                let copies = self.sides[side].rows.count(*row);
+                self.noted.other(*row, RowKind::Insert, copies, matches[*row as usize] > 0);
+            }
+            let nothing = RecordBatch::new_empty(self.sides[1 - side].rows.schema().clone());
+            self.say(&Batch::append_only(nothing), 1 - side, out)?;
+        }
+        self.sides[side].matches = Some(matches);
         Ok(())
     }
 }
@@ -546,11 +603,13 @@ impl Side {
 }
 
 /// The rows of a batch that can match something, and what is known of them.
-fn matchable(batch: &Batch, slots: &mut Vec<u32>, matched: &mut Vec<u32>) -> Result<Batch> {
+fn matchable(batch: &Batch, taken: &mut Taken) -> Result<Batch> {
+    let Taken { slots, matched, until } = taken;
     let whole: Vec<u32> = (0..slots.len() as u32).filter(|row| slots[*row as usize] != NONE).collect();
     let rows = take_rows(batch.rows(), &UInt32Array::from(whole.clone()))?;
     *slots = whole.iter().map(|row| slots[*row as usize]).collect();
     *matched = whole.iter().map(|row| matched[*row as usize]).collect();
+    *until = whole.iter().filter_map(|row| until.get(*row as usize).copied()).collect();
     Ok(match batch.kinds() {
         None => Batch::append_only(rows),
         Some(kinds) => Batch::changelog(rows, whole.iter().map(|row| kinds.get(*row as usize)).collect()),

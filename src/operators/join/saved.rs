@@ -18,13 +18,17 @@ use super::store::{Counted, Store, keys_of};
 use super::{Join, Side};
 
 /// For each side: keys and rows that have come; if they may go, rows, how often they are there, and when they appeared;
-/// if they may be forgotten, when they were written and how many they have matched.
-const ROWS: [&str; 2] = ["left", "right"];
+/// if they may be forgotten, when they were written and how many they have matched. If the watermark drops them, until
+/// when they wait and how many they have matched.
+pub(super) const ROWS: [&str; 2] = ["left", "right"];
 /// For each side: rows that are gone.
 const TAKEN_BACK: [&str; 2] = ["left gone", "right gone"];
 
 impl Join {
     pub(super) fn save(&mut self, since: Epoch) -> Result<Snapshot> {
+        if let Some(timed) = &self.timed {
+            return self.save_timed(timed);
+        }
         let mut tables = vec![];
         for (at, side) in self.sides.iter_mut().enumerate() {
             match &mut side.rows {
@@ -47,8 +51,9 @@ impl Join {
     }
 
     pub(super) fn restore(&mut self, snapshots: &[Snapshot]) -> Result<()> {
-        if snapshots.is_empty() {
-            return Ok(());
+        let Some(last) = snapshots.last() else { return Ok(()) };
+        if self.timed.is_some() {
+            return self.restore_timed(last);
         }
         let mut remembered = vec![];
         for (side, name) in ROWS.into_iter().enumerate() {
@@ -104,7 +109,7 @@ impl Join {
         for from in (0..batch.num_rows()).step_by(BATCH_ROWS) {
             let rows = BATCH_ROWS.min(batch.num_rows() - from);
             let keys: Vec<ArrayRef> = keys.iter().map(|key| key.slice(from, rows)).collect();
-            self.arrive(side, &keys, &batch.slice(from, rows), &mut out)?;
+            self.arrive(side, &keys, None, &batch.slice(from, rows), &mut out)?;
             out.drain().for_each(drop);
         }
         Ok(())

@@ -68,6 +68,42 @@ impl Store {
         Ok(())
     }
 
+    /// So many rows are dropped, and will not be asked for any more.
+    pub fn release(&mut self, dropped: usize) {
+        if let Store::Appended { rows, .. } = self {
+            rows.release(dropped);
+        }
+    }
+
+    /// Whether most of what is held are rows that have been dropped.
+    pub fn wants_compaction(&self) -> bool {
+        match self {
+            Store::Appended { rows, .. } => rows.wants_compaction() || (rows.live() == 0 && rows.held() > 0),
+            Store::Counted(_) => false,
+        }
+    }
+
+    /// Keeps those rows alone, numbered anew in their order.
+    pub fn compact(&mut self, kept: &[u32]) -> Result<()> {
+        let Store::Appended { rows, slots, saved } = self else { return Ok(()) };
+        let ids: Vec<Option<RowId>> = kept.iter().map(|row| Some(*row as RowId)).collect();
+        let left = record_batch(rows.schema(), rows.gather(&ids)?, kept.len())?;
+        *rows = RowStore::new(rows.schema().clone());
+        rows.append(&left)?;
+        rows.retain(kept.len());
+        *slots = kept.iter().map(|row| slots[*row as usize]).collect();
+        *saved = 0;
+        Ok(())
+    }
+
+    /// The slot of the key of each row that is only added.
+    pub fn slots(&self) -> &[u32] {
+        match self {
+            Store::Appended { slots, .. } => slots,
+            Store::Counted(_) => &[],
+        }
+    }
+
     /// Rows as they will be given back: who was told of one when it came must know it again when it goes.
     pub fn as_kept(&self, rows: RecordBatch) -> Result<RecordBatch> {
         match self {

@@ -2,11 +2,14 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::Schema;
+use arrow::datatypes::{DataType, Schema};
 
 use super::*;
-use crate::operators::testing::{check, columns, no_input};
+use crate::operators::testing::{check, columns, no_input, planned};
+use crate::plan::Node;
 use crate::plan::node::ChangelogMode::{AppendOnly, Changelog};
+use crate::plan::node::{SideTime, TimeOf, Within};
+use crate::types::Tick;
 
 /// Checks a join of two sides `k v` on `k`.
 fn draws(kind: JoinKind, null_keys: NullKeys, mode: ChangelogMode, at_end: bool, script: &str) {
@@ -30,6 +33,7 @@ fn draws(kind: JoinKind, null_keys: NullKeys, mode: ChangelogMode, at_end: bool,
         input_modes: [mode, mode],
         at_end,
         ttl: [None; 2],
+        within: None,
         schema: Arc::new(Schema::new(fields)),
     };
     check(&[side.clone(), side], script, |snapshots| build(&node, snapshots));
@@ -147,4 +151,96 @@ fn a_set_operation_takes_nulls_for_equal() {
         1: +I NULL L1 -> +I NULL L1
     ";
     draws(JoinKind::Semi, NullKeys::Null, Changelog, false, script);
+}
+
+/// Checks a join of two sides `k at v` on `k`, with `right.at - left.at` from `lower` to `upper`.
+fn draws_near(join: &str, (lower, upper): (i64, i64), script: &str) {
+    let side = columns("k:text at:int v:text");
+    let near = format!("a.k = b.k AND b.at BETWEEN a.at + ({lower}) AND a.at + ({upper})");
+    let mut plan = planned(&side, &format!("SELECT * FROM s AS a {join} s AS b ON {near}"));
+    let Some(node) = join_in(&mut plan) else { panic!("{plan:?}") };
+    let time = SideTime { column: 1, unit: 1, of: TimeOf::Event };
+    let tick = Tick::of(&DataType::Int64).unwrap();
+    node.within = Some(Within { times: [time; 2], tick, lower, upper });
+    check(&[side.clone(), side], script, |snapshots| build(node, snapshots));
+}
+
+fn join_in(node: &mut Node) -> Option<&mut node::Join> {
+    match node {
+        Node::Join(join) => Some(join),
+        other => other.inputs_mut().into_iter().find_map(join_in),
+    }
+}
+
+#[test]
+fn a_left_row_is_alone_once_the_watermark_has_passed_all_it_could_match() {
+    let script = "
+        0: a 10 L1 | b 12 L2 | NULL 9 L3 | a NULL L4 -> NULL 9 L3 NULL NULL NULL | a NULL L4 NULL NULL NULL
+        1: a 14 R1 | a 16 R2   -> a 10 L1 a 14 R1
+        watermark 17ns         ->
+        1: b 17 R3             -> b 12 L2 b 17 R3
+        0: b 17 L5 | c 17 L6   -> b 17 L5 b 17 R3
+        0: c 16 L7             ->
+        watermark 18ns         ->
+        watermark 22ns         ->
+        watermark 23ns         -> c 17 L6 NULL NULL NULL
+        0: d 23 L8             ->
+        end                    -> d 23 L8 NULL NULL NULL
+    ";
+    draws_near("LEFT JOIN", (0, 5), script);
+}
+
+#[test]
+fn a_row_that_nothing_can_match_any_more_is_alone_at_once() {
+    let script = "
+        1: a 3 R1              ->
+        watermark 4ns          ->
+        0: a 6 L1 | b 9 L2 | b 7 L3 -> a 6 L1 a 3 R1
+        watermark 6ns          -> b 7 L3 NULL NULL NULL
+        0: b 8 L4              ->
+        watermark 7ns          -> b 8 L4 NULL NULL NULL
+        0: b 8 L5              -> b 8 L5 NULL NULL NULL
+        1: a 7 R4              ->
+        0: a 9 L6              -> a 9 L6 a 7 R4
+        end                    -> b 9 L2 NULL NULL NULL
+    ";
+    draws_near("LEFT JOIN", (-5, -2), script);
+}
+
+#[test]
+fn both_sides_of_a_full_join_wait_as_long_as_they_may_match() {
+    let script = "
+        0: a 10 L1             ->
+        1: b 10 R1             ->
+        watermark 12ns         ->
+        watermark 13ns         -> NULL NULL NULL b 10 R1
+        watermark 15ns         ->
+        watermark 16ns         -> a 10 L1 NULL NULL NULL
+        end                    ->
+    ";
+    draws_near("FULL JOIN", (-2, 5), script);
+}
+
+#[test]
+fn what_the_watermark_has_passed_is_not_kept() {
+    let side = columns("k:int at:int");
+    let mut plan = planned(&side, "SELECT * FROM s AS a JOIN s AS b ON a.k = b.k AND b.at BETWEEN a.at AND a.at + 5");
+    let Some(node) = join_in(&mut plan) else { panic!("{plan:?}") };
+    let time = SideTime { column: 1, unit: 1, of: TimeOf::Event };
+    let tick = Tick::of(&DataType::Int64).unwrap();
+    node.within = Some(Within { times: [time; 2], tick, lower: 0, upper: 5 });
+    let mut join = build(node, &[]).unwrap();
+    let (mut out, mut most) = (Output::default(), 0);
+    for first in (0..200_000).step_by(1_000) {
+        let numbers: ArrayRef = Arc::new((first..first + 1_000).collect::<Int64Array>());
+        let rows = RecordBatch::try_new(side.clone(), vec![numbers.clone(), numbers]).unwrap();
+        for port in 0..2 {
+            join.on_batch(Port(port), Batch::append_only(rows.clone()), &mut out).unwrap();
+        }
+        join.on_watermark(Timestamp::from_nanos(first + 999), &mut out).unwrap();
+        assert_eq!(out.drain().map(|batch| batch.num_rows()).sum::<usize>(), 1_000);
+        assert!(join.state_size().rows <= 8, "{} rows are kept", join.state_size().rows);
+        most = most.max(join.state_size().bytes);
+    }
+    assert!(most < 3_000_000, "{most} bytes for a few rows");
 }

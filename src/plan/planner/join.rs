@@ -8,6 +8,7 @@ use datafusion_expr::logical_plan as logical;
 use datafusion_expr::{BinaryExpr, Expr, Operator};
 
 use super::lower::{Demand, Lowered, Lowerer, Lowering, asks_final, check_unclaimed, longest, placed, side_name};
+use super::within::within;
 use crate::error::{Code, StatementError};
 use crate::operators::join::check_side;
 use crate::plan::node::{Bounded, ChangelogMode, Join, JoinKind, Node, NullKeys, Residual};
@@ -27,6 +28,7 @@ pub(super) fn lower(lowerer: &Lowerer<'_>, join: &logical::Join, demand: Demand<
     }
     let waits = kind.alone(0) || kind.alone(1);
     let condition = Condition::of(lowerer, join)?;
+    let within = within(join, [&left, &right], (kind, condition.null_keys))?;
     let keys = |side: &logical::LogicalPlan, of: fn(&(Expr, Expr)) -> &Expr| {
         lowerer.compile_all(&condition.on.iter().map(|pair| of(pair).clone()).collect::<Vec<_>>(), side.schema())
     };
@@ -39,8 +41,9 @@ pub(super) fn lower(lowerer: &Lowerer<'_>, join: &logical::Join, demand: Demand<
         residual: condition.residual.map(|residual| compile(lowerer, join, &residual)).transpose()?,
         kind,
         input_modes,
-        at_end: waits && appends && (only_final || bounded == Bounded::Yes),
+        at_end: waits && appends && within.is_none() && (only_final || bounded == Bounded::Yes),
         ttl: [None; 2],
+        within,
         schema: lowerer.columns(&join.schema),
         inputs: [Box::new(left.node), Box::new(right.node)],
     });

@@ -39,6 +39,7 @@ mod unnest;
 mod update;
 mod window;
 mod windows;
+mod within;
 
 use std::sync::{Arc, LazyLock};
 

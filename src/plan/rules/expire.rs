@@ -15,7 +15,7 @@ pub(super) fn rewrite(node: &mut Node, context: &Context<'_>) {
         let ends = ends(node);
         match node {
             Node::Aggregate(node) if !ends && !node.keys.is_empty() => node.ttl = context.state_ttl,
-            Node::Join(node) if !ends => {
+            Node::Join(node) if !ends && node.within.is_none() => {
                 for (ttl, input) in node.ttl.iter_mut().zip(&node.inputs) {
                     let own = relation(input).and_then(|relation| context.catalog.state_ttl(relation));
                     *ttl = own.or(context.state_ttl).filter(|ttl| *ttl > Interval::default());
@@ -36,7 +36,7 @@ pub(super) fn rewrite(node: &mut Node, context: &Context<'_>) {
             Node::Sort(_) | Node::Limit(_) | Node::TopN(_) | Node::Over(_) => {}
             // What may be looked up is what is there, however long it has been there.
             Node::LookupJoin(_) => {}
-            // The watermark bounds what they keep.
+            // The watermark bounds what they keep, as it does of joins whose times are within something of each other.
             Node::AsofJoin(_) | Node::Windows(_) | Node::WindowAggregate(_) => {}
         }
         node.inputs_mut().into_iter().for_each(|input| rewrite(input, context));

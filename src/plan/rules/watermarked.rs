@@ -3,8 +3,8 @@
 
 use crate::plan::depth::deeper;
 use crate::plan::node::{
-    AsofJoin, ChangelogMode, Closing, KeyedJoin, LookupJoin, Node, OrderedEmit, Over, Settles, TopN, WindowAggregate,
-    Windows,
+    AsofJoin, ChangelogMode, Closing, Join, KeyedJoin, LookupJoin, Node, OrderedEmit, Over, Settles, TopN,
+    WindowAggregate, Windows,
 };
 
 /// Tells every source whose rows are judged that they carry the watermark.
@@ -25,8 +25,9 @@ fn judges(node: &Node) -> bool {
         Node::Windows(Windows { window, .. }) if window.is_session() => window,
         Node::Windows(_) => return false,
         Node::Source(_) | Node::Values(_) | Node::Filter(_) | Node::Project(_) | Node::Unnest(_) => return false,
-        Node::Expand(_) | Node::Union(_) | Node::Aggregate(_) | Node::Join(_) => return false,
+        Node::Expand(_) | Node::Union(_) | Node::Aggregate(_) => return false,
         Node::KeyedJoin(KeyedJoin { closed_by, .. }) => return closed_by.is_some(),
+        Node::Join(Join { within, .. }) => return within.is_some(),
         Node::LookupJoin(_) => return false,
         Node::AsofJoin(AsofJoin { settles, .. }) => return *settles == Settles::Watermark,
         Node::Collect(_) | Node::Logic(_) | Node::Sort(_) | Node::Limit(_) => return false,

@@ -422,7 +422,7 @@ fn windows_go_through_joins_and_conditions() {
         (
             "SELECT l.k, l.n, r.n FROM (SELECT k, window_start, window_end, count(*) AS n FROM bids GROUP BY k, TUMBLE(at, INTERVAL '10 seconds')) l JOIN (SELECT k, window_start, window_end, count(*) AS n FROM bids GROUP BY k, TUMBLE(at, INTERVAL '10 seconds')) r ON l.k = r.k AND l.window_start = r.window_start AND l.window_end = r.window_end",
             "Project: l.k, l.n, r.n  [append-only]
-        └─ Join: INNER l, r on l.k = r.k AND l.window_start = r.window_start AND l.window_end = r.window_end  [append-only; state not bounded: a join keeps every row of both sides; KEEP FIRST or LAST bounds it by keys, SET state_ttl by time]
+        └─ Join: INNER l, r on l.k = r.k AND l.window_start = r.window_start AND l.window_end = r.window_end  [append-only; state bounded by the watermark (l.window_end = r.window_end)]
            ├─ Project: bids.k, window_start, window_end, count(*) AS n  [append-only; event time window_end; read 2 times]
            │  └─ WindowAggregate: TUMBLE(bids.at, 10 seconds), closed by the watermark of bids, keys (bids.k), aggregates (count(*)), EMIT FINAL  [append-only; event time window_end, window_time; state bounded by open windows]
            │     └─ Filter: bids.k IS NOT NULL  [append-only; event time at]
