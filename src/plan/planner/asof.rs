@@ -218,6 +218,6 @@ impl UserDefinedLogicalNodeCore for Matched {
     }
 
     fn necessary_children_exprs(&self, output_columns: &[usize]) -> Option<Vec<Vec<usize>>> {
-        Some(join_markers::columns_by_side(&self.sides, output_columns).to_vec())
+        Some(join_markers::columns_by_side(self.sides[0].schema().fields().len(), output_columns).to_vec())
     }
 }

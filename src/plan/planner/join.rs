@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::Schema;
-use datafusion_common::{JoinType, NullEquality};
+use datafusion_common::{DFSchemaRef, JoinType, NullEquality};
 use datafusion_expr::logical_plan as logical;
 use datafusion_expr::{BinaryExpr, Expr, Operator};
 
+use super::join_markers::columns_by_side;
 use super::lower::{Demand, Lowered, Lowerer, Lowering, asks_final, check_unclaimed, longest, placed, side_name};
 use super::within::within;
 use crate::error::{Code, StatementError};
@@ -28,6 +28,7 @@ pub(super) fn lower(lowerer: &Lowerer<'_>, join: &logical::Join, demand: Demand<
     }
     let waits = kind.alone(0) || kind.alone(1);
     let condition = Condition::of(lowerer, join)?;
+    let both = Arc::new(join.left.schema().join(join.right.schema())?);
     let within = within(join, [&left, &right], (kind, condition.null_keys))?;
     let keys = |side: &logical::LogicalPlan, of: fn(&(Expr, Expr)) -> &Expr| {
         lowerer.compile_all(&condition.on.iter().map(|pair| of(pair).clone()).collect::<Vec<_>>(), side.schema())
@@ -38,7 +39,10 @@ pub(super) fn lower(lowerer: &Lowerer<'_>, join: &logical::Join, demand: Demand<
         keys: [keys(&join.left, |(left, _)| left)?, keys(&join.right, |(_, right)| right)?],
         names: [side_name(&join.left), side_name(&join.right)],
         null_keys: condition.null_keys,
-        residual: condition.residual.map(|residual| compile(lowerer, join, &residual)).transpose()?,
+        residual: condition
+            .residual
+            .map(|rest| residual(lowerer, &both, join.left.schema().fields().len(), &rest))
+            .transpose()?,
         kind,
         input_modes,
         at_end: waits && appends && within.is_none() && (only_final || bounded == Bounded::Yes),
@@ -97,18 +101,18 @@ impl Condition {
     }
 }
 
-fn compile(lowerer: &Lowerer<'_>, join: &logical::Join, condition: &Expr) -> Lowering<Residual> {
-    let both = join.left.schema().join(join.right.schema())?;
-    let mut predicate = lowerer.compile(condition, &both)?;
+/// The rest of a condition over the columns of both sides that it looks at; `width` of them are the left side's.
+pub(super) fn residual(
+    lowerer: &Lowerer<'_>,
+    both: &DFSchemaRef,
+    width: usize,
+    condition: &Expr,
+) -> Lowering<Residual> {
+    let mut predicate = lowerer.compile(condition, both)?;
     let mut looks = predicate.columns();
     looks.sort_unstable();
     looks.dedup();
     predicate.renumber(&|column| looks.partition_point(|look| *look < column));
-    let width = join.left.schema().fields().len();
-    let schema = lowerer.columns(&Arc::new(both));
-    let fields = looks.iter().map(|look| schema.field(*look).clone());
-    let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
-    let (left, right): (Vec<usize>, Vec<usize>) = looks.into_iter().partition(|look| *look < width);
-    let right = right.into_iter().map(|look| look - width).collect();
-    Ok(Residual { columns: [left, right], predicate, schema })
+    let schema = Arc::new(lowerer.columns(both).project(&looks)?);
+    Ok(Residual { columns: columns_by_side(width, &looks), predicate, schema })
 }

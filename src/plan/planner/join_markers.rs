@@ -149,9 +149,8 @@ pub(super) fn compared(sides: &[LogicalPlan; 2], condition: &Expr) -> PlanResult
     }))
 }
 
-/// Which columns of each side are needed for those of the result: the left side's columns come first.
-pub(super) fn columns_by_side(sides: &[LogicalPlan; 2], columns: &[usize]) -> [Vec<usize>; 2] {
-    let width = sides[0].schema().fields().len();
+/// Which columns of each side are needed for those of the result: the first `width` are the left side's.
+pub(super) fn columns_by_side(width: usize, columns: &[usize]) -> [Vec<usize>; 2] {
     let (left, right): (Vec<usize>, Vec<usize>) = columns.iter().partition(|column| **column < width);
     [left, right.into_iter().map(|column| column - width).collect()]
 }

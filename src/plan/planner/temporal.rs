@@ -27,6 +27,7 @@ use sqlparser::ast::{self, JoinOperator, Spanned, TableFactor, TableVersion};
 
 use super::diagnose::smuggle;
 use super::extension::{by_text, extension};
+use super::join::residual;
 use super::join_markers::{self, SYSTEM_TIME};
 use super::lower::{
     Demand, Failure, Lowered, Lowerer, Lowering, asks_final, check_unclaimed, longest, placed, side_name,
@@ -40,7 +41,7 @@ use crate::expr;
 use crate::operators::{asof, lookup};
 use crate::plan::event_time::event_time;
 use crate::plan::node::{
-    AsofJoin, ChangelogMode, Filter, JoinKind, LookupJoin, Nearest, Node, Project, Residual, Settles, Source,
+    AsofJoin, ChangelogMode, Filter, JoinKind, LookupJoin, Nearest, Node, Project, Settles, Source,
 };
 use crate::plan::upsert_key;
 use crate::sql;
@@ -130,6 +131,11 @@ pub(super) struct Versioned {
 }
 
 impl Versioned {
+    /// How many of its columns are the left side's.
+    fn width(&self) -> usize {
+        self.sides[0].schema().fields().len()
+    }
+
     fn of(join: &Join) -> PlanResult<Option<Versioned>> {
         let Some(found) = join_markers::find(SYSTEM_TIME, join)? else { return Ok(None) };
         let sides = [join.left.as_ref().clone(), join.right.as_ref().clone()];
@@ -192,7 +198,7 @@ fn lower_lookup(lowerer: &Lowerer<'_>, node: &Versioned) -> Lowering<Lowered> {
             lowerer.compile_all(keys_left, node.sides[0].schema())?,
             lowerer.compile_all(keys_right, node.sides[1].schema())?,
         ],
-        residual: condition.rest.map(|rest| residual(lowerer, node, &rest)).transpose()?,
+        residual: condition.rest.map(|rest| residual(lowerer, &node.schema, node.width(), &rest)).transpose()?,
         kind: node.kind(),
         input_modes: [left.mode(), right.mode()],
         schema: lowerer.columns(&node.schema),
@@ -200,17 +206,6 @@ fn lower_lookup(lowerer: &Lowerer<'_>, node: &Versioned) -> Lowering<Lowered> {
     };
     lookup::check_sides(&lookup).map_err(|error| placed(error, || node.place.clone()))?;
     Ok(Lowered { node: Node::LookupJoin(lookup), bounded: left.bounded, at_end: left.at_end })
-}
-
-/// The rest of the condition over the columns that it looks at.
-fn residual(lowerer: &Lowerer<'_>, node: &Versioned, condition: &Expr) -> Lowering<Residual> {
-    let mut predicate = lowerer.compile(condition, &node.schema)?;
-    let mut looks = predicate.columns();
-    looks.sort_unstable();
-    looks.dedup();
-    predicate.renumber(&|column| looks.partition_point(|look| *look < column));
-    let schema = Arc::new(lowerer.columns(&node.schema).project(&looks)?);
-    Ok(Residual { columns: join_markers::columns_by_side(&node.sides, &looks), predicate, schema })
 }
 
 fn lower_versions(lowerer: &Lowerer<'_>, node: &Versioned, time: &Expr, only_final: bool) -> Lowering<Lowered> {
@@ -474,7 +469,7 @@ impl UserDefinedLogicalNodeCore for Versioned {
 
     /// All columns of a side that may change are needed to know a row again, and its event time to know its versions.
     fn necessary_children_exprs(&self, output_columns: &[usize]) -> Option<Vec<Vec<usize>>> {
-        let [mut left, mut right] = join_markers::columns_by_side(&self.sides, output_columns);
+        let [mut left, mut right] = join_markers::columns_by_side(self.width(), output_columns);
         let all = |side: usize| (0..self.sides[side].schema().fields().len()).collect();
         let stays = |side: usize| relation_of(&self.sides[side]).filter(|(of, _)| of.mode == ChangelogMode::AppendOnly);
         match (&self.as_of, stays(1)) {
