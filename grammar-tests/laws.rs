@@ -302,40 +302,51 @@ fn ways() -> [Way; 4] {
     ]
 }
 
+/// Shows `check` what the changes that were brought fold to after each step, and which step that is.
+fn folds(
+    how: &str,
+    steps: &[Step],
+    brought: &Brought,
+    mut check: impl FnMut(usize, &Answer) -> Result<(), String>,
+) -> Result<(), String> {
+    let mut fold = Fold::default();
+    for (at, batches) in brought.iter().enumerate() {
+        batches.iter().try_for_each(|batch| fold.apply(batch)).map_err(|error| format!("{how}: {error}"))?;
+        // What waits for a restart is said behind it.
+        if !matches!(steps.get(at + 1), Some(Step::Restart)) {
+            check(at, &fold.answer())?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether a query says `expected`, in that order, over the steps of each way of cutting.
+fn says(
+    expected: &Answer,
+    setup: &[String],
+    sql: &str,
+    steps: impl Fn(fn(After) -> After) -> Vec<Step>,
+) -> Result<(), String> {
+    for (how, cut) in ways() {
+        let brought = run(setup, sql, &steps(cut))?;
+        expect_sequence(how, expected, &answers::rows(&brought.concat()))?;
+    }
+    Ok(())
+}
+
 #[test]
 fn keyed_joins_follow_their_rules_however_rows_are_cut_and_restarted() {
-    holds(joins::case(), |case| {
-        let expected = case.expected();
-        for (how, cut) in ways() {
-            let brought = run(&case.setup(), &case.sql(), &case.steps(cut))?;
-            expect_sequence(how, &expected, &answers::rows(&brought.concat()))?;
-        }
-        Ok(())
-    });
+    holds(joins::case(), |case| says(&case.expected(), &case.setup(), &case.sql(), |cut| case.steps(cut)));
 }
 
 #[test]
 fn keyed_joins_within_windows_follow_their_rules_however_rows_are_cut_and_restarted() {
-    holds(window_joins::case(), |case| {
-        let expected = case.expected();
-        for (how, cut) in ways() {
-            let brought = run(&case.setup(), &case.sql(), &case.steps(cut))?;
-            expect_sequence(how, &expected, &answers::rows(&brought.concat()))?;
-        }
-        Ok(())
-    });
+    holds(window_joins::case(), |case| says(&case.expected(), &case.setup(), &case.sql(), |cut| case.steps(cut)));
 }
 
 #[test]
 fn collect_follows_its_rules_however_rows_are_cut_and_restarted() {
-    holds(collect::case(), |case| {
-        let expected = case.expected();
-        for (how, cut) in ways() {
-            let brought = run(&case.setup(), &case.sql(), &case.steps(cut))?;
-            expect_sequence(how, &expected, &answers::rows(&brought.concat()))?;
-        }
-        Ok(())
-    });
+    holds(collect::case(), |case| says(&case.expected(), &case.setup(), &case.sql(), |cut| case.steps(cut)));
 }
 
 #[test]
@@ -381,18 +392,18 @@ fn over_a_table_changes_fold_to_the_batch_answer_after_every_step() {
         for (how, cut) in ways() {
             let (steps, made): (Vec<Step>, Vec<usize>) = case.steps(cut).into_iter().unzip();
             let brought = run(&case.setup(), &text, &steps).map_err(|error| format!("{how}: {text}\n{error}"))?;
-            let mut fold = Fold::default();
-            for (at, batches) in brought.iter().enumerate() {
-                batches.iter().try_for_each(|batch| fold.apply(batch)).map_err(|error| format!("{how}: {error}"))?;
-                // What waits for a restart is said behind it, and an aggregate over all rows says nothing of no rows.
-                let waits = matches!(steps.get(at + 1), Some(Step::Restart));
-                let silent = fold.answer().is_empty() && case.query.answers_emptiness() && at + 1 < steps.len();
-                if waits || silent {
-                    continue;
+            folds(how, &steps, &brought, |at, folded| {
+                // An aggregate over all rows says nothing of no rows.
+                if folded.is_empty() && case.query.answers_emptiness() && at + 1 < steps.len() {
+                    return Ok(());
                 }
-                let Some(expected) = known.answer(&case.query, made[at], || case.rows(made[at])) else { continue };
-                expect_multiset(&format!("{how}, folded after {} changes", made[at]), expected, &fold.answer())?;
-            }
+                match known.answer(&case.query, made[at], || case.rows(made[at])) {
+                    Some(expected) => {
+                        expect_multiset(&format!("{how}, folded after {} changes", made[at]), expected, folded)
+                    }
+                    None => Ok(()),
+                }
+            })?;
         }
         Ok(())
     });

@@ -1,5 +1,7 @@
 //! Feeds an engine step by step and keeps what each step brought.
 
+use std::fmt;
+
 use arrow::array::RecordBatch;
 use riverrun::{Engine, Query};
 
@@ -197,6 +199,22 @@ pub fn arrival_steps(
     push(&mut held, &mut steps);
     steps.extend((0..streams).map(|stream| Step::Close(format!("s{stream}"))));
     steps
+}
+
+/// A query over arrivals as statements, for a person who makes a script of a failure.
+pub fn write_case(
+    f: &mut fmt::Formatter<'_>,
+    setup: &[String],
+    sql: &str,
+    columns: &[Column],
+    arrivals: &[(usize, Row, After)],
+) -> fmt::Result {
+    setup.iter().try_for_each(|statement| writeln!(f, "{statement};"))?;
+    writeln!(f, "DECLARE c CURSOR FOR {sql};")?;
+    arrivals.iter().try_for_each(|(stream, row, after)| {
+        let statement = data::insert(&format!("s{stream}"), columns, std::slice::from_ref(row));
+        writeln!(f, "{} -- then {after:?}", statement.replace("\n ", ""))
+    })
 }
 
 /// The rows of `t` in the batches that they were cut into, and the end.

@@ -8,7 +8,7 @@ use proptest::sample::select;
 
 use crate::answers::{Answer, Cell};
 use crate::data::{self, After, Column, Row, Value};
-use crate::feeding::{Step, arrival_steps};
+use crate::feeding::{Step, arrival_steps, write_case};
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Keep {
@@ -223,14 +223,6 @@ pub type State = Vec<Vec<i64>>;
 
 impl fmt::Display for Case {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for statement in self.setup() {
-            writeln!(f, "{statement};")?;
-        }
-        writeln!(f, "DECLARE c CURSOR FOR {};", self.sql())?;
-        for (stream, row, after) in &self.arrivals {
-            let statement = data::insert(&format!("s{stream}"), &columns(), std::slice::from_ref(row));
-            writeln!(f, "{} -- then {after:?}", statement.replace("\n ", ""))?;
-        }
-        Ok(())
+        write_case(f, &self.setup(), &self.sql(), &columns(), &self.arrivals)
     }
 }

@@ -8,10 +8,10 @@ use arrow::datatypes::DataType;
 use proptest::prelude::*;
 use proptest::sample::select;
 
-use crate::answers::{self, Answer, Fold};
+use crate::answers::{self, Answer};
 use crate::data::{self, After, Column, Row, Value};
 use crate::feeding::{Step, run};
-use crate::{expect_multiset, expect_sequence, holds, ways};
+use crate::{expect_multiset, expect_sequence, folds, holds, ways};
 
 const CONDITIONS: [&str; 6] =
     ["true", "a.k = b.k", "a.k = b.id", "a.k = b.k AND a.v > b.v", "a.k = b.k AND a.v = b.v", "a.v > b.v"];
@@ -215,15 +215,9 @@ fn a_row_finds_what_is_there_when_it_comes_and_takes_that_back_when_it_goes() {
         for (how, cut) in ways() {
             let (steps, made): (Vec<Step>, Vec<usize>) = case.steps(cut).into_iter().unzip();
             let brought = run(&case.setup(), &case.sql(), &steps).map_err(|error| format!("{how}: {error}"))?;
-            let mut fold = Fold::default();
-            for (at, batches) in brought.iter().enumerate() {
-                batches.iter().try_for_each(|batch| fold.apply(batch)).map_err(|error| format!("{how}: {error}"))?;
-                // What waits for a restart is said behind it.
-                if matches!(steps.get(at + 1), Some(Step::Restart)) {
-                    continue;
-                }
-                expect_multiset(&format!("{how}, after {}", made[at]), &case.expected(made[at]), &fold.answer())?;
-            }
+            folds(how, &steps, &brought, |at, folded| {
+                expect_multiset(&format!("{how}, after {}", made[at]), &case.expected(made[at]), folded)
+            })?;
             let answered = answers::rows(&brought.concat());
             expect_sequence(how, drawn.get_or_insert(answered.clone()), &answered)?;
         }

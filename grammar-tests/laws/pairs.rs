@@ -7,11 +7,11 @@
 use std::cell::Cell;
 use std::collections::HashMap;
 
-use crate::answers::{self, Answer, Fold};
+use crate::answers::{self, Answer};
 use crate::feeding::{Brought, Rerun, Step, run};
 use crate::oracle::Planned;
 use crate::relational::{self, Asked, Case, Changes};
-use crate::{Way, expect_multiset, holds_in, views, ways};
+use crate::{Way, expect_multiset, folds, holds_in, views, ways};
 
 /// So many queries are drawn, each of half as many series on average: more than 2,000 pairs.
 const QUERIES: u32 = 250;
@@ -75,16 +75,15 @@ impl Pair<'_> {
             Err(error) if error.starts_with("unsupported") => return Ok(Compared::No),
             brought => brought.map_err(|error| format!("{how}: {}\n{error}", self.text))?,
         };
-        let mut fold = Fold::default();
-        for (at, batches) in brought.iter().enumerate() {
-            batches.iter().try_for_each(|batch| fold.apply(batch)).map_err(|error| format!("{how}: {error}"))?;
-            if matches!(steps.get(at + 1), Some(Step::Restart)) {
-                continue;
+        let mut compared = Compared::Yes;
+        folds(how, &steps, &brought, |at, folded| match self.expected(made[at]) {
+            Some(expected) => expect_multiset(&format!("{how}, folded after {} changes", made[at]), expected, folded),
+            None => {
+                compared = Compared::No;
+                Ok(())
             }
-            let Some(expected) = self.expected(made[at]) else { return Ok(Compared::No) };
-            expect_multiset(&format!("{how}, folded after {} changes", made[at]), expected, &fold.answer())?;
-        }
-        Ok(Compared::Yes)
+        })?;
+        Ok(compared)
     }
 
     fn expected(&mut self, made: usize) -> Option<&Answer> {

@@ -10,10 +10,10 @@ use arrow::datatypes::DataType;
 use proptest::prelude::*;
 use proptest::sample::select;
 
-use crate::answers::{self, Answer, Fold};
+use crate::answers::{self, Answer};
 use crate::data::{self, After, Column, Row, Value};
 use crate::feeding::{Step, run};
-use crate::{WINDOW_CASES, expect_multiset, expect_sequence, holds, holds_in, oracle, ways};
+use crate::{WINDOW_CASES, expect_multiset, expect_sequence, folds, holds, holds_in, oracle, ways};
 
 const INTEGERS: [&str; 6] = ["id", "k", "v", "at", "seq", "gone"];
 
@@ -303,19 +303,13 @@ fn an_asof_join_without_event_time_folds_to_the_batch_answer_after_every_step() 
         for (how, cut) in ways() {
             let (steps, made): (Vec<Step>, Vec<usize>) = case.steps(cut).into_iter().unzip();
             let brought = run(&case.setup(), &case.sql(), &steps).map_err(|error| format!("{how}: {error}"))?;
-            let mut fold = Fold::default();
-            for (at, batches) in brought.iter().enumerate() {
-                batches.iter().try_for_each(|batch| fold.apply(batch)).map_err(|error| format!("{how}: {error}"))?;
-                // What waits for a restart is said behind it.
-                if matches!(steps.get(at + 1), Some(Step::Restart)) {
-                    continue;
-                }
+            folds(how, &steps, &brought, |at, folded| {
                 let expected = match known.entry(made[at]) {
                     Entry::Occupied(known) => known.into_mut(),
                     Entry::Vacant(unknown) => unknown.insert(case.expected(made[at])?),
                 };
-                expect_multiset(&format!("{how}, after {}", made[at]), expected, &fold.answer())?;
-            }
+                expect_multiset(&format!("{how}, after {}", made[at]), expected, folded)
+            })?;
         }
         Ok(())
     });

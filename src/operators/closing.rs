@@ -2,32 +2,31 @@
 
 use std::collections::HashSet;
 
-use arrow::array::{Array, ArrayRef, BooleanArray, Int64Array};
+use arrow::array::{Array, ArrayRef, Int64Array};
 use arrow::compute::filter_record_batch;
 use arrow::compute::kernels::aggregate::min;
 
 use crate::error::{InternalError, Result};
 use crate::expr::Expr;
 use crate::operators::Output;
+use crate::operators::late_rows::{self, highest};
 use crate::state::OrderedRows;
 use crate::types::{Batch, Tick, Timestamp, ticks};
 
 /// The rows of a batch that are not late for their windows, which end then. Late ones are counted.
 pub(super) fn in_time(batch: Batch, ends: &Int64Array, tick: Tick, out: &mut Output) -> Result<Batch> {
-    if batch.watermarks().is_none() {
+    let most = highest(&batch, tick);
+    if batch.watermarks().is_none() || min(ends).is_none_or(|first| most < first) {
         return Ok(batch);
     }
-    let late = |row: usize| ends.is_valid(row) && tick.floor(batch.watermark(row)) >= ends.value(row);
-    let kept: BooleanArray = (0..batch.num_rows()).map(|row| Some(!late(row))).collect();
-    if kept.false_count() == 0 {
-        return Ok(batch);
-    }
-    out.late(kept.false_count());
-    for row in (0..batch.num_rows()).filter(|row| !kept.value(*row)) {
+    let late = |row: usize| {
         let by = tick.floor(batch.watermark(row)).saturating_sub(ends.value(row));
-        out.late_by(tick.time(by).nanos());
+        (ends.is_valid(row) && by >= 0).then_some(by)
+    };
+    match late_rows::in_time(batch.num_rows(), tick, late, out) {
+        None => Ok(batch),
+        Some(kept) => Ok(Batch::append_only(filter_record_batch(batch.rows(), &kept)?)),
     }
-    Ok(Batch::append_only(filter_record_batch(batch.rows(), &kept)?))
 }
 
 /// The ends of the windows that partitions are of.

@@ -29,6 +29,8 @@ pub mod windows;
 
 mod closing;
 mod difference;
+mod late_rows;
+mod matching;
 mod ordered;
 mod rows;
 #[cfg(test)]

@@ -28,6 +28,20 @@ pub(crate) fn take_rows(batch: &RecordBatch, indices: &UInt32Array) -> Result<Re
     record_batch(&batch.schema(), columns, indices.len())
 }
 
+/// The rows `rows` of a batch, in ascending order, and what they do. They are not copied if they are all that lie between
+/// the first and the last.
+pub(crate) fn chosen(batch: &Batch, rows: &[u32]) -> Result<Batch> {
+    let (Some(first), Some(last)) = (rows.first(), rows.last()) else { return Ok(batch.slice(0, 0)) };
+    if (last - first) as usize + 1 == rows.len() {
+        return Ok(batch.slice(*first as usize, rows.len()));
+    }
+    let taken = take_rows(batch.rows(), &UInt32Array::from(rows.to_vec()))?;
+    Ok(match batch.kinds() {
+        None => Batch::append_only(taken),
+        Some(kinds) => Batch::changelog(taken, rows.iter().map(|row| kinds.get(*row as usize)).collect()),
+    })
+}
+
 /// Says append-only rows in batches of a usual size.
 pub(crate) fn push_sliced(rows: &RecordBatch, out: &mut Output) {
     for offset in (0..rows.num_rows()).step_by(BATCH_ROWS) {

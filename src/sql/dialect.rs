@@ -3,15 +3,13 @@
 use std::any::TypeId;
 use std::cell::Cell;
 
-use sqlparser::ast::{
-    Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident, ObjectName,
-    OrderByExpr, WindowSpec, WindowType,
-};
+use sqlparser::ast::{Expr, Function, Ident, OrderByExpr, WindowSpec, WindowType};
 use sqlparser::dialect::{Dialect, GenericDialect};
 use sqlparser::keywords::{Keyword, RESERVED_FOR_COLUMN_ALIAS};
 use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::{Token, TokenWithSpan, Word};
 
+use super::call::function;
 use super::words::starts_with;
 
 /// The function call in which `TABLE name` or `TABLE (query)` arrives as an argument of a table function, with its
@@ -217,20 +215,6 @@ fn one_or_list<'a, T>(
 }
 
 fn carrier(name: Ident, argument: Expr, partition_by: Vec<Expr>, order_by: Vec<OrderByExpr>) -> Expr {
-    let argument = FunctionArg::Unnamed(FunctionArgExpr::Expr(argument));
     let window = WindowSpec { window_name: None, partition_by, order_by, window_frame: None };
-    Expr::Function(Function {
-        name: ObjectName::from(vec![name]),
-        uses_odbc_syntax: false,
-        parameters: FunctionArguments::None,
-        args: FunctionArguments::List(FunctionArgumentList {
-            duplicate_treatment: None,
-            args: vec![argument],
-            clauses: Vec::new(),
-        }),
-        filter: None,
-        null_treatment: None,
-        over: Some(WindowType::WindowSpec(window)),
-        within_group: Vec::new(),
-    })
+    Expr::Function(Function { over: Some(WindowType::WindowSpec(window)), ..function(name, [argument]) })
 }

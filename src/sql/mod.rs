@@ -9,6 +9,7 @@
 //! most are ours. The parser recurses, so it runs on a stack of its own, and [`Limits`] keep the trees small enough to
 //! be dropped on any.
 
+mod call;
 mod clause;
 mod control;
 mod create;
@@ -31,6 +32,7 @@ use std::sync::Arc;
 
 use sqlparser::tokenizer::{Span, Token, TokenWithSpan, TokenizerError};
 
+pub use call::call;
 pub use clause::FILE_QUOTE;
 pub use dialect::TABLE_ARGUMENT;
 pub use lex::is_complete;

@@ -390,10 +390,10 @@ pub(super) fn load(table: &Table, rows: &mut Upsert, access: &io::Access) -> Res
 
 /// How the result of a query is written.
 pub(super) fn writing(planned: &Planned, options: &FileOptions) -> Result<Writing> {
+    let form = written_form(planned, options)?;
     if options.takes != Some(Takes::Upserts) {
-        return Ok(Writing { form: written_form(planned, options)?, key: None });
+        return Ok(Writing { form, key: None });
     }
-    let form = if options.form == Form::Debezium { Form::Debezium } else { Form::Op(OP_COLUMN.into()) };
     let Some(key) = plan::upsert_key(&planned.plan.root) else {
         let message =
             "mode = 'upsert' puts each row in the place of the one with its key, and this query's rows have none";
@@ -403,7 +403,7 @@ pub(super) fn writing(planned: &Planned, options: &FileOptions) -> Result<Writin
     Ok(Writing { form, key: Some(key) })
 }
 
-/// In what form the result of a query is written where no key matters.
+/// In what form the rows of a query are written.
 fn written_form(planned: &Planned, options: &FileOptions) -> Result<Form> {
     match (planned.plan.mode, options.takes) {
         (ChangelogMode::Changelog, Some(Takes::Appends)) => {

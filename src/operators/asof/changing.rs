@@ -18,14 +18,13 @@ use arrow::datatypes::SchemaRef;
 use super::Arrival;
 use crate::error::Result;
 use crate::expr::Expr;
+use crate::operators::matching::{NONE, gather_with_nulls};
 use crate::operators::rows::{BATCH_ROWS, record_batch, whole_updates};
 use crate::operators::{Operator, Output, Port, StateSize};
 use crate::plan::node::{AsofJoin, JoinKind};
 use crate::state::{Encoded, Equals, OrderedRows, Snapshot, StateTable};
 use crate::types::{Batch, Epoch, RowKind};
 
-/// No row; NULLs are said in its place.
-const NONE: u32 = u32::MAX;
 /// The left side's tables come first in a snapshot: this one, of no columns, has as many rows.
 const LEFT_TABLES: &str = "left tables";
 
@@ -272,11 +271,7 @@ impl Changing {
 
     /// The columns of right rows; [`NONE`] gives NULLs.
     fn beside(&self, rows: &[u32]) -> Result<Vec<ArrayRef>> {
-        let there: Vec<u32> = rows.iter().copied().filter(|row| *row != NONE).collect();
-        let mut next = 0..;
-        let places: UInt32Array = rows.iter().map(|row| if *row == NONE { None } else { next.next() }).collect();
-        let columns = self.sides[1].rows.gather(&there)?;
-        columns.iter().map(|column| Ok(take(column, &places, None)?)).collect()
+        gather_with_nulls(rows, |there| self.sides[1].rows.gather(there))
     }
 
     /// Frees rows that are gone, and partitions without rows.

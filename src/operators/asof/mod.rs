@@ -15,12 +15,12 @@ mod settled;
 mod tests;
 
 use arrow::array::{Array, ArrayRef, Int64Array};
-use arrow::buffer::NullBuffer;
 use arrow::datatypes::SchemaRef;
 
 use crate::error::Result;
 use crate::expr::Expr;
 use crate::operators::Operator;
+use crate::operators::matching::Nulls;
 use crate::plan::node::{AsofJoin, Settles};
 use crate::state::Snapshot;
 use crate::types::{Batch, ticks};
@@ -44,7 +44,7 @@ pub fn check_side(schema: &SchemaRef, settles: Settles) -> Result<()> {
 /// What is computed of the rows of a batch: their keys and times.
 struct Arrival {
     keys: Vec<ArrayRef>,
-    nulls: Vec<NullBuffer>,
+    nulls: Nulls,
     /// The times as they are, and in ticks.
     times: ArrayRef,
     ticks: Int64Array,
@@ -53,7 +53,7 @@ struct Arrival {
 impl Arrival {
     fn of(batch: &Batch, keys: &[Expr], time: &Expr) -> Result<Arrival> {
         let keys = keys.iter().map(|key| key.evaluate(batch.rows())).collect::<Result<Vec<_>>>()?;
-        let nulls = keys.iter().filter_map(|key| key.logical_nulls()).collect();
+        let nulls = Nulls::of(&keys);
         let times = time.evaluate(batch.rows())?;
         Ok(Arrival { keys, nulls, ticks: ticks(&times)?, times })
     }
@@ -61,6 +61,6 @@ impl Arrival {
     /// Whether a row can match anything: no part of its key, and not its time, is NULL.
     #[inline]
     fn matches(&self, row: usize) -> bool {
-        self.ticks.is_valid(row) && !self.nulls.iter().any(|nulls| nulls.is_null(row))
+        self.ticks.is_valid(row) && !self.nulls.in_row(row)
     }
 }

@@ -25,14 +25,13 @@ use arrow::datatypes::{Int64Type, SchemaRef};
 use super::Arrival;
 use crate::error::{InternalError, Result};
 use crate::expr::Expr;
+use crate::operators::matching::slots_of_whole;
 use crate::operators::rows::{BATCH_ROWS, append_only, record_batch, take_rows};
 use crate::operators::{Operator, Output, Port, StateSize};
 use crate::plan::node::{AsofJoin, ChangelogMode, JoinKind, Nearest, Settles};
 use crate::state::{GroupIndex, RowId, RowStore, Snapshot, StateTable, grow_to, table};
 use crate::types::{Batch, Epoch, RowKind, Tick, Timestamp};
 
-/// The slot of a row whose key is equal to nothing.
-const NO_SLOT: u32 = u32::MAX;
 const SIDES: [&str; 2] = ["left", "right"];
 const REACHED: &str = "reached";
 
@@ -265,24 +264,9 @@ impl Settled {
         Ok(())
     }
 
-    /// The slot of each key; [`NO_SLOT`] for those of rows that match nothing.
+    /// The slot of each key; [`NONE`] for those of rows that match nothing.
     fn number(&mut self, keys: &[ArrayRef], roles: &[Role]) -> Result<Vec<u32>> {
-        let mut found = vec![];
-        let slots = match roles.contains(&Role::Lone) {
-            false => {
-                self.index.intern(keys, roles.len(), &mut found)?;
-                found
-            }
-            true => {
-                let is_whole = |row: &u32| roles[*row as usize] != Role::Lone;
-                let whole: UInt32Array = (0..roles.len() as u32).filter(is_whole).collect();
-                let keys = keys.iter().map(|key| take(key, &whole, None)).collect::<Result<Vec<_>, _>>()?;
-                self.index.intern(&keys, whole.len(), &mut found)?;
-                let mut slots = vec![NO_SLOT; roles.len()];
-                whole.values().iter().zip(found).for_each(|(row, slot)| slots[*row as usize] = slot);
-                slots
-            }
-        };
+        let slots = slots_of_whole(&mut self.index, keys, roles.len(), |row| roles[row] != Role::Lone)?;
         grow_to(&mut self.slots, self.index.slots(), Slot::default());
         Ok(slots)
     }

@@ -9,9 +9,9 @@
 use arrow::array::ArrayRef;
 
 use crate::error::Result;
+use crate::operators::matching::NONE;
 use crate::state::Chains;
 
-use super::noted::NONE;
 use super::store::Store;
 use super::timed::Waiting;
 use super::{Join, Side};

@@ -13,16 +13,13 @@
 
 use std::collections::HashMap;
 
-use arrow::array::Array;
-use arrow::buffer::NullBuffer;
-
 use crate::error::Result;
 use crate::operators::Output;
+use crate::operators::matching::{NONE, Nulls};
 use crate::operators::rows::without;
 use crate::plan::node::{JoinKind, NullKeys};
 use crate::types::{Batch, RowKind, Timestamp};
 
-use super::noted::NONE;
 use super::store::Store;
 use super::{Join, Side};
 
@@ -51,10 +48,10 @@ impl Join {
             return Ok(batch);
         };
         let keys = keys.iter().map(|key| key.evaluate(batch.rows())).collect::<Result<Vec<_>>>()?;
-        let nulls: Vec<NullBuffer> = keys.iter().filter_map(|key| key.logical_nulls()).collect();
+        let nulls = Nulls::of(&keys);
         // A row that can match nothing is not kept, so nothing of it can be forgotten.
         let passes = self.null_keys == NullKeys::Nothing && !self.at_end;
-        let lone = |row: usize| passes && nulls.iter().any(|nulls| nulls.is_null(row));
+        let lone = |row: usize| passes && nulls.in_row(row);
         let numbers = counted.number(&batch.rows().project(kept)?)?;
         let mut left: HashMap<u32, u32> = HashMap::new();
         let admit = |(row, (number, kind)): (usize, (&u32, RowKind))| {

@@ -26,19 +26,19 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, Int64Array, RecordBatch, UInt32Array};
-use arrow::buffer::NullBuffer;
 use arrow::compute::take;
 use arrow::datatypes::SchemaRef;
 
 use crate::error::Result;
 use crate::expr::Expr;
-use crate::operators::rows::{BATCH_ROWS, record_batch, take_rows};
+use crate::operators::matching::{NONE, Nulls, Pairs, slots_of_whole};
+use crate::operators::rows::{BATCH_ROWS, chosen, record_batch};
 use crate::operators::{Operator, Output, Port, StateSize, Waits};
 use crate::plan::node::{self, ChangelogMode, JoinKind, NullKeys, Residual};
 use crate::state::{Chains, Expiry, GroupIndex, Snapshot, grow_to};
 use crate::types::{Batch, Epoch, RowKind, RowKinds, Timestamp};
 
-use noted::{NONE, Noted};
+use noted::Noted;
 use store::{Change, Store};
 use timed::{Timed, Waiting};
 
@@ -173,12 +173,6 @@ struct Taken {
     until: Vec<i64>,
 }
 
-#[derive(Default)]
-struct Pairs {
-    own: Vec<u32>,
-    other: Vec<u32>,
-}
-
 impl Operator for Join {
     fn on_batch(&mut self, port: Port, batch: Batch, out: &mut Output) -> Result<()> {
         let batch = self.admitted(port.0, batch, out)?;
@@ -268,23 +262,16 @@ impl Join {
 
     /// The slot of each row's key. Without a key or a time that can match anything it has none.
     fn number(&mut self, keys: &[ArrayRef], times: Option<&Int64Array>, batch: &Batch) -> Result<Vec<u32>> {
-        let (rows, mut slots) = (batch.num_rows(), vec![]);
-        let times = times.and_then(|times| times.nulls().cloned());
-        let nulls: Vec<NullBuffer> = keys.iter().filter_map(|key| key.logical_nulls()).chain(times).collect();
-        let incomplete = |row: usize| nulls.iter().any(|nulls| nulls.is_null(row));
-        if self.null_keys == NullKeys::Nothing && nulls.iter().any(|nulls| nulls.null_count() > 0) {
-            let whole: Vec<u32> = (0..rows).filter(|row| !incomplete(*row)).map(|row| row as u32).collect();
-            let at = UInt32Array::from(whole.clone());
-            let keys: Vec<ArrayRef> = keys.iter().map(|key| take(key, &at, None)).collect::<Result<_, _>>()?;
-            let mut found = vec![];
-            self.index.intern(&keys, whole.len(), &mut found)?;
-            slots.resize(rows, NONE);
-            whole.iter().zip(found).for_each(|(row, slot)| slots[*row as usize] = slot);
-            return Ok(slots);
+        let rows = batch.num_rows();
+        let mut nulls = Nulls::of(keys);
+        nulls.and(times.and_then(|times| times.nulls()));
+        if self.null_keys == NullKeys::Nothing {
+            return slots_of_whole(&mut self.index, keys, rows, |row| !nulls.in_row(row));
         }
+        let mut slots = vec![];
         self.index.intern(keys, rows, &mut slots)?;
         if self.null_keys == NullKeys::Anything {
-            self.null_slot = (0..rows).find(|row| incomplete(*row)).map(|row| slots[row]).or(self.null_slot);
+            self.null_slot = (0..rows).find(|row| nulls.in_row(*row)).map(|row| slots[row]).or(self.null_slot);
         }
         Ok(slots)
     }
@@ -362,10 +349,7 @@ impl Join {
         }
         let kept = &self.sides[1 - arrival.side];
         columns[1 - arrival.side] = kept.rows.gather(other, &kept.residual)?;
-        let rows = record_batch(&residual.schema, columns.concat(), own.len())?;
-        let passes = residual.predicate.evaluate_predicate(&rows)?;
-        let of = |rows: &[u32]| passes.values().set_indices().map(|at| rows[at]).collect();
-        Ok(Pairs { own: of(own), other: of(other) })
+        Pairs::passing(own, other, residual, columns.concat())
     }
 
     /// Notes what the arriving rows before `row` do for want of a match.
@@ -606,14 +590,10 @@ impl Side {
 fn matchable(batch: &Batch, taken: &mut Taken) -> Result<Batch> {
     let Taken { slots, matched, until } = taken;
     let whole: Vec<u32> = (0..slots.len() as u32).filter(|row| slots[*row as usize] != NONE).collect();
-    let rows = take_rows(batch.rows(), &UInt32Array::from(whole.clone()))?;
     *slots = whole.iter().map(|row| slots[*row as usize]).collect();
     *matched = whole.iter().map(|row| matched[*row as usize]).collect();
     *until = whole.iter().filter_map(|row| until.get(*row as usize).copied()).collect();
-    Ok(match batch.kinds() {
-        None => Batch::append_only(rows),
-        Some(kinds) => Batch::changelog(rows, whole.iter().map(|row| kinds.get(*row as usize)).collect()),
-    })
+    chosen(batch, &whole)
 }
 
 /// A pair comes or goes: what was an update of a row may be none of a pair.

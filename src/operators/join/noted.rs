@@ -6,10 +6,8 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, BooleanArray, UInt32Array};
 use arrow::buffer::NullBuffer;
 
+use crate::operators::matching::NONE;
 use crate::types::{RowKind, RowKinds};
-
-/// No row; NULLs are said in its place.
-pub(super) const NONE: u32 = u32::MAX;
 
 /// Rows of the result in the order in which they are said: a row of the arriving batch, a row kept of the other side.
 #[derive(Default)]

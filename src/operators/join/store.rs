@@ -1,16 +1,14 @@
 //! The rows of one side.
 
-use arrow::array::{ArrayRef, RecordBatch, UInt32Array};
-use arrow::compute::take;
+use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::SchemaRef;
 
 use crate::error::{InternalError, Result};
+use crate::operators::matching::{NONE, gather_with_nulls};
 use crate::operators::rows::record_batch;
 use crate::plan::node::ChangelogMode;
 use crate::state::{Changes, GroupIndex, RowId, RowStore, canonical, grow_to};
 use crate::types::{Batch, RowKind};
-
-use super::noted::NONE;
 
 /// Rows by number.
 pub(in crate::operators) enum Store {
@@ -270,14 +268,7 @@ impl Counted {
 
 /// The keys of groups; [`NONE`] gives NULLs.
 pub(in crate::operators) fn keys_of(index: &GroupIndex, groups: &[u32]) -> Result<Vec<ArrayRef>> {
-    if !groups.contains(&NONE) {
-        return index.keys(groups);
-    }
-    let there: Vec<u32> = groups.iter().copied().filter(|group| *group != NONE).collect();
-    let mut next = 0..;
-    let places: UInt32Array = groups.iter().map(|group| if *group == NONE { None } else { next.next() }).collect();
-    let keys = index.keys(&there)?;
-    Ok(keys.iter().map(|key| take(key, &places, None)).collect::<Result<_, _>>()?)
+    gather_with_nulls(groups, |groups| index.keys(groups))
 }
 
 fn number(row: RowId) -> Result<u32> {

@@ -23,6 +23,7 @@ use arrow::datatypes::{Int64Type, UInt32Type};
 
 use crate::error::{InternalError, Result};
 use crate::operators::Output;
+use crate::operators::late_rows::{self, highest};
 use crate::operators::rows::{append_only, record_batch};
 use crate::plan::node::{self, SideTime, Within};
 use crate::state::{Snapshot, table};
@@ -72,19 +73,15 @@ impl Timed {
 
     /// Which rows of a batch with those times are not late; nothing if none is. Late ones are counted.
     fn in_time(&self, times: &Int64Array, before_end: i64, batch: &Batch, out: &mut Output) -> Option<BooleanArray> {
-        let most = batch.watermarks().and_then(|before| before.iter().copied().max()).unwrap_or(i64::MIN);
-        let most = self.within.tick.floor(Timestamp::from_nanos(most)).max(self.reached);
+        let most = highest(batch, self.within.tick).max(self.reached);
         if min(times).is_none_or(|first| first >= most) {
             return None;
         }
-        let in_time = |row: usize| !times.is_valid(row) || times.value(row) >= self.before(batch, row);
-        let kept: BooleanArray = (0..batch.num_rows()).map(|row| Some(in_time(row))).collect();
-        out.late(kept.false_count());
-        for row in (0..batch.num_rows()).filter(|row| !kept.value(*row)) {
-            let by = self.before(batch, row).saturating_sub(times.value(row)).saturating_sub(before_end);
-            out.late_by(self.within.tick.time(by).nanos());
-        }
-        (kept.false_count() > 0).then_some(kept)
+        let late = |row: usize| {
+            let by = self.before(batch, row).saturating_sub(times.value(row));
+            (times.is_valid(row) && by > 0).then(|| by.saturating_sub(before_end))
+        };
+        late_rows::in_time(batch.num_rows(), self.within.tick, late, out)
     }
 }
 

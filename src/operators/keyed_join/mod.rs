@@ -17,12 +17,12 @@ mod windows;
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, BooleanArray, Int64Array, RecordBatch};
-use arrow::compute::filter;
+use arrow::array::{Array, ArrayRef, Int64Array, RecordBatch};
 use arrow::datatypes::SchemaRef;
 
 use crate::error::Result;
 use crate::expr::Expr;
+use crate::operators::matching::{NONE, Nulls, slots_of_whole};
 use crate::operators::rows::{BATCH_ROWS, append_only, record_batch};
 use crate::operators::{Operator, Output, Port, StateSize, Waits};
 use crate::plan::node::{JoinEmit, JoinKeep, JoinSide, KeyedJoin};
@@ -149,13 +149,13 @@ impl Operator for Join {
         let first = store.append(&rows.project(columns)?)?;
         let mut emptied = vec![];
         if let Some(expiry) = &mut self.expiry {
-            expiry.touch(slots.iter().flatten().copied(), out.now());
+            expiry.touch(slots.iter().copied().filter(|slot| *slot != NONE), out.now());
         }
         for (row, slot) in slots.into_iter().enumerate() {
             let end = ends.as_ref().filter(|ends| ends.is_valid(row)).map(|ends: &Int64Array| ends.value(row));
             match slot {
-                Some(slot) => self.arrive(port.0, slot, (first + row, end), &mut emptied, out)?,
-                None => self.arrive_alone(port.0, (first + row, end), out)?,
+                NONE => self.arrive_alone(port.0, (first + row, end), out)?,
+                slot => self.arrive(port.0, slot, (first + row, end), &mut emptied, out)?,
             }
         }
         self.say(out)?;
@@ -231,25 +231,13 @@ impl Operator for Join {
 }
 
 impl Join {
-    /// The slot of each row's key; none for a row whose key has a NULL.
-    fn number(&mut self, side: usize, rows: &RecordBatch) -> Result<Vec<Option<u32>>> {
+    /// The slot of each row's key; [`NONE`] for a row whose key has a NULL.
+    fn number(&mut self, side: usize, rows: &RecordBatch) -> Result<Vec<u32>> {
         let keys: Vec<ArrayRef> = self.sides[side].keys.iter().map(|key| key.evaluate(rows)).collect::<Result<_>>()?;
-        let mut slots = vec![];
-        let complete = keys.iter().all(|key| key.logical_null_count() == 0);
-        let numbered = if complete {
-            self.index.intern(&keys, rows.num_rows(), &mut slots)?;
-            slots.into_iter().map(Some).collect()
-        } else {
-            let nulls: Vec<_> = keys.iter().filter_map(|key| key.logical_nulls()).collect();
-            let whole: BooleanArray =
-                (0..rows.num_rows()).map(|row| Some(nulls.iter().all(|nulls| nulls.is_valid(row)))).collect();
-            let keys: Vec<ArrayRef> = keys.iter().map(|key| filter(key, &whole)).collect::<Result<_, _>>()?;
-            self.index.intern(&keys, whole.true_count(), &mut slots)?;
-            let mut slots = slots.into_iter();
-            whole.iter().map(|whole| if whole == Some(true) { slots.next() } else { None }).collect()
-        };
+        let nulls = Nulls::of(&keys);
+        let slots = slots_of_whole(&mut self.index, &keys, rows.num_rows(), |row| !nulls.in_row(row))?;
         self.grow();
-        Ok(numbered)
+        Ok(slots)
     }
 
     fn grow(&mut self) {

@@ -1,19 +1,17 @@
 //! The rows that the right side has now, by key.
 
-use arrow::array::{Array, ArrayRef, RecordBatch, UInt32Array};
-use arrow::buffer::NullBuffer;
-use arrow::compute::{filter_record_batch, take};
+use arrow::array::{ArrayRef, RecordBatch, UInt32Array};
+use arrow::compute::take;
 
 use crate::error::Result;
 use crate::expr::Expr;
 use crate::operators::join::store::{Change, Store};
-use crate::operators::rows::{BATCH_ROWS, record_batch};
+use crate::operators::matching::{NONE, Nulls, Pairs, slots_of_whole};
+use crate::operators::rows::{BATCH_ROWS, chosen, record_batch};
 use crate::plan::node::{ChangelogMode, LookupJoin, Residual};
 use crate::state::{Chains, Changes, GroupIndex, RowId, Snapshot, StateTable, table};
 use crate::types::{Batch, Epoch, RowKind, RowKinds};
 
-/// No row, and no key.
-pub(super) const NONE: u32 = u32::MAX;
 /// The rows, if they only come.
 const ROWS: &str = "held";
 /// Under which side the rows that may go are saved.
@@ -26,13 +24,6 @@ pub(super) struct Held {
     index: GroupIndex,
     rows: Store,
     chains: Chains,
-}
-
-/// Rows of a batch, each beside a row that is held.
-#[derive(Default)]
-pub(super) struct Pairs {
-    pub left: Vec<u32>,
-    pub right: Vec<u32>,
 }
 
 impl Held {
@@ -80,35 +71,16 @@ impl Held {
         if !slots.contains(&NONE) {
             return Ok((batch.clone(), slots));
         }
-        let whole = slots.iter().map(|slot| Some(*slot != NONE)).collect();
-        let rows = filter_record_batch(batch.rows(), &whole)?;
-        let kinds = batch.kinds().map(|kinds| kinds.iter().zip(&slots).filter(|(_, slot)| **slot != NONE));
-        let kinds: Option<RowKinds> = kinds.map(|kinds| kinds.map(|(kind, _)| kind).collect());
+        let whole: Vec<u32> = (0..slots.len() as u32).filter(|row| slots[*row as usize] != NONE).collect();
         slots.retain(|slot| *slot != NONE);
-        let batch = match kinds {
-            Some(kinds) => Batch::changelog(rows, kinds),
-            None => Batch::append_only(rows),
-        };
-        Ok((batch, slots))
+        Ok((chosen(batch, &whole)?, slots))
     }
 
     /// The slot of each row's key; [`NONE`] where a part of it is NULL.
     fn number(&mut self, side: usize, rows: &RecordBatch) -> Result<Vec<u32>> {
         let keys = self.keys[side].iter().map(|key| key.evaluate(rows)).collect::<Result<Vec<_>>>()?;
-        let nulls: Vec<NullBuffer> = keys.iter().filter_map(|key| key.logical_nulls()).collect();
-        let mut slots = vec![];
-        if nulls.iter().all(|nulls| nulls.null_count() == 0) {
-            self.index.intern(&keys, rows.num_rows(), &mut slots)?;
-            return Ok(slots);
-        }
-        let is_whole = |row: &u32| nulls.iter().all(|nulls| nulls.is_valid(*row as usize));
-        let whole: UInt32Array = (0..rows.num_rows() as u32).filter(is_whole).collect();
-        let keys = keys.iter().map(|key| take(key, &whole, None)).collect::<Result<Vec<_>, _>>()?;
-        let mut found = vec![];
-        self.index.intern(&keys, whole.len(), &mut found)?;
-        slots.resize(rows.num_rows(), NONE);
-        whole.values().iter().zip(found).for_each(|(row, slot)| slots[*row as usize] = slot);
-        Ok(slots)
+        let nulls = Nulls::of(&keys);
+        slots_of_whole(&mut self.index, &keys, rows.num_rows(), |row| !nulls.in_row(row))
     }
 
     /// Finds the rows that match those of the left side, in the order of these, and hands them on piece by piece.
@@ -116,9 +88,9 @@ impl Held {
         let slots = self.number(0, rows)?;
         let mut pairs = Pairs::default();
         for (row, slot) in slots.iter().enumerate().filter(|(_, slot)| **slot != NONE) {
-            self.chains.append_to(*slot, &mut pairs.right);
-            pairs.left.resize(pairs.right.len(), row as u32);
-            if pairs.right.len() >= BATCH_ROWS {
+            self.chains.append_to(*slot, &mut pairs.other);
+            pairs.own.resize(pairs.other.len(), row as u32);
+            if pairs.other.len() >= BATCH_ROWS {
                 self.hand_on(rows, std::mem::take(&mut pairs), &mut found)?;
             }
         }
@@ -134,10 +106,10 @@ impl Held {
         pairs: Pairs,
         found: &mut impl FnMut(&Held, Pairs) -> Result<()>,
     ) -> Result<()> {
-        for (left, right) in pairs.left.chunks(BATCH_ROWS).zip(pairs.right.chunks(BATCH_ROWS)) {
+        for (left, right) in pairs.own.chunks(BATCH_ROWS).zip(pairs.other.chunks(BATCH_ROWS)) {
             let pairs = match &self.residual {
                 Some(residual) => self.passing(residual, rows, left, right)?,
-                None => Pairs { left: left.to_vec(), right: right.to_vec() },
+                None => Pairs { own: left.to_vec(), other: right.to_vec() },
             };
             found(self, self.repeated(pairs))?;
         }
@@ -150,21 +122,19 @@ impl Held {
         let own = residual.columns[0].iter().map(|column| take(rows.column(*column), &at, None));
         let mut columns = own.collect::<Result<Vec<ArrayRef>, _>>()?;
         columns.extend(self.rows.gather(right, &residual.columns[1])?);
-        let passes = residual.predicate.evaluate_predicate(&record_batch(&residual.schema, columns, left.len())?)?;
-        let of = |rows: &[u32]| passes.values().set_indices().map(|at| rows[at]).collect();
-        Ok(Pairs { left: of(left), right: of(right) })
+        Pairs::passing(left, right, residual, columns)
     }
 
     /// Each pair as often as its row is held.
     fn repeated(&self, pairs: Pairs) -> Pairs {
-        if pairs.right.iter().all(|row| self.rows.count(*row) == 1) {
+        if pairs.other.iter().all(|row| self.rows.count(*row) == 1) {
             return pairs;
         }
         let mut repeated = Pairs::default();
-        for (left, right) in pairs.left.into_iter().zip(pairs.right) {
-            let rows = repeated.right.len() + self.rows.count(right) as usize;
-            repeated.left.resize(rows, left);
-            repeated.right.resize(rows, right);
+        for (left, right) in pairs.own.into_iter().zip(pairs.other) {
+            let rows = repeated.other.len() + self.rows.count(right) as usize;
+            repeated.own.resize(rows, left);
+            repeated.other.resize(rows, right);
         }
         repeated
     }

@@ -22,13 +22,14 @@ use arrow::datatypes::SchemaRef;
 
 use crate::error::Result;
 use crate::operators::join::store::Store;
+use crate::operators::matching::{NONE, Pairs};
 use crate::operators::rows::{BATCH_ROWS, record_batch, take_rows, whole_updates};
 use crate::operators::{Operator, Output, Port, StateSize};
 use crate::plan::node::{ChangelogMode, JoinKind, LookupJoin};
 use crate::state::{RowId, Snapshot, canonical};
 use crate::types::{Batch, Epoch, RowKind};
 
-use held::{Held, NONE, Pairs};
+use held::Held;
 use said::Said;
 
 /// The operator of `node`.
@@ -147,8 +148,8 @@ fn kept_matches(held: &mut Held, said: &mut Said, batch: &Batch, rows: &RecordBa
     let rows =
         if coming.len() == rows.num_rows() { rows.clone() } else { take_rows(rows, &UInt32Array::from(coming))? };
     held.find(&rows, |held, pairs| {
-        pairs.left.iter().for_each(|row| counts[*row as usize] += 1);
-        let kept = said.keep(held.gather(&pairs.right)?, pairs.right.len())?;
+        pairs.own.iter().for_each(|row| counts[*row as usize] += 1);
+        let kept = said.keep(held.gather(&pairs.other)?, pairs.other.len())?;
         first.get_or_insert(kept);
         Ok(())
     })?;
@@ -174,10 +175,10 @@ struct Answer<'a> {
 impl Answer<'_> {
     fn note(&mut self, pairs: Pairs) {
         if !self.keeps_lone && self.left.is_empty() {
-            (self.left, self.right) = (pairs.left, pairs.right);
+            (self.left, self.right) = (pairs.own, pairs.other);
             return;
         }
-        for (left, right) in pairs.left.into_iter().zip(pairs.right) {
+        for (left, right) in pairs.own.into_iter().zip(pairs.other) {
             self.note_lone(left);
             self.answered = left + 1;
             self.left.push(left);

@@ -13,14 +13,15 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, BooleanArray, Int64Array, UInt64Array};
-use arrow::compute::filter_record_batch;
+use arrow::array::{Array, Int64Array, UInt64Array};
 use arrow::compute::kernels::aggregate::min;
+use arrow::compute::{and, filter_record_batch, is_not_null};
 use arrow::datatypes::SchemaRef;
 
 use crate::error::{InternalError, Result};
 use crate::expr::{Expr, evaluate_all};
 use crate::operators::difference::Touched;
+use crate::operators::late_rows;
 use crate::operators::rows::{append_only, push_sliced, record_batch};
 use crate::operators::{Operator, Output, Port, StateSize, Waits};
 use crate::plan::node;
@@ -75,15 +76,16 @@ struct Settled {
 impl Operator for Settled {
     fn on_batch(&mut self, _: Port, batch: Batch, out: &mut Output) -> Result<()> {
         let at = ticks(&self.time.evaluate(append_only(&batch, "the first rows in order of time")?)?)?;
-        let late = |row: usize| at.is_valid(row) && self.tick.floor(batch.watermark(row)) > at.value(row);
-        let in_time: BooleanArray = (0..at.len()).map(|row| Some(at.is_valid(row) && !late(row))).collect();
-        out.untimed(at.null_count());
-        out.late(in_time.false_count() - at.null_count());
-        for row in (0..at.len()).filter(|row| late(*row)) {
+        let late = |row: usize| {
             let by = self.tick.floor(batch.watermark(row)).saturating_sub(at.value(row));
-            out.late_by(self.tick.time(by).nanos());
-        }
-        let rows = filter_record_batch(batch.rows(), &in_time)?;
+            (at.is_valid(row) && by > 0).then_some(by)
+        };
+        out.untimed(at.null_count());
+        let timed = is_not_null(&at)?;
+        let rows = match late_rows::in_time(at.len(), self.tick, late, out) {
+            Some(in_time) => filter_record_batch(batch.rows(), &and(&in_time, &timed)?)?,
+            None => filter_record_batch(batch.rows(), &timed)?,
+        };
         let keys = evaluate_all(&self.partition, &rows)?;
         let slots = self.reached.come(&keys, rows.num_rows(), out.now())?;
         let wanted: Vec<u64> = slots.iter().map(|slot| self.end.saturating_sub(self.reached.count(*slot))).collect();

@@ -17,11 +17,13 @@ use std::borrow::Cow;
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 
-use arrow::array::{Array, Int64Array, RecordBatch, UInt32Array};
-use arrow::compute::{interleave_record_batch, take_record_batch};
+use arrow::array::{Array, Int64Array, RecordBatch};
+use arrow::compute::interleave_record_batch;
 
 use crate::error::{InternalError, Result};
 use crate::expr::Expr;
+use crate::operators::late_rows::highest;
+use crate::operators::rows::chosen;
 use crate::operators::windows::Shape;
 use crate::operators::{Operator, Output, Port, StateSize, Waits};
 use crate::plan::node::{AggregateEmit, Closing, WindowAggregate, WindowShape};
@@ -191,15 +193,21 @@ struct Window {
 }
 
 impl Window {
-    /// Which rows of a class are in time for a window. Late ones are counted.
-    fn in_time<'a>(&self, batch: &Batch, class: &'a Class, window: Bounds, out: &mut Output) -> Cow<'a, [u32]> {
+    /// Which rows of a class are in time for a window, of a batch before whose rows the watermark was at most `most`.
+    /// Late ones are counted.
+    fn in_time<'a>(
+        &self,
+        (batch, most): (&Batch, i64),
+        class: &'a Class,
+        window: Bounds,
+        out: &mut Output,
+    ) -> Cow<'a, [u32]> {
         // A window that was closed without a watermark of the row's own, by another input, is gone as well.
         let gone = self.closing != Closing::End && self.placing.is_late(self.reached, window);
         let late = |row: &u32| {
             gone || (batch.watermarks().is_some() && self.placing.is_late(self.placing.before(batch, *row), window))
         };
-        let judged = gone || self.closing == Closing::Watermark && class.rows.iter().any(&late);
-        if !judged {
+        if !gone && (self.closing != Closing::Watermark || !self.placing.is_late(most, window)) {
             return Cow::Borrowed(&class.rows);
         }
         let kept: Vec<u32> = class.rows.iter().copied().filter(|row| !late(row)).collect();
@@ -216,14 +224,15 @@ impl Window {
     fn take_running(&mut self, batch: &Batch, classes: &[Class], out: &mut Output) -> Result<()> {
         let mut parts: Vec<RecordBatch> = vec![];
         let mut places: Vec<(u32, usize, usize)> = vec![];
+        let most = highest(batch, self.placing.tick);
         for class in classes {
             for window in &class.windows {
-                let rows = self.in_time(batch, class, *window, out);
+                let rows = self.in_time((batch, most), class, *window, out);
                 if rows.is_empty() {
                     continue;
                 }
                 let pane = pane(&mut self.open, &self.panes, *window)?;
-                let said = pane.take_running(&rows_of(batch, &rows)?, out.now())?;
+                let said = pane.take_running(&chosen(batch, &rows)?, out.now())?;
                 places.extend(rows.iter().enumerate().map(|(place, row)| (*row, parts.len(), place)));
                 parts.push(self.panes.widened(said, *window)?);
             }
@@ -287,19 +296,6 @@ impl Window {
     }
 }
 
-/// The rows `rows` of a batch, which is not copied if those are all.
-fn rows_of(batch: &Batch, rows: &[u32]) -> Result<Batch> {
-    let (Some(first), Some(last)) = (rows.first(), rows.last()) else { return Ok(batch.slice(0, 0)) };
-    if (last - first) as usize + 1 == rows.len() {
-        return Ok(batch.slice(*first as usize, rows.len()));
-    }
-    let taken = take_record_batch(batch.rows(), &UInt32Array::from(rows.to_vec()))?;
-    Ok(match batch.kinds() {
-        None => Batch::append_only(taken),
-        Some(kinds) => Batch::changelog(taken, rows.iter().map(|row| kinds.get(*row as usize)).collect()),
-    })
-}
-
 fn pane<'a>(open: &'a mut BTreeMap<Bounds, Pane>, panes: &Panes, window: Bounds) -> Result<&'a mut Pane> {
     match open.entry(window) {
         Entry::Occupied(entry) => Ok(entry.into_mut()),
@@ -330,20 +326,21 @@ impl Operator for Window {
         if self.emit == AggregateEmit::Running {
             return self.take_running(&batch, &classes, out);
         }
+        let most = highest(&batch, self.placing.tick);
         let mut written = vec![];
         for (window, classes) in Classes::by_window(&classes) {
             let rows = match classes.as_slice() {
-                [class] => self.in_time(&batch, class, window, out),
+                [class] => self.in_time((&batch, most), class, window, out),
                 // Within a window rows stand as they came.
                 classes => {
-                    let rows = classes.iter().map(|class| self.in_time(&batch, class, window, out));
+                    let rows = classes.iter().map(|class| self.in_time((&batch, most), class, window, out));
                     let mut rows = rows.flat_map(Cow::into_owned).collect::<Vec<u32>>();
                     rows.sort_unstable();
                     Cow::Owned(rows)
                 }
             };
             if !rows.is_empty() {
-                pane(&mut self.open, &self.panes, window)?.take(rows_of(&batch, &rows)?, out)?;
+                pane(&mut self.open, &self.panes, window)?.take(chosen(&batch, &rows)?, out)?;
                 written.push(window);
             }
         }

@@ -8,7 +8,7 @@ use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
 
 use arrow::datatypes::Schema;
-use sqlparser::ast::{self, Expr, FunctionArg, FunctionArgExpr, Ident, SelectItem, Spanned};
+use sqlparser::ast::{self, Expr, Ident, SelectItem, Spanned};
 
 use super::functions::SAME;
 use super::names::repeated;
@@ -117,22 +117,7 @@ fn first_select(body: &ast::SetExpr) -> Option<&ast::Select> {
 pub(super) fn part_cast(expr: &mut Expr) {
     let Expr::Cast { data_type, .. } = expr else { return };
     let target = Expr::Value(ast::Value::SingleQuotedString(data_type.to_string()).with_empty_span());
-    let argument = |expr| FunctionArg::Unnamed(FunctionArgExpr::Expr(expr));
-    let args = vec![argument(expr.clone()), argument(target)];
-    *expr = Expr::Function(ast::Function {
-        name: ast::ObjectName::from(vec![Ident::new(SAME)]),
-        uses_odbc_syntax: false,
-        parameters: ast::FunctionArguments::None,
-        args: ast::FunctionArguments::List(ast::FunctionArgumentList {
-            duplicate_treatment: None,
-            args,
-            clauses: vec![],
-        }),
-        filter: None,
-        null_treatment: None,
-        over: None,
-        within_group: vec![],
-    });
+    *expr = sql::call(Ident::new(SAME), [expr.clone(), target]);
 }
 
 fn is_column(expr: &Expr) -> bool {

@@ -17,9 +17,7 @@ use datafusion_expr::utils::{find_valid_equijoin_key_pair, split_conjunction_own
 use datafusion_expr::{
     BinaryExpr, ColumnarValue, Expr, Operator, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
-use sqlparser::ast::{
-    self, BinaryOperator, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, JoinConstraint, Spanned,
-};
+use sqlparser::ast::{self, BinaryOperator, Ident, JoinConstraint, Spanned};
 
 use super::diagnose::smuggle;
 use crate::error::{InternalError, Place};
@@ -52,18 +50,7 @@ pub(super) fn marked(
 
 fn call(marker: &str, expr: ast::Expr, place: &Place) -> ast::Expr {
     let byte = |byte: usize| ast::Expr::Value(ast::Value::SingleQuotedString(byte.to_string()).with_empty_span());
-    let args = [expr, byte(place.bytes().start), byte(place.bytes().end)];
-    let args = args.into_iter().map(|arg| FunctionArg::Unnamed(FunctionArgExpr::Expr(arg))).collect();
-    ast::Expr::Function(ast::Function {
-        name: ast::ObjectName::from(vec![Ident::new(marker)]),
-        uses_odbc_syntax: false,
-        parameters: FunctionArguments::None,
-        args: FunctionArguments::List(ast::FunctionArgumentList { duplicate_treatment: None, args, clauses: vec![] }),
-        filter: None,
-        null_treatment: None,
-        over: None,
-        within_group: vec![],
-    })
+    sql::call(Ident::new(marker), [expr, byte(place.bytes().start), byte(place.bytes().end)])
 }
 
 /// The marker function of that name for a query of that text, if there is one.

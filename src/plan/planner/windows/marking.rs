@@ -31,7 +31,7 @@ pub(in crate::plan::planner) fn mark(
     let mut windows = keys.iter_mut().filter(|key| window_kind(key).is_some());
     let Some(window) = windows.next() else {
         if let Some(lateness) = lateness {
-            keys.push(call(&markers::name(markers.len()), vec![]));
+            keys.push(sql::call(Ident::new(markers::name(markers.len())), []));
             markers.push(Marker::Lateness(lateness));
         }
         return Ok(());
@@ -42,7 +42,7 @@ pub(in crate::plan::planner) fn mark(
     }
     let Some(Call { mut asked, time, .. }) = key_call(window, text)? else { return Ok(()) };
     asked.lateness = lateness;
-    *window = call(&markers::name(markers.len()), vec![time.clone()]);
+    *window = sql::call(Ident::new(markers::name(markers.len())), [time.clone()]);
     let collects =
         |key: &Expr| is_collect(key) || matches!(key, Expr::Function(call) if call.name.to_string() == COLLECT_MARKER);
     if keys.iter().any(collects) {
@@ -237,20 +237,6 @@ fn bound_function(name: &ast::ObjectName) -> Option<(Kind, usize)> {
     Some((kind, bound))
 }
 
-fn call(name: &str, args: Vec<Expr>) -> Expr {
-    let args = args.into_iter().map(|expr| FunctionArg::Unnamed(FunctionArgExpr::Expr(expr))).collect();
-    Expr::Function(ast::Function {
-        name: ast::ObjectName::from(vec![Ident::new(name)]),
-        uses_odbc_syntax: false,
-        parameters: FunctionArguments::None,
-        args: FunctionArguments::List(ast::FunctionArgumentList { duplicate_treatment: None, args, clauses: vec![] }),
-        filter: None,
-        null_treatment: None,
-        over: None,
-        within_group: vec![],
-    })
-}
-
 /// Puts aggregates in the place of what is said of the window's bounds. Within another aggregate, and within a
 /// subquery, those names are columns of the rows.
 struct Said<'a> {
@@ -281,7 +267,7 @@ impl Said<'_> {
     }
 
     fn bound(&self, bound: usize) -> Expr {
-        call(BOUNDS[bound], vec![self.time.clone()])
+        sql::call(Ident::new(BOUNDS[bound]), [self.time.clone()])
     }
 
     /// Whether the names within an expression are columns of the rows.
