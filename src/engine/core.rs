@@ -149,6 +149,20 @@ impl Core {
         Ok(Planned { options, ..self.planned(plan, files, query) })
     }
 
+    /// Plans a query whose rows are kept, which have no order.
+    pub(super) fn plan_kept(
+        &self,
+        query: &sql::Query,
+        parameters: &Parameters,
+        options: QueryOptions,
+    ) -> Result<Planned> {
+        let files = self.files_of(query)?;
+        let context =
+            Context { unordered: true, state_ttl: self.state_ttl(options), ..self.context(&files, parameters) };
+        let plan = plan::plan_query(query, &context)?;
+        Ok(Planned { options, ..self.planned(plan, files, query) })
+    }
+
     /// Plans a query that is written to a file.
     pub(super) fn plan_written(
         &self,
@@ -194,6 +208,7 @@ impl Core {
             closed: &self.graph.closed,
             parameters,
             require_bounded_state: self.settings.require_bounded_state,
+            unordered: false,
             reads: Reads::Changes,
             state_ttl: self.state_ttl(QueryOptions::default()),
         }

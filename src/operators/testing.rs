@@ -266,6 +266,7 @@ pub(crate) fn planned(stream: &SchemaRef, text: &str) -> Node {
         parameters: &parameters,
         state_ttl: None,
         require_bounded_state: false,
+        unordered: false,
         reads: plan::Reads::Changes,
     };
     let statements = sql::parse(text, &sql::Limits::default()).unwrap();

@@ -7,6 +7,8 @@
 //!
 //! The windows of one row come together, the earliest first. Rows without a time are counted and left out.
 
+use std::ops::Range;
+
 use arrow::array::{Array, ArrayRef, Int64Array, RecordBatch, UInt32Array};
 use arrow::compute::kernels::aggregate::{max, min};
 use arrow::compute::take;
@@ -61,7 +63,7 @@ struct Placed {
 impl Operator for Windows {
     fn on_batch(&mut self, _: Port, batch: Batch, out: &mut Output) -> Result<()> {
         let at = ticks(&self.time.evaluate(batch.rows())?)?;
-        self.shape.check(&at)?;
+        min(&at).into_iter().chain(max(&at)).try_for_each(|at| self.shape.check(at))?;
         let rows = u32::try_from(at.len()).map_err(|_| InternalError::new("a batch of too many rows"))?;
         out.untimed(at.null_count());
         let mut placed = Placed::default();
@@ -123,22 +125,55 @@ impl Shape {
         }
     }
 
-    /// Fails if a window would begin or end beyond what 64 bits hold.
-    pub fn check(self, at: &Int64Array) -> Result<()> {
+    /// Fails if a window of a time would begin or end beyond what 64 bits hold.
+    #[inline]
+    pub fn check(self, at: i64) -> Result<()> {
         let size = match self {
             Shape::Every { slide, size, .. } => slide.saturating_add(size),
             Shape::Growing { size, .. } => size,
         };
         // A window begins within one size before a row, and ends within one after it; its offset is less than that.
-        let fits = |time: Option<i64>| {
-            let reach = size.checked_mul(3);
-            time.zip(reach)
-                .is_none_or(|(time, reach)| time.checked_sub(reach).is_some() && time.checked_add(reach).is_some())
-        };
-        if fits(min(at)) && fits(max(at)) && size.checked_mul(3).is_some() {
-            return Ok(());
+        let reach = size.checked_mul(3);
+        match reach.is_some_and(|reach| at.checked_sub(reach).and(at.checked_add(reach)).is_some()) {
+            true => Ok(()),
+            false => Err(DataError::new(Code::Value, "a time is too far away for the window that it is in").into()),
         }
-        Err(DataError::new(Code::Value, "a time is too far away for the window that it is in").into())
+    }
+
+    /// Whether a row may be in several windows.
+    pub fn overlaps(self) -> bool {
+        match self {
+            Shape::Every { slide, size, .. } => slide < size,
+            Shape::Growing { step, size, .. } => step < size,
+        }
+    }
+
+    /// The times around a checked one that are in the same windows.
+    pub fn alike(self, at: i64) -> Range<i64> {
+        match self {
+            Shape::Every { slide, size, offset } => {
+                let start = at - (at - offset).rem_euclid(slide);
+                // Windows end so long after one begins.
+                match start + size.rem_euclid(slide) {
+                    end if end == start => start..start + slide,
+                    end if at < end => start..end,
+                    end => end..start + slide,
+                }
+            }
+            Shape::Growing { step, size, offset } => {
+                let start = at - (at - offset).rem_euclid(size);
+                let from = start + (at - start) / step * step;
+                from..(from + step).min(start + size)
+            }
+        }
+    }
+
+    /// How much later the next of the windows of a row begins and ends.
+    pub fn step(self) -> (i64, i64) {
+        match self {
+            Shape::Every { slide, .. } => (slide, slide),
+            Shape::Growing { step, .. } => (0, step),
+        }
     }
 
     /// Says the bounds of the windows that a time is in, the earliest first. The time has been checked.
@@ -227,6 +262,32 @@ mod tests {
             "0: a 0 | b 2 | c 5 | d -1 ->
              a 0 0 2 1 | a 0 0 4 3 | a 0 0 6 5 | b 2 0 4 3 | b 2 0 6 5 | c 5 0 6 5 | d -1 -6 0 -1",
         );
+    }
+
+    #[test]
+    fn times_around_one_are_in_the_same_windows() {
+        let shapes = [
+            Shape::Every { slide: 10, size: 10, offset: 3 },
+            Shape::Every { slide: 2, size: 5, offset: 0 },
+            Shape::Every { slide: 5, size: 10, offset: -1 },
+            Shape::Every { slide: 10, size: 3, offset: 1 },
+            Shape::Growing { step: 2, size: 6, offset: 1 },
+        ];
+        let windows = |shape: Shape, at: i64| {
+            let mut windows = vec![];
+            shape.each(at, |start, end| windows.push((start, end)));
+            windows
+        };
+        for shape in shapes {
+            for at in -30..30 {
+                let alike = shape.alike(at);
+                assert!(alike.contains(&at), "{shape:?} {at}");
+                assert!(alike.clone().all(|other| windows(shape, other) == windows(shape, at)), "{shape:?} {at}");
+                let (begin, end) = shape.step();
+                let steps = windows(shape, at).windows(2).all(|two| two[1] == (two[0].0 + begin, two[0].1 + end));
+                assert!(steps, "{shape:?} {at}");
+            }
+        }
     }
 
     #[test]

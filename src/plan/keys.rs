@@ -198,6 +198,7 @@ mod tests {
             closed: &closed,
             parameters: &parameters,
             require_bounded_state: false,
+            unordered: false,
             reads: Reads::Changes,
             state_ttl: None,
         };

@@ -45,6 +45,8 @@ pub struct Context<'a> {
     pub parameters: &'a Parameters,
     /// Whether a query whose state has no bound is refused.
     pub require_bounded_state: bool,
+    /// Whether the rows of the result are kept without an order, so that an `ORDER BY` without a `LIMIT` says nothing.
+    pub unordered: bool,
     /// What is read of tables and materialized views.
     pub reads: Reads,
     /// For how long a key's state is kept after its last row; as long as it may matter for `None`.

@@ -198,7 +198,7 @@ impl Core {
         parameters: &Parameters,
     ) -> Result<Done> {
         self.tick()?;
-        let mut planned = self.plan_with(&create.query, parameters, options)?;
+        let mut planned = self.plan_kept(&create.query, parameters, options)?;
         self.refuse_circle(&planned, &create.name)?;
         let schema = columns_of(create, &planned)?;
         let key = plan::upsert_key(&planned.plan.root);

@@ -9,7 +9,7 @@ use crate::plan::node::ChangelogMode;
 use crate::state::grow_to;
 use crate::types::RowKinds;
 
-use super::accumulators::{create, create_merging};
+use super::accumulators::{create, create_merging, is_unordered};
 
 /// Some rows for an accumulator.
 #[derive(Clone, Copy)]
@@ -189,6 +189,11 @@ pub fn check_call(call: &AggregateCall, mode: ChangelogMode) -> Result<()> {
     create(call, mode).map(drop)
 }
 
+/// Whether the answer of calls can be put together from parts of the rows, in whatever order these came.
+pub fn are_unordered(calls: &[AggregateCall]) -> Result<bool> {
+    calls.iter().try_fold(true, |all, call| Ok(all && is_unordered(call)?))
+}
+
 /// Builds the accumulators of `calls` over rows of that mode.
 pub fn accumulators(calls: &[AggregateCall], mode: ChangelogMode) -> Result<Accumulators> {
     built(calls, |call| create(call, mode))
@@ -317,6 +322,23 @@ impl Accumulators {
         }
         self.rows[into as usize] += rows;
         Ok(())
+    }
+
+    /// Puts what `other`, of the same calls, knows of its groups `from` to the groups `into`, and leaves it as it is.
+    /// No group from `free` on is in use.
+    pub fn absorb(&mut self, into: &[u32], other: &mut Accumulators, from: &[u32], free: usize) -> Result<()> {
+        let (rows, columns) = (other.rows_of(from), other.save(from)?);
+        if into.iter().all(|group| self.rows(*group) == 0) {
+            return self.load(into, &rows, &columns);
+        }
+        self.grow(free + from.len());
+        let lent: Vec<u32> = (free as u32..).take(from.len()).collect();
+        self.load(&lent, &rows, &columns)?;
+        into.iter().zip(lent).try_for_each(|(into, from)| self.merge(*into, from))
+    }
+
+    fn rows_of(&self, groups: &[u32]) -> Vec<i64> {
+        groups.iter().map(|group| self.rows(*group)).collect()
     }
 
     /// Makes groups as new.

@@ -28,7 +28,7 @@ use crate::plan::node::{Aggregate, AggregateEmit, ChangelogMode};
 use crate::state::{Expiry, GroupIndex, Snapshot};
 use crate::types::{Batch, Epoch, Interval, RowKind, RowKinds, Timestamp};
 
-pub use accumulator::{Accumulators, accumulators, check_call, merging_accumulators};
+pub use accumulator::{Accumulators, accumulators, are_unordered, check_call, merging_accumulators};
 pub use accumulators::keeps_values;
 
 use changes::Changes;
@@ -186,6 +186,15 @@ impl Groups {
             self.forget(&groups);
         }
         Ok(())
+    }
+
+    /// Adds what other groups of the same calls have seen, over rows that are only added, and leaves them as they are.
+    pub fn absorb(&mut self, other: &mut Groups) -> Result<()> {
+        let from = other.index.groups_in_order();
+        let mut into = Vec::with_capacity(from.len());
+        self.index.intern(&other.index.keys(&from)?, from.len(), &mut into)?;
+        self.grow();
+        self.accumulators.absorb(&into, &mut other.accumulators, &from, self.index.slots())
     }
 
     /// Takes rows in, and gives for each the row of its group after it.

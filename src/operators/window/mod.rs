@@ -6,16 +6,19 @@
 //! watermark 10:                                out: a 0 10 2 | b 0 10 1        the pane is dropped whole
 //! ```
 //!
-//! Each window that is open is a `Pane` of its own: groups and what is computed for them. A row is late for a window
-//! if the watermark just before it had reached the window's end, and how long the window is kept longer.
+//! Each window that is open is a `Pane` of its own: groups and what is computed for them; rows that are in the same
+//! windows share one instead where windows overlap and speak once (`sliced`). A row is late for a window if the watermark
+//! just before it had reached the window's end, and how long the window is kept longer.
 
 mod late;
 mod pane;
 mod saved;
+mod sliced;
 
 use std::borrow::Cow;
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashMap};
+use std::ops::Range;
 
 use arrow::array::{Array, Int64Array, RecordBatch};
 use arrow::compute::interleave_record_batch;
@@ -31,6 +34,7 @@ use crate::state::Snapshot;
 use crate::types::{Batch, Epoch, Interval, Tick, Timestamp, ticks};
 
 use pane::{Pane, Panes, Widened};
+use saved::Saved;
 
 /// The operator of `node`.
 pub fn build(node: &WindowAggregate, snapshots: &[Snapshot]) -> Result<Box<dyn Operator>> {
@@ -38,17 +42,12 @@ pub fn build(node: &WindowAggregate, snapshots: &[Snapshot]) -> Result<Box<dyn O
     if node.says_late {
         return Ok(Box::new(late::LateRows::new(node, placing)));
     }
-    let mut operator = Window {
-        placing,
-        panes: Panes::new(node),
-        open: BTreeMap::new(),
-        reached: i64::MIN,
-        due: None,
-        emit: node.emit,
-        closing: node.window.closing,
-    };
-    operator.restore(snapshots)?;
-    Ok(Box::new(operator))
+    if let Some(shape) = sliced::applies(node)? {
+        return sliced::build(node, placing, shape, snapshots);
+    }
+    let panes = Panes::new(node);
+    let Saved { panes: open, reached, due } = saved::restored(&panes, snapshots)?;
+    Ok(Box::new(Window { placing, panes, open, reached, due, emit: node.emit, closing: node.window.closing }))
 }
 
 /// The bounds of a window in ticks, its end first: windows close in this order.
@@ -69,8 +68,7 @@ struct Placing {
     lateness: i64,
 }
 
-/// The rows of a batch that are in the same windows.
-#[derive(Default)]
+/// The rows of a batch that are in the same windows, if in any.
 struct Class {
     windows: Vec<Bounds>,
     rows: Vec<u32>,
@@ -96,22 +94,23 @@ impl Placing {
     /// The rows by the windows they are in. Those without a time are counted and left out.
     fn classes(&self, batch: &Batch, out: &mut Output) -> Result<Vec<Class>> {
         let at = ticks(&self.time.evaluate(batch.rows())?)?;
-        let starts = self.start.as_ref().map(|start| ticks(&start.evaluate(batch.rows())?)).transpose()?;
         let mut classes = Classes::default();
-        match (self.shape, &starts) {
+        match (self.shape, &self.start) {
             (Some(shape), _) => {
-                shape.check(&at)?;
                 out.untimed(at.null_count());
-                let timed = (0..at.len()).filter(|row| at.is_valid(*row));
-                timed.for_each(|row| classes.place(row, shape, at.value(row)));
+                classes.place_all(&at, shape)?;
             }
-            (None, Some(starts)) => {
-                let whole = |row: &usize| at.is_valid(*row) && starts.is_valid(*row);
-                let timed: Vec<usize> = (0..at.len()).filter(whole).collect();
-                out.untimed(at.len() - timed.len());
-                timed
-                    .into_iter()
-                    .for_each(|row| classes.give(row, Bounds { end: at.value(row), start: starts.value(row) }));
+            (None, Some(start)) => {
+                let starts = ticks(&start.evaluate(batch.rows())?)?;
+                let bounds = at.iter().zip(&starts).map(|(end, start)| Some(Bounds { end: end?, start: start? }));
+                let mut untimed = 0;
+                for (row, window) in bounds.enumerate() {
+                    match window {
+                        Some(window) => classes.add((window.start, window.end), row..row + 1, || vec![window]),
+                        None => untimed += 1,
+                    }
+                }
+                out.untimed(untimed);
             }
             (None, None) => return Err(InternalError::new("windows without a beginning").into()),
         }
@@ -135,22 +134,47 @@ impl Placing {
 #[derive(Default)]
 struct Classes {
     found: Vec<Class>,
-    by_windows: HashMap<(Bounds, usize), usize>,
-    last: usize,
-    scratch: Vec<Bounds>,
+    /// Which of them are of the times, or of the window, between two bounds.
+    places: HashMap<(i64, i64), usize>,
+    /// The last that was asked for.
+    last: Option<((i64, i64), usize)>,
 }
 
 impl Classes {
-    fn place(&mut self, row: usize, shape: Shape, at: i64) {
-        let mut windows = std::mem::take(&mut self.scratch);
-        windows.clear();
-        shape.each(at, |start, end| windows.push(Bounds { end, start }));
-        self.add(row, &windows);
-        self.scratch = windows;
+    /// Places rows by their times, if they have one.
+    fn place_all(&mut self, at: &Int64Array, shape: Shape) -> Result<()> {
+        let times = at.values();
+        let mut row = 0;
+        while row < times.len() {
+            let from = row;
+            row += 1;
+            if at.is_null(from) {
+                continue;
+            }
+            shape.check(times[from])?;
+            let alike = shape.alike(times[from]);
+            while row < times.len() && alike.contains(&times[row]) && at.is_valid(row) {
+                row += 1;
+            }
+            self.add((alike.start, alike.end), from..row, || {
+                let mut windows = vec![];
+                shape.each(times[from], |start, end| windows.push(Bounds { end, start }));
+                windows
+            });
+        }
+        Ok(())
     }
 
-    fn give(&mut self, row: usize, window: Bounds) {
-        self.add(row, &[window]);
+    fn add(&mut self, place: (i64, i64), rows: Range<usize>, windows: impl FnOnce() -> Vec<Bounds>) {
+        let index = match self.last {
+            Some((last, index)) if last == place => index,
+            _ => *self.places.entry(place).or_insert_with(|| {
+                self.found.push(Class { windows: windows(), rows: vec![] });
+                self.found.len() - 1
+            }),
+        };
+        self.last = Some((place, index));
+        self.found[index].rows.extend(rows.map(|row| row as u32));
     }
 
     /// The windows of all rows, each with the classes that are in it.
@@ -162,19 +186,6 @@ impl Classes {
             }
         }
         by_window
-    }
-
-    fn add(&mut self, row: usize, windows: &[Bounds]) {
-        // The first of them and how many there are tell which they are.
-        let Some(first) = windows.first() else { return };
-        if self.found.get(self.last).is_none_or(|class| class.windows != windows) {
-            let next = self.found.len();
-            self.last = *self.by_windows.entry((*first, windows.len())).or_insert(next);
-            if self.last == next {
-                self.found.push(Class { windows: windows.to_vec(), rows: vec![] });
-            }
-        }
-        self.found[self.last].rows.push(row as u32);
     }
 }
 
@@ -296,8 +307,8 @@ impl Window {
     }
 }
 
-fn pane<'a>(open: &'a mut BTreeMap<Bounds, Pane>, panes: &Panes, window: Bounds) -> Result<&'a mut Pane> {
-    match open.entry(window) {
+fn pane<'a, P: Ord>(open: &'a mut BTreeMap<P, Pane>, panes: &Panes, place: P) -> Result<&'a mut Pane> {
+    match open.entry(place) {
         Entry::Occupied(entry) => Ok(entry.into_mut()),
         Entry::Vacant(entry) => Ok(entry.insert(panes.open(&[])?)),
     }
@@ -396,23 +407,26 @@ impl Operator for Window {
     }
 
     fn snapshot(&mut self, since: Epoch) -> Result<Option<Snapshot>> {
-        self.save(since).map(Some)
+        saved::save(&mut self.open, (self.reached, self.due), since).map(Some)
     }
 
     fn state_size(&self) -> StateSize {
-        let mut size = StateSize::default();
-        for pane in self.open.values() {
-            let StateSize { rows, bytes } = pane.size();
-            size.rows += rows;
-            size.bytes += bytes + size_of::<(Bounds, Pane)>();
-        }
-        size
+        size(&self.open)
     }
 
     fn waits(&self) -> Waits {
         let mut ends = self.open.keys().map(|window| window.end);
         Waits { open_until: ends.find(|end| self.closing == Closing::End || *end > self.reached), ..Waits::default() }
     }
+}
+
+/// How much panes keep.
+fn size<P>(panes: &BTreeMap<P, Pane>) -> StateSize {
+    let add = |sum: StateSize, pane: StateSize| StateSize {
+        rows: sum.rows + pane.rows,
+        bytes: sum.bytes + pane.bytes + size_of::<(P, Pane)>(),
+    };
+    panes.values().map(Pane::size).fold(StateSize::default(), add)
 }
 
 /// A column that has the same value in each row.

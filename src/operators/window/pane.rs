@@ -152,6 +152,14 @@ impl Pane {
         }
     }
 
+    /// Adds what another pane has taken in, and leaves that as it is.
+    pub fn absorb(&mut self, other: &mut Pane) -> Result<()> {
+        match (&mut self.groups, &mut other.groups) {
+            (Said::Once(own), Said::Once(other)) => own.absorb(other),
+            _ => Err(InternalError::new("panes that say changes are not put together").into()),
+        }
+    }
+
     /// What has changed since it spoke last.
     pub fn flush(&mut self, now: Timestamp) -> Result<Vec<Batch>> {
         let mut own = Output::default();

@@ -146,3 +146,70 @@ fn a_window_of_which_all_is_lost_is_not_kept() -> Result<()> {
     check(&[node.input.schema()], "watermark 10ns -> \n 0: 3 | 4 -> \n end ->", |snapshots| build(&node, snapshots));
     Ok(())
 }
+
+/// Runs rows with the watermarks before them through hopping windows, and gives what is said at the end, and how many
+/// rows were late for a window.
+fn hopping(query: &str, rows: &[(&str, i64)], cut: usize) -> Result<(Vec<String>, usize)> {
+    let node = node(query, 0);
+    let mut operator = build(&node, &[])?;
+    let mut out = Output::default();
+    for part in rows.chunks(cut) {
+        let texts = part.iter().map(|(row, _)| *row).collect::<Vec<_>>().join(" | ");
+        let before: Vec<i64> = part.iter().map(|(_, before)| *before).collect();
+        let batch = crate::operators::testing::batch(&node.input.schema(), &texts);
+        operator.on_batch(Port(0), batch.with_watermarks(Some(before.clone().into())), &mut out)?;
+        operator.on_watermark(Timestamp::from_nanos(before.last().copied().unwrap_or_default()), &mut out)?;
+    }
+    operator.on_eof(&mut out)?;
+    let late = out.take_forgotten().late;
+    Ok((out.drain().flat_map(|batch| crate::operators::testing::row_texts(&batch)).collect(), late))
+}
+
+#[test]
+fn a_row_that_is_late_for_some_windows_is_in_the_others() -> Result<()> {
+    let rows = [("a 1 7", 0), ("a 2 12", 6), ("a 4 7", 12), ("b 8 3", 12), ("a 16 9", 14), ("a 32 9", 15)];
+    for cut in 1..=rows.len() {
+        let query =
+            "SELECT k, window_start, window_end, window_time, sum(v) FROM s GROUP BY k, HOP(at, 5, 10) EMIT FINAL";
+        let (said, late) = hopping(query, &rows, cut)?;
+        assert_eq!(said, ["a 0 10 9 1", "a 5 15 14 23", "a 10 20 19 2"], "in batches of {cut}");
+        // Of 7 and 9 one window each, of 3 and the last 9 both.
+        assert_eq!(late, 6, "in batches of {cut}");
+    }
+    Ok(())
+}
+
+#[test]
+fn floats_add_up_to_the_same_however_rows_are_cut() -> Result<()> {
+    let rows = [("a 1 7", 0), ("a 9 8", 0), ("a 7 12", 10), ("a 3 8", 12), ("a 5 9", 12), ("a 11 13", 12)];
+    let query = "SELECT k, window_start, window_end, window_time, sum(0.1::double * v) FROM s
+                 GROUP BY k, HOP(at, 5, 10) EMIT FINAL";
+    let whole = hopping(query, &rows, rows.len())?;
+    for cut in 1..rows.len() {
+        assert_eq!(hopping(query, &rows, cut)?, whole, "in batches of {cut}");
+    }
+    Ok(())
+}
+
+#[test]
+fn lists_of_overlapping_windows_are_in_the_order_of_arrival() {
+    run(
+        "SELECT window_start, window_end, window_time, first_value(v), string_agg(k, '') FROM s
+         GROUP BY HOP(at, 5, 10) EMIT FINAL",
+        0,
+        BOTH,
+        "0: a 1 12 | b 2 7 | c 3 12 ->
+         end -> 0 10 9 2 b | 5 15 14 1 abc | 10 20 19 1 ac",
+    );
+}
+
+#[test]
+fn overlapping_windows_keep_each_row_once() -> Result<()> {
+    let node = node("SELECT k, count(*) FROM s GROUP BY k, HOP(at, 5, 500) EMIT FINAL", 0);
+    let mut operator = build(&node, &[])?;
+    let rows = crate::operators::testing::batch(&node.input.schema(), "a 7 | b 8 | a 14");
+    operator.on_batch(Port(0), rows, &mut Output::default())?;
+    assert_eq!(operator.state_size().rows, 3);
+    assert_eq!(operator.waits().open_until, Some(10));
+    Ok(())
+}

@@ -69,6 +69,8 @@ const STACK_BYTES: usize = 64 << 20;
 
 static OPTIONS: LazyLock<Arc<ConfigOptions>> = LazyLock::new(|| {
     let mut options = ConfigOptions::default();
+    // What `TIMESTAMP WITH TIME ZONE` is kept in.
+    options.execution.time_zone = Some("UTC".to_owned());
     options.sql_parser.collect_spans = true;
     options.sql_parser.enable_subquery_sort_elimination = false;
     options.sql_parser.map_string_types_to_utf8view = false;

@@ -72,6 +72,7 @@ pub(super) fn planned(text: &str) -> String {
         parameters: &parameters,
         state_ttl: None,
         require_bounded_state: false,
+        unordered: false,
         reads: Reads::Changes,
     };
     let statements = match sql::parse(text, &sql::Limits::default()) {
@@ -241,8 +242,8 @@ fn types_that_do_not_go_together_are_refused_when_planned() {
 fn an_emit_that_cannot_be_honoured_is_refused() {
     check(&[
         (
-            "SELECT k, count(*) FROM a GROUP BY k ORDER BY k",
-            "emit-mode: ORDER BY needs a result that ends at line 1, column 38 (Add EMIT FINAL at the end of the query, or a LIMIT.)",
+            "SELECT k, v FROM a ORDER BY k",
+            "emit-mode: ORDER BY needs a result that ends at line 1, column 20 (Add EMIT FINAL at the end of the query, or a LIMIT.)",
         ),
         (
             "SELECT * FROM a WHERE v > 3 EMIT RUNNING",

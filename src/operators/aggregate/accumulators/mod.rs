@@ -59,6 +59,14 @@ pub fn create_merging(call: &AggregateCall) -> Result<Box<dyn GroupAccumulator>>
     }
 }
 
+/// Whether a call gives the same whatever the order of the rows, and can be put together from parts of them.
+pub fn is_unordered(call: &AggregateCall) -> Result<bool> {
+    match call.function.as_ref() {
+        "first_value" | "last_value" => Ok(false),
+        _ => Ok(whole(call, ChangelogMode::AppendOnly)?.merges()),
+    }
+}
+
 /// Whether a call keeps the values of each group only because rows may be taken back.
 pub fn keeps_values(call: &AggregateCall) -> Result<bool> {
     Ok(retracting(call)?.is_some() || !whole(call, ChangelogMode::Changelog)?.retracts())
