@@ -353,6 +353,8 @@ pub struct StateLimit {
     pub total: usize,
     /// How many they may.
     pub limit: usize,
+    /// Whether the query was started with that limit of its own, and no setting says it.
+    pub own: bool,
 }
 
 impl LimitError {
@@ -363,7 +365,7 @@ impl LimitError {
 
     /// An operator has gone beyond the limit `setting` of what may be kept.
     pub fn state(setting: &'static str, state: StateLimit) -> Self {
-        let StateLimit { query, operator, bytes, total, limit } = &state;
+        let StateLimit { query, operator, bytes, total, limit, own: _ } = &state;
         let message = match setting {
             MAX_STATE_BYTES => {
                 format!("{query} keeps {total} bytes, and {limit} are allowed; {bytes} of them are in \"{operator}\"")
@@ -374,6 +376,22 @@ impl LimitError {
             ),
         };
         LimitError { setting, state: Some(state), message }
+    }
+
+    fn hint(&self) -> String {
+        let setting = self.setting;
+        let raise = match &self.state {
+            Some(state) if state.own => format!("Start the query with a higher {setting}"),
+            Some(_) | None => format!("Raise it with SET {setting}"),
+        };
+        let rest = match &self.state {
+            Some(_) => {
+                ": state_ttl forgets what is old, KEEP FIRST or LAST and COLLECT bound what is kept, a narrower SELECT \
+                 keeps fewer columns"
+            }
+            None => "",
+        };
+        format!("{raise}, or let the query keep less{rest}.")
     }
 }
 
@@ -448,12 +466,7 @@ impl Error {
             Error::Statement(error) => error.hint.clone(),
             Error::Data(error) => error.hint.clone(),
             Error::Outside(error) => error.hint.clone(),
-            Error::Limit(error) if error.state.is_some() => Some(format!(
-                "Raise it with SET {}, or let the query keep less: state_ttl forgets what is old, KEEP FIRST or LAST and \
-                 COLLECT bound what is kept, a narrower SELECT keeps fewer columns.",
-                error.setting
-            )),
-            Error::Limit(error) => Some(format!("Raise it with SET {}, or let the query keep less.", error.setting)),
+            Error::Limit(error) => Some(error.hint()),
             Error::Internal(_) => None,
         }
     }

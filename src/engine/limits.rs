@@ -28,7 +28,9 @@ pub(super) struct Limit {
     /// Bytes of its operators.
     pub(super) bytes: usize,
     setting: &'static str,
-    /// What the setting says.
+    /// Whether the pipeline's own options say it.
+    own: bool,
+    /// What the setting, or the option, says.
     allowed: usize,
     /// How much is kept that counts and is not the pipeline's.
     beside: usize,
@@ -50,14 +52,15 @@ impl Graph {
     /// what all may keep.
     pub(super) fn limit(&self, id: PipelineId) -> Option<Limit> {
         let pipeline = self.pipelines.get(&id)?;
-        let own = pipeline.options.max_state_bytes.unwrap_or(self.limits.query);
-        let own = (own > 0).then_some(Limit { bytes: own, setting: MAX_STATE_BYTES, allowed: own, beside: 0 });
+        let (bytes, own) =
+            (pipeline.options.max_state_bytes.unwrap_or(self.limits.query), pipeline.options.max_state_bytes.is_some());
+        let own = (bytes > 0).then_some(Limit { bytes, setting: MAX_STATE_BYTES, own, allowed: bytes, beside: 0 });
         if self.limits.total == 0 {
             return own;
         }
         let beside = self.state_bytes - pipeline.state_bytes() + self.table_bytes();
         let bytes = self.limits.total.saturating_sub(beside);
-        let left = Limit { bytes, setting: MAX_TOTAL_STATE_BYTES, allowed: self.limits.total, beside };
+        let left = Limit { bytes, setting: MAX_TOTAL_STATE_BYTES, own: false, allowed: self.limits.total, beside };
         Some(own.filter(|own| own.bytes <= bytes).unwrap_or(left))
     }
 
@@ -90,6 +93,7 @@ impl Graph {
             bytes: kept + row_bytes(batch.rows()),
             total,
             limit: self.limits.total,
+            own: false,
         };
         Err(LimitError::state(MAX_TOTAL_STATE_BYTES, state).into())
     }
@@ -106,7 +110,7 @@ impl Limit {
             Error::Limit(over) => match over.state {
                 Some(state) => {
                     let total = state.total + self.beside;
-                    let state = StateLimit { query: label.into(), total, limit: self.allowed, ..state };
+                    let state = StateLimit { query: label.into(), total, limit: self.allowed, own: self.own, ..state };
                     LimitError::state(self.setting, state).into()
                 }
                 None => Error::Limit(over),

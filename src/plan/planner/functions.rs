@@ -21,6 +21,8 @@ use datafusion_expr::{
 
 use crate::catalog::Catalog;
 
+use super::windows::Kind;
+
 /// The marker that stands for `COLLECT(…)` among the keys of an aggregate.
 pub(super) const COLLECT_MARKER: &str = "__collect";
 /// The function that gives what it is given: it keeps expressions apart that DataFusion gives the same name.
@@ -340,5 +342,6 @@ pub(super) fn names(catalog: &Catalog) -> Vec<String> {
     let mut names: BTreeSet<String> = catalog.scalars.keys().cloned().collect();
     names.extend(catalog.aggregates.keys().cloned());
     names.extend(catalog.logics.keys().cloned());
+    names.extend(Kind::NAMES.map(String::from));
     names.into_iter().collect()
 }

@@ -362,7 +362,10 @@ impl Relations {
     fn unknown(&self, name: &Name) -> DataFusionError {
         let message = format!("table function \"{}\" not found", name.value);
         let error = StatementError::new(Code::UnknownFunction, message).at(name.place.clone());
-        match did_you_mean(&name.value, self.logics.keys().map(String::as_str).chain(["errors", "late"])) {
+        match did_you_mean(
+            &name.value,
+            self.logics.keys().map(String::as_str).chain(["errors", "late"]).chain(Kind::NAMES),
+        ) {
             Some(hint) => smuggle(error.hint(hint)),
             None => smuggle(error.hint("A table function is a logic that the host program has registered.")),
         }

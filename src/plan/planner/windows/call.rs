@@ -53,6 +53,9 @@ const TIME: Parameter = parameter(&["time", "timecol"]);
 const DATA: Parameter = parameter(&["data"]);
 
 impl Kind {
+    /// What the functions are called, where a name is looked for that is like another.
+    pub const NAMES: [&str; 4] = ["tumble", "hop", "cumulate", "session"];
+
     /// The kind of a function of that name, if it makes windows.
     pub fn of(name: &ast::ObjectName) -> Option<Kind> {
         let [ast::ObjectNamePart::Identifier(name)] = name.0.as_slice() else { return None };

@@ -4,6 +4,7 @@ mod growth;
 mod latency;
 mod plan;
 mod start;
+mod view;
 
 use super::Result;
 use super::compare::{Bench, Comparison};
@@ -55,11 +56,13 @@ pub enum Probe {
     Plan,
     /// Ten times the rows, and ten times the keys.
     Growth,
+    /// A materialized view that is asked for a row.
+    View,
 }
 
 impl Probe {
     /// Every probe.
-    pub const ALL: [Probe; 4] = [Probe::Latency, Probe::Start, Probe::Plan, Probe::Growth];
+    pub const ALL: [Probe; 5] = [Probe::Latency, Probe::Start, Probe::Plan, Probe::Growth, Probe::View];
 
     /// How it is called.
     pub fn name(self) -> &'static str {
@@ -68,6 +71,7 @@ impl Probe {
             Probe::Start => "start",
             Probe::Plan => "plan",
             Probe::Growth => "growth",
+            Probe::View => "view",
         }
     }
 
@@ -79,6 +83,7 @@ impl Probe {
             Probe::Start => start::run(bench),
             Probe::Plan => plan::run(bench),
             Probe::Growth => growth::run(bench),
+            Probe::View => view::run(),
         }
     }
 }
