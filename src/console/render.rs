@@ -7,7 +7,7 @@ use std::str::FromStr;
 use arrow::array::RecordBatch;
 use arrow::datatypes::{Schema, SchemaRef};
 use comfy_table::presets::{ASCII_MARKDOWN, UTF8_FULL_CONDENSED};
-use comfy_table::{CellAlignment, ContentArrangement, Table};
+use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, Table, Width};
 
 use super::value::{Style, aligns_right, json_string, text, write_value};
 
@@ -63,6 +63,11 @@ impl FromStr for Format {
     }
 }
 
+/// A result of more rows is not made one table, unless it has to fit into a width.
+const LONG: usize = 10_000;
+/// The blanks on both sides of a cell.
+const PADDING: u16 = 2;
+
 /// Some rows of the result of a statement.
 pub(super) struct ResultSet<'a> {
     /// The number of the statement, counted from 1.
@@ -98,12 +103,42 @@ impl ResultSet<'_> {
     }
 
     fn write_table(&self, width: Option<u16>, out: &mut dyn Write) -> io::Result<()> {
+        if width.is_none() && self.rows().nth(LONG).is_some() {
+            return self.write_long_table(out);
+        }
         let mut table = self.table();
         table.load_style(UTF8_FULL_CONDENSED);
         if let Some(width) = width {
             table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
         }
         writeln!(out, "{table}")
+    }
+
+    /// Writes the same table batch by batch, because its cells take many times the memory of the rows.
+    fn write_long_table(&self, out: &mut dyn Write) -> io::Result<()> {
+        let batches: Vec<&RecordBatch> = self.batches.iter().filter(|batch| batch.num_rows() > 0).collect();
+        let piece = |batch: &RecordBatch| {
+            let mut table = ResultSet { batches: std::slice::from_ref(batch), ..*self }.table();
+            table.load_style(UTF8_FULL_CONDENSED);
+            table
+        };
+        let mut widths = vec![0; self.schema.fields().len()];
+        for batch in &batches {
+            let own = piece(batch).column_max_content_widths();
+            widths.iter_mut().zip(own).for_each(|(width, own): (&mut u16, u16)| *width = own.max(*width));
+        }
+        let fixed = |width: &u16| ColumnConstraint::Absolute(Width::Fixed(width.saturating_add(PADDING)));
+        for (nth, batch) in batches.iter().enumerate() {
+            let mut table = piece(batch);
+            table.set_constraints(widths.iter().map(fixed));
+            let lines: Vec<String> = table.lines().collect();
+            // The top and the names stand above the first, the bottom below the last.
+            let above = if nth == 0 { 0 } else { 3 };
+            let below = usize::from(nth + 1 < batches.len());
+            let inner = lines.len().saturating_sub(above + below);
+            lines.iter().skip(above).take(inner).try_for_each(|line| writeln!(out, "{line}"))?;
+        }
+        Ok(())
     }
 
     fn write_markdown(&self, out: &mut dyn Write) -> io::Result<()> {
@@ -264,6 +299,23 @@ mod tests {
         let set = ResultSet { statement: 3, schema: &batch.schema(), batches: std::slice::from_ref(&batch), part };
         set.write(format, Some(80), &mut out).unwrap();
         String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn a_long_table_is_the_same_written_batch_by_batch() {
+        let batch = |from: i64, to: i64| {
+            let ids: ArrayRef = Arc::new(Int64Array::from_iter_values(from..to));
+            let names: ArrayRef =
+                Arc::new(StringArray::from_iter_values((from..to).map(|id| "é".repeat(id as usize % 9))));
+            RecordBatch::try_from_iter([("id", ids), ("name", names)]).unwrap()
+        };
+        let batches = [batch(0, 3), batch(3, 3), batch(3, 3 + LONG as i64), batch(123_456, 123_457)];
+        let set = ResultSet { statement: 1, schema: &batches[0].schema(), batches: &batches, part: Part::First };
+        let mut out = Vec::new();
+        set.write(Format::Table, None, &mut out).unwrap();
+        let mut whole = set.table();
+        whole.load_style(UTF8_FULL_CONDENSED);
+        assert!(String::from_utf8(out).unwrap() == format!("{whole}\n"), "the table is another");
     }
 
     #[test]
