@@ -143,10 +143,7 @@ impl Core {
         options: QueryOptions,
         reads: Reads,
     ) -> Result<Planned> {
-        let files = self.files_of(query)?;
-        let context = Context { reads, state_ttl: self.state_ttl(options), ..self.context(&files, parameters) };
-        let plan = plan::plan_query(query, &context)?;
-        Ok(Planned { options, ..self.planned(plan, files, query) })
+        self.plan_as(query, parameters, options, (reads, false))
     }
 
     /// Plans a query whose rows are kept, which have no order.
@@ -156,9 +153,19 @@ impl Core {
         parameters: &Parameters,
         options: QueryOptions,
     ) -> Result<Planned> {
+        self.plan_as(query, parameters, options, (Reads::Changes, true))
+    }
+
+    fn plan_as(
+        &self,
+        query: &sql::Query,
+        parameters: &Parameters,
+        options: QueryOptions,
+        (reads, unordered): (Reads, bool),
+    ) -> Result<Planned> {
         let files = self.files_of(query)?;
-        let context =
-            Context { unordered: true, state_ttl: self.state_ttl(options), ..self.context(&files, parameters) };
+        let state_ttl = self.state_ttl(options);
+        let context = Context { reads, unordered, state_ttl, ..self.context(&files, parameters) };
         let plan = plan::plan_query(query, &context)?;
         Ok(Planned { options, ..self.planned(plan, files, query) })
     }

@@ -52,9 +52,10 @@ impl Graph {
     /// what all may keep.
     pub(super) fn limit(&self, id: PipelineId) -> Option<Limit> {
         let pipeline = self.pipelines.get(&id)?;
-        let (bytes, own) =
-            (pipeline.options.max_state_bytes.unwrap_or(self.limits.query), pipeline.options.max_state_bytes.is_some());
-        let own = (bytes > 0).then_some(Limit { bytes, setting: MAX_STATE_BYTES, own, allowed: bytes, beside: 0 });
+        let asked = pipeline.options.max_state_bytes;
+        let bytes = asked.unwrap_or(self.limits.query);
+        let limit = Limit { bytes, setting: MAX_STATE_BYTES, own: asked.is_some(), allowed: bytes, beside: 0 };
+        let own = (bytes > 0).then_some(limit);
         if self.limits.total == 0 {
             return own;
         }

@@ -90,7 +90,7 @@ struct Sliced {
     panes: Panes,
     /// The rows of the same windows, as long as one of these has not closed.
     open: BTreeMap<Run, Pane>,
-    /// Up to where windows have closed, in ticks.
+    /// Up to where windows have closed, in ticks; before all times if only the end closes them.
     reached: i64,
     closing: Closing,
 }
@@ -101,15 +101,14 @@ impl Sliced {
     fn runs(&self, batch: &Batch, classes: Vec<Class>, out: &mut Output) -> BTreeMap<Run, Vec<u32>> {
         let mut runs = BTreeMap::new();
         let judged = self.closing == Closing::Watermark && batch.watermarks().is_some();
-        let closed = if self.closing == Closing::End { i64::MIN } else { self.reached };
-        let most = if judged { highest(batch, self.placing.tick).max(closed) } else { closed };
+        let most = if judged { highest(batch, self.placing.tick).max(self.reached) } else { self.reached };
         for Class { windows, rows } in classes {
             if windows.first().is_none_or(|first| !self.placing.is_late(most, *first)) {
                 add(&mut runs, &windows, &rows);
                 continue;
             }
             for row in rows {
-                let before = if judged { self.placing.before(batch, row).max(closed) } else { closed };
+                let before = if judged { self.placing.before(batch, row).max(self.reached) } else { self.reached };
                 let (late, kept) = windows.split_at(windows.partition_point(|end| self.placing.is_late(before, *end)));
                 out.late(late.len());
                 let by = late.iter().map(|window| before.saturating_sub(window.end));
@@ -145,8 +144,7 @@ impl Sliced {
 
     /// The end of the first window that has not closed.
     fn first_open(&self) -> Option<i64> {
-        let closed = if self.closing == Closing::End { i64::MIN } else { self.reached };
-        let first = |run: &Run| run.ending(self.shape, closed, i64::MAX).next().map(|window| window.end);
+        let first = |run: &Run| run.ending(self.shape, self.reached, i64::MAX).next().map(|window| window.end);
         self.open.keys().filter_map(first).min()
     }
 }
@@ -187,8 +185,7 @@ impl Operator for Sliced {
     }
 
     fn on_eof(&mut self, out: &mut Output) -> Result<()> {
-        let closed = if self.closing == Closing::End { i64::MIN } else { self.reached };
-        self.close(closed, i64::MAX, out)
+        self.close(self.reached, i64::MAX, out)
     }
 
     fn notify_at(&self) -> Option<Timestamp> {

@@ -75,12 +75,14 @@ pub(super) struct Demand<'a> {
     pub clause: Option<&'a Clause>,
     /// Whether only the result at the end is looked at, so that an aggregate without a clause may be `FINAL`.
     pub only_final: bool,
+    /// Whether its rows are those of the result, so that nothing above depends on their order.
+    pub outermost: bool,
 }
 
 impl<'a> Demand<'a> {
     /// The demand on the inputs of a node that has taken the clause.
     pub fn below(only_final: bool) -> Demand<'a> {
-        Demand { clause: None, only_final }
+        Demand { clause: None, only_final, outermost: false }
     }
 }
 
@@ -88,7 +90,7 @@ impl<'a> Demand<'a> {
 pub(super) fn lower(plan: &LogicalPlan, query: &sql::Query, context: &Context<'_>) -> Lowering<Plan> {
     let places = Places { query, catalog: context.catalog };
     let lowerer = Lowerer { places, names: Names::of(plan), unordered: context.unordered };
-    let lowered = lowerer.node(plan, Demand { clause: None, only_final: false })?;
+    let lowered = lowerer.node(plan, Demand { outermost: true, ..Demand::below(false) })?;
     let (mode, bounded) = (lowered.mode(), lowered.bounded);
     let root = rules::rewrite(lowered.node, context);
     let plan = Plan { mode, bounded, shared: shared::shared(&root), root };
@@ -165,11 +167,12 @@ impl Lowerer<'_> {
 
     fn sort(&self, node: &logical::Sort, demand: Demand<'_>) -> Lowering<Lowered> {
         let (input, ends) = self.at_its_end(&node.input, demand)?;
-        // Rows that change are put in order by whoever folds them.
-        if !ends && (self.unordered || input.mode() == ChangelogMode::Changelog) {
-            return Ok(input);
-        }
         if !ends {
+            // Rows that change are put in order by whoever folds them.
+            let says_nothing = self.unordered || input.mode() == ChangelogMode::Changelog;
+            if says_nothing && demand.outermost && node.fetch.is_none() {
+                return Ok(input);
+            }
             let error = StatementError::new(Code::EmitMode, "ORDER BY needs a result that ends");
             let error = error.at(self.places.order_by(&node.expr));
             return Err(error.hint("Add EMIT FINAL at the end of the query, or a LIMIT.").into());
@@ -181,7 +184,7 @@ impl Lowerer<'_> {
     /// The input of a node that looks at what is there at the end only, and whether it has an end.
     fn at_its_end(&self, input: &LogicalPlan, demand: Demand<'_>) -> Lowering<(Lowered, bool)> {
         let ended = demand.clause.is_some_and(|clause| clause.emit == Some(EmitMode::Final));
-        let input = self.node(input, Demand { only_final: demand.only_final || ended, ..demand })?;
+        let input = self.node(input, Demand { only_final: demand.only_final || ended, outermost: false, ..demand })?;
         let ends = ended || input.at_end || input.bounded == Bounded::Yes;
         Ok((input, ends))
     }
@@ -290,7 +293,7 @@ impl Lowerer<'_> {
     fn marked(&self, marked: &Marked, demand: Demand<'_>) -> Lowering<Lowered> {
         let only_final = demand.only_final || asks_final(demand.clause);
         check_unclaimed(demand.clause)?;
-        self.node(&marked.input, Demand { clause: Some(&marked.clause), only_final })
+        self.node(&marked.input, Demand { clause: Some(&marked.clause), only_final, ..demand })
     }
 
     fn keyed(&self, keyed: &Keyed, demand: Demand<'_>) -> Lowering<Lowered> {
