@@ -1,7 +1,9 @@
 //! WHAT IS A VALUE? The thin door to DataFusion's physical expressions and aggregates.
 //!
-//! With `plan/planner.rs` this is the only file that names DataFusion's planning types,
+//! With `plan/planner.rs` this is the only place that names DataFusion's planning types,
 //! so operators see Arrow, [`Expr`] and [`AggregateCall`] and nothing else.
+
+mod runs;
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,13 +12,13 @@ use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch};
 use arrow::compute::{CastOptions, SortOptions, cast_with_options};
 use arrow::datatypes::{DataType, FieldRef, Schema};
 use datafusion_common::DataFusionError;
-use datafusion_common::tree_node::{Transformed, TreeNode};
+use datafusion_common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion_expr::{Accumulator, Operator};
-use datafusion_physical_expr::PhysicalExpr;
 use datafusion_physical_expr::aggregate::AggregateFunctionExpr;
-use datafusion_physical_expr::expressions::{BinaryExpr, Column, Literal};
+use datafusion_physical_expr::expressions::{BinaryExpr, CaseExpr, Column, Literal};
 use datafusion_physical_expr::utils::{collect_columns, split_conjunction};
 use datafusion_physical_expr::window::WindowExpr;
+use datafusion_physical_expr::{PhysicalExpr, ScalarFunctionExpr};
 
 use crate::error::{Code, DataError, Error, InternalError, Result};
 
@@ -34,6 +36,7 @@ impl Expr {
     /// An expression whose result is described by `field`; `text` is how EXPLAIN and errors call it.
     pub fn new(physical: Arc<dyn PhysicalExpr>, field: FieldRef, text: impl Into<Arc<str>>) -> Expr {
         let column = physical.downcast_ref::<Column>().map(Column::index);
+        let physical = runs::by_runs(physical);
         Expr { physical, column, field, text: text.into() }
     }
 
@@ -69,6 +72,11 @@ impl Expr {
     /// If the expression is a plain column, its index.
     pub fn column_index(&self) -> Option<usize> {
         self.column
+    }
+
+    /// The columns of which it gives one for each row, or NULL; none if it gives anything else.
+    pub(crate) fn choices(&self) -> Vec<usize> {
+        choices(&self.physical).unwrap_or_default()
     }
 
     /// The columns it looks at.
@@ -107,6 +115,48 @@ impl Expr {
         // Nothing in there fails.
         if let Ok(moved) = moved {
             self.physical = moved.data;
+        }
+    }
+
+    /// The conditions that all have to be true for it to be true, in order.
+    pub(crate) fn conditions(&self) -> Vec<Expr> {
+        let parts = split_conjunction(&self.physical);
+        if parts.len() < 2 {
+            return vec![self.clone()];
+        }
+        parts.into_iter().map(|part| Expr::new(part.clone(), self.field.clone(), sql_text(part))).collect()
+    }
+
+    /// The condition that all of `conditions` are true; none of no condition.
+    pub(crate) fn all(conditions: Vec<Expr>) -> Option<Expr> {
+        conditions.into_iter().reduce(|left, right| {
+            let physical = BinaryExpr::new(left.physical, Operator::And, right.physical);
+            Expr::new(Arc::new(physical), left.field, format!("{} AND {}", left.text, right.text))
+        })
+    }
+
+    /// Whether it calls a function, and `condition` computes it for every row that it looks at.
+    pub(crate) fn is_computed_by(&self, condition: &Expr) -> bool {
+        runs::calls(&self.physical)
+            && !is_volatile(&self.physical)
+            && computes(&condition.physical, runs::bare(&self.physical))
+    }
+
+    /// Makes it look at `column` where it computed `part`.
+    pub(crate) fn replace(&mut self, part: &Expr, column: &Expr) {
+        let part = runs::bare(&part.physical);
+        let replaced = self.physical.clone().transform_down(|own| {
+            Ok(match own.eq(part) {
+                true => Transformed::new(column.physical.clone(), true, TreeNodeRecursion::Jump),
+                false => Transformed::no(own),
+            })
+        });
+        // Nothing in there fails.
+        if let Ok(replaced) = replaced
+            && replaced.transformed
+        {
+            let text = sql_text(&replaced.data);
+            *self = Expr::new(replaced.data, self.field.clone(), text);
         }
     }
 
@@ -339,6 +389,41 @@ impl fmt::Debug for WindowCall {
 pub(crate) fn sum_too_large() -> DataError {
     DataError::new(Code::Value, "a sum is too large for its type")
         .hint("Cast the argument to DECIMAL or DOUBLE inside the sum.")
+}
+
+/// The columns of which a column, or a `CASE` or `coalesce` of columns, gives one.
+fn choices(physical: &Arc<dyn PhysicalExpr>) -> Option<Vec<usize>> {
+    let of_all = |parts: Vec<&Arc<dyn PhysicalExpr>>| {
+        let choices: Option<Vec<Vec<usize>>> = parts.into_iter().map(choices).collect();
+        choices.map(|choices| choices.concat())
+    };
+    if let Some(column) = physical.downcast_ref::<Column>() {
+        return Some(vec![column.index()]);
+    }
+    if let Some(case) = physical.downcast_ref::<CaseExpr>() {
+        return of_all(case.when_then_expr().iter().map(|(_, then)| then).chain(case.else_expr()).collect());
+    }
+    let call = physical.downcast_ref::<ScalarFunctionExpr>().filter(|call| call.fun().name() == "coalesce")?;
+    of_all(call.args().iter().collect())
+}
+
+/// An expression as SQL, without the names of relations.
+fn sql_text(physical: &Arc<dyn PhysicalExpr>) -> String {
+    fmt::from_fn(|f| physical.fmt_sql(f)).to_string()
+}
+
+/// Whether an expression computes `part` whatever the row: not behind `CASE`, nor behind what `AND` and `OR` look at first.
+fn computes(physical: &Arc<dyn PhysicalExpr>, part: &Arc<dyn PhysicalExpr>) -> bool {
+    let short_circuits = |call: &ScalarFunctionExpr| call.fun().short_circuits();
+    if physical.eq(part) {
+        return true;
+    }
+    if physical.is::<CaseExpr>() || physical.downcast_ref().is_some_and(short_circuits) {
+        return false;
+    }
+    let connects = |binary: &BinaryExpr| matches!(binary.op(), Operator::And | Operator::Or);
+    let looked_at = if physical.downcast_ref().is_some_and(connects) { 1 } else { usize::MAX };
+    physical.children().into_iter().take(looked_at).any(|child| computes(child, part))
 }
 
 /// Whether it may give another value for the same row the next time: `random()`.

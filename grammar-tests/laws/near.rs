@@ -27,6 +27,19 @@ enum Kind {
     Anti,
 }
 
+impl Kind {
+    /// How it is written between two sides, if it is.
+    fn join(self) -> Option<&'static str> {
+        match self {
+            Kind::Inner => Some("JOIN"),
+            Kind::Left => Some("LEFT JOIN"),
+            Kind::Right => Some("RIGHT JOIN"),
+            Kind::Full => Some("FULL JOIN"),
+            Kind::Semi | Kind::Anti => None,
+        }
+    }
+}
+
 /// What times count in.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Unit {
@@ -211,19 +224,29 @@ impl Case {
     fn sql(&self, columns: [&str; 2], oracle: bool) -> String {
         let [left, right] = [0, 1].map(|side| self.side(side, oracle));
         let (condition, [of_left, of_right]) = (self.condition(oracle), columns);
-        let join = match self.kind {
-            Kind::Inner => "JOIN",
-            Kind::Left => "LEFT JOIN",
-            Kind::Right => "RIGHT JOIN",
-            Kind::Full => "FULL JOIN",
-            Kind::Semi | Kind::Anti => {
-                let not = if self.kind == Kind::Anti { "NOT " } else { "" };
-                return format!(
-                    "SELECT a.{of_left} AS x FROM {left} AS a WHERE {not}EXISTS (SELECT 1 FROM {right} AS b WHERE {condition})"
-                );
-            }
+        let Some(join) = self.kind.join() else {
+            let not = if self.kind == Kind::Anti { "NOT " } else { "" };
+            return format!(
+                "SELECT a.{of_left} AS x FROM {left} AS a WHERE {not}EXISTS (SELECT 1 FROM {right} AS b WHERE {condition})"
+            );
         };
         format!("SELECT a.{of_left} AS x, b.{of_right} AS y FROM {left} AS a {join} {right} AS b ON {condition}")
+    }
+
+    /// How many rows of either side the windows of a join by windows have, if it is one.
+    fn sql_of_windows(&self, oracle: bool) -> Option<String> {
+        let Form::Windows { size } = self.form else { return None };
+        let (join, [left, right]) = (self.kind.join()?, [0, 1].map(|side| self.side(side, oracle)));
+        let (number, on, bounds) = match oracle {
+            true => ("coalesce(a.w, b.w)".into(), "ON a.k = b.k AND a.w = b.w", "1"),
+            false => {
+                let bounds = "window_start, window_end";
+                (format!("window_start / {size}"), "USING (k, window_start, window_end)", bounds)
+            }
+        };
+        Some(format!(
+            "SELECT {number}, count(*), count(a.at), count(b.at) FROM {left} AS a {join} {right} AS b {on} GROUP BY {bounds}"
+        ))
     }
 
     /// The rows of each stream that are not late: those that are not before the watermark, or whose window has not ended.
@@ -365,6 +388,22 @@ fn a_join_by_time_says_what_the_rows_that_are_not_late_make_however_they_are_cut
         let text = case.sql(["id"; 2], false);
         for (how, cut) in ways() {
             let brought = run(&case.setup(), &text, &case.steps(cut))?;
+            expect_multiset(how, &expected, &answers::rows(&brought.concat()))?;
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn windows_over_joins_by_windows_close_once_all_their_rows_have_been_said() {
+    let joined = case().prop_filter("it has windows", |case| case.sql_of_windows(true).is_some());
+    holds_in(CASES / 2, joined, |case| {
+        let [Some(expected), Some(text)] = [true, false].map(|oracle| case.sql_of_windows(oracle)) else {
+            return Ok(());
+        };
+        let Some(expected) = case.expected(&expected) else { return Ok(()) };
+        for (how, cut) in ways() {
+            let brought = run(&case.setup(), &format!("{text} EMIT FINAL"), &case.steps(cut))?;
             expect_multiset(how, &expected, &answers::rows(&brought.concat()))?;
         }
         Ok(())

@@ -235,9 +235,18 @@ fn grouped() -> impl Strategy<Value = Grouped> {
         subsequence(KEYS.to_vec(), 0..=3),
         sets,
         prop::collection::vec(aggregate(), 1..=4),
+        prop::option::weighted(0.15, select(ANYTHING.to_vec())),
         prop::option::weighted(0.2, select(HAVINGS.to_vec())),
     )
-        .prop_map(|(keys, sets, aggregates, having)| Grouped { keys, sets, aggregates, having })
+        .prop_map(|(keys, sets, mut aggregates, distinct, having)| {
+            // Calls that share what they have seen.
+            if let Some(column) = distinct {
+                let filtered =
+                    PREDICATES.iter().map(|filter| format!("count(DISTINCT {column}) FILTER (WHERE {filter})"));
+                aggregates.extend(filtered.chain([format!("count(DISTINCT {column})")]));
+            }
+            Grouped { keys, sets, aggregates, having }
+        })
 }
 
 fn nested(inner_emit: Emit) -> impl Strategy<Value = Nested> {

@@ -121,7 +121,11 @@ fn side_ends(node: &KeyedJoin) -> Vec<usize> {
 
 /// Where those columns stand among `exprs`.
 fn places(exprs: &[Expr], columns: &[usize]) -> Vec<usize> {
-    let is_one = |expr: &Expr| expr.column_index().is_some_and(|column| columns.contains(&column));
+    // That of one side or the other, as behind FULL JOIN … USING, is no earlier than either.
+    let is_one = |expr: &Expr| {
+        let choices = expr.choices();
+        !choices.is_empty() && choices.iter().all(|column| columns.contains(column))
+    };
     (0..exprs.len()).filter(|place| is_one(&exprs[*place])).collect()
 }
 
@@ -207,8 +211,19 @@ fn named_bounds(source: &Source) -> Vec<Bounds> {
     bounds.into_iter().filter(|bounds| source.event_time.contains(&bounds.end)).collect()
 }
 
+/// The bounds among `exprs`: of the same windows, or of those of one side or the other in both.
 fn projected(bounds: &[Bounds], exprs: &[Expr]) -> Vec<Bounds> {
-    moved(bounds, &|bound| exprs.iter().position(|expr| expr.column_index() == Some(bound)))
+    let choices: Vec<Vec<usize>> = exprs.iter().map(Expr::choices).collect();
+    let starts = |choices: &Vec<usize>| {
+        let start = |end: &usize| bounds.iter().find(|bounds| bounds.end == *end).map(|bounds| bounds.start);
+        choices.iter().map(start).collect::<Option<Vec<usize>>>().filter(|starts| !starts.is_empty())
+    };
+    let ends = choices.iter().enumerate().filter_map(|(end, choices)| Some((end, starts(choices)?)));
+    let both = |(end, starts): (usize, Vec<usize>)| {
+        let start = choices.iter().position(|choices| *choices == starts)?;
+        Some(Bounds { start, end })
+    };
+    ends.filter_map(both).collect()
 }
 
 /// The bounds whose columns both have a place.

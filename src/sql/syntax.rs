@@ -14,10 +14,29 @@ use crate::error::{Code, Error, LimitError, StatementError};
 pub(super) const RECURSION: usize = 1_000;
 
 /// Words that begin a clause, for a hint where one was mistyped.
-const CLAUSE_WORDS: [&str; 18] = [
-    "SELECT", "FROM", "WHERE", "GROUP", "HAVING", "QUALIFY", "ORDER", "LIMIT", "OFFSET", "UNION", "JOIN", "USING",
-    "EMIT", "WINDOW", "VALUES", "WITH", "BETWEEN", "INTERVAL",
+const CLAUSE_WORDS: [&str; 19] = [
+    "SELECT",
+    "FROM",
+    "WHERE",
+    "GROUP",
+    "HAVING",
+    "QUALIFY",
+    "ORDER",
+    "LIMIT",
+    "OFFSET",
+    "UNION",
+    "JOIN",
+    "USING",
+    "EMIT",
+    "WINDOW",
+    "VALUES",
+    "WITH",
+    "BETWEEN",
+    "INTERVAL",
+    MATCH_CONDITION,
 ];
+/// It is followed by a condition in parentheses, which is taken for the columns of an alias if it is mistyped.
+const MATCH_CONDITION: &str = "MATCH_CONDITION";
 
 /// The error of a text that is no sequence of tokens.
 pub(super) fn lexical(source: &Source, error: &TokenizerError) -> Error {
@@ -149,14 +168,15 @@ pub(super) fn shorten(text: &str) -> String {
 
 /// A hint if the token found, or the one before it, looks like a word that was meant to begin a clause.
 fn mistyped(tokens: &[TokenWithSpan], at: usize) -> Option<String> {
-    let candidates = [Some(at), at.checked_sub(1), at.checked_sub(2)];
-    candidates.into_iter().flatten().find_map(|at| match token_at(tokens, at) {
+    let meant = |at: usize, words: &[&'static str]| match token_at(tokens, at) {
         Token::Word(word) if word.quote_style.is_none() && word.keyword == Keyword::NoKeyword => {
-            closest(&word.value, &CLAUSE_WORDS)
-                .map(|meant| format!("Did you mean {meant} instead of \"{}\"?", word.value))
+            closest(&word.value, words).map(|meant| format!("Did you mean {meant} instead of \"{}\"?", word.value))
         }
         _ => None,
-    })
+    };
+    let near = [Some(at), at.checked_sub(1), at.checked_sub(2)].into_iter().flatten();
+    let before = at.checked_sub(3).into_iter();
+    near.filter_map(|at| meant(at, &CLAUSE_WORDS)).chain(before.filter_map(|at| meant(at, &[MATCH_CONDITION]))).next()
 }
 
 /// Splits ` at Line: 3, Column: 7` off a message.
@@ -225,5 +245,8 @@ mod tests {
             error(text),
             "1:15 expected the end of the statement, found \"t\" [Did you mean FROM instead of \"FORM\"?]"
         );
+        let text = "SELECT * FROM a ASOF JOIN b MATCH_CONDITON (a.at >= b.at) ON a.k = b.k";
+        let meant = "Did you mean MATCH_CONDITION instead of \"MATCH_CONDITON\"?";
+        assert_eq!(error(text), format!("1:46 expected \")\", found \".\" [{meant}]"));
     }
 }

@@ -89,6 +89,14 @@ impl Chains {
         }
     }
 
+    /// Takes all rows of a chain out, and adds them to `rows`, in order.
+    pub fn take(&mut self, slot: u32, rows: &mut Vec<u32>) {
+        self.append_to(slot, rows);
+        if let Some(last) = self.last.get_mut(slot as usize) {
+            *last = NONE;
+        }
+    }
+
     /// Bytes held.
     pub fn bytes(&self) -> usize {
         (self.last.capacity() + self.before.capacity() + self.next.capacity()) * size_of::<u32>()
@@ -130,6 +138,17 @@ mod tests {
         chains.push(1, 2);
         chains.push(1, 5);
         assert_eq!((rows(&chains, 1), rows(&chains, 0)), (vec![2, 5], vec![7]));
+    }
+
+    #[test]
+    fn a_chain_is_taken_as_a_whole() {
+        let mut chains = Chains::new(false);
+        chains.grow(2, 3);
+        [(0, 0), (1, 1), (0, 2)].into_iter().for_each(|(slot, row)| chains.push(slot, row));
+        let mut taken = vec![];
+        chains.take(0, &mut taken);
+        chains.take(9, &mut taken);
+        assert_eq!((taken, rows(&chains, 0), rows(&chains, 1)), (vec![0, 2], vec![], vec![1]));
     }
 
     #[test]

@@ -2,14 +2,15 @@
 
 use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch};
 use arrow::buffer::{BooleanBuffer, NullBuffer, ScalarBuffer};
+use arrow::datatypes::DataType;
 
 use crate::error::{InternalError, Result};
-use crate::expr::{AggregateCall, Expr};
+use crate::expr::{AggregateCall, Expr, evaluate_all};
 use crate::plan::node::ChangelogMode;
 use crate::state::grow_to;
 use crate::types::RowKinds;
 
-use super::accumulators::{create, create_merging, is_unordered};
+use super::accumulators::{Created, Distinct, argument_type, create, create_merging, is_unordered};
 
 /// Some rows for an accumulator.
 #[derive(Clone, Copy)]
@@ -170,6 +171,10 @@ pub trait GroupAccumulator: Send {
 /// The accumulators of all calls of an operator, and how many rows each group has.
 pub struct Accumulators {
     calls: Vec<Call>,
+    /// The conditions of all `FILTER`s, each once.
+    filters: Vec<Expr>,
+    /// What calls with `DISTINCT` have had, by argument.
+    sets: Vec<Set>,
     /// For each group how many rows it has, less those taken back.
     rows: Vec<i64>,
     absent: Absent,
@@ -178,10 +183,27 @@ pub struct Accumulators {
 struct Call {
     /// The arguments, then the keys of the `ORDER BY`.
     arguments: Vec<Expr>,
-    filter: Option<Expr>,
+    /// Which of the conditions is its own.
+    filter: Option<usize>,
     accumulator: Box<dyn GroupAccumulator>,
-    /// How many columns its saved state has, once that is known.
+    /// Whether it is among the calls of a set.
+    distinct: bool,
+    /// How many columns its saved state has.
     width: usize,
+}
+
+/// The values that calls with `DISTINCT` have had of one argument.
+struct Set {
+    argument: Expr,
+    distinct: Distinct,
+    /// Which calls those are; at most as many as can be told apart.
+    calls: Vec<usize>,
+}
+
+/// What a call sees of a batch.
+struct Seen {
+    arguments: Vec<ArrayRef>,
+    selection: Option<BooleanArray>,
 }
 
 /// Whether a call can be computed over rows of that mode; if not, the error says why.
@@ -204,25 +226,47 @@ pub fn merging_accumulators(calls: &[AggregateCall]) -> Result<Accumulators> {
     built(calls, create_merging)
 }
 
-fn built(
-    calls: &[AggregateCall],
-    create: impl Fn(&AggregateCall) -> Result<Box<dyn GroupAccumulator>>,
-) -> Result<Accumulators> {
-    let call = |call: &AggregateCall| {
+fn built(calls: &[AggregateCall], create: impl Fn(&AggregateCall) -> Result<Created>) -> Result<Accumulators> {
+    let mut accumulators =
+        Accumulators { calls: vec![], filters: vec![], sets: vec![], rows: vec![], absent: Absent::default() };
+    for call in calls {
+        let Created { accumulator, distinct } = create(call)?;
+        accumulators.add(call, accumulator, distinct)?;
+    }
+    Ok(accumulators)
+}
+
+impl Accumulators {
+    fn add(&mut self, call: &AggregateCall, mut accumulator: Box<dyn GroupAccumulator>, distinct: bool) -> Result<()> {
         let mut arguments = call.arguments.clone();
         arguments.extend(call.order_by.iter().map(|key| key.expr.clone()));
         if call.function.as_ref() == "count" && !call.distinct && arguments.iter().all(Expr::is_known) {
             // `count(*)` counts rows: there is no NULL to look for.
             arguments.clear();
         }
-        let mut accumulator = create(call)?;
+        let filter = call.filter.as_ref().map(|filter| place_of(&mut self.filters, filter));
+        if distinct {
+            self.add_to_set(&arguments[0], &argument_type(call))?;
+        }
         let width = accumulator.save(&[])?.len();
-        Ok(Call { arguments, filter: call.filter.clone(), accumulator, width })
-    };
-    Ok(Accumulators { calls: calls.iter().map(call).collect::<Result<_>>()?, rows: vec![], absent: Absent::default() })
-}
+        self.calls.push(Call { arguments, filter, accumulator, distinct, width });
+        Ok(())
+    }
 
-impl Accumulators {
+    /// Puts the call that comes next to those of its argument.
+    fn add_to_set(&mut self, argument: &Expr, data_type: &DataType) -> Result<()> {
+        let call = self.calls.len();
+        let has_room = |set: &&mut Set| set.argument == *argument && set.calls.len() < Distinct::CALLS_MAX;
+        match self.sets.iter_mut().find(has_room) {
+            Some(set) => set.calls.push(call),
+            None => {
+                let distinct = Distinct::new(data_type)?;
+                self.sets.push(Set { argument: argument.clone(), distinct, calls: vec![call] });
+            }
+        }
+        Ok(())
+    }
+
     /// From now on groups may be forgotten, and what is taken back need not be there.
     pub fn forgive(&mut self) {
         self.absent = Absent::Ignored;
@@ -234,9 +278,8 @@ impl Accumulators {
             return;
         }
         grow_to(&mut self.rows, slots, 0);
-        for call in &mut self.calls {
-            call.accumulator.grow(slots);
-        }
+        self.sets.iter_mut().for_each(|set| set.distinct.grow(slots));
+        self.calls.iter_mut().for_each(|call| call.accumulator.grow(slots));
     }
 
     /// For how many groups there is room.
@@ -282,13 +325,28 @@ impl Accumulators {
     }
 
     fn update_calls(&mut self, rows: &RecordBatch, groups: &[u32], kinds: Option<&RowKinds>) -> Result<()> {
-        for call in &mut self.calls {
-            let (arguments, selection) = call.evaluate(rows)?;
-            let input =
-                Input { groups, arguments: &arguments, selection: selection.as_ref(), kinds, absent: self.absent };
-            call.accumulator.update(&input)?;
+        let absent = self.absent;
+        let seen = self.see(rows, groups)?;
+        for (call, Seen { arguments, selection }) in self.calls.iter_mut().zip(&seen) {
+            call.accumulator.update(&Input { groups, arguments, selection: selection.as_ref(), kinds, absent })?;
         }
         Ok(())
+    }
+
+    /// What each call sees of a batch. Values that are seen once are noted as seen.
+    fn see(&mut self, rows: &RecordBatch, groups: &[u32]) -> Result<Vec<Seen>> {
+        let filters = self.filters.iter().map(|filter| filter.evaluate_predicate(rows)).collect::<Result<Vec<_>>>()?;
+        let see = |call: &Call| {
+            let arguments = evaluate_all(&call.arguments, rows)?;
+            Ok(Seen { arguments, selection: call.filter.map(|filter| filters[filter].clone()) })
+        };
+        let mut seen = self.calls.iter().map(see).collect::<Result<Vec<_>>>()?;
+        for Set { distinct, calls, .. } in &mut self.sets {
+            let wanted: Vec<_> = calls.iter().map(|call| seen[*call].selection.as_ref()).collect();
+            let new = distinct.admit(groups, &seen[calls[0]].arguments[0], &wanted)?;
+            calls.iter().zip(new).for_each(|(call, new)| seen[*call].selection = Some(new));
+        }
+        Ok(seen)
     }
 
     /// Takes the rows of a batch in, and gives for each call the value of each row's group as it is after that row.
@@ -299,13 +357,13 @@ impl Accumulators {
             *count
         };
         let counts: ScalarBuffer<i64> = groups.iter().map(count).collect();
-        let run = |call: &mut Call| {
-            let (arguments, selection) = call.evaluate(rows)?;
+        let seen = self.see(rows, groups)?;
+        let run = |(call, Seen { arguments, selection }): (&mut Call, &Seen)| {
             let absent = Absent::Fault;
-            let input = Input { groups, arguments: &arguments, selection: selection.as_ref(), kinds: None, absent };
+            let input = Input { groups, arguments, selection: selection.as_ref(), kinds: None, absent };
             call.accumulator.update_running(&input, &counts)
         };
-        self.calls.iter_mut().map(run).collect()
+        self.calls.iter_mut().zip(&seen).map(run).collect()
     }
 
     /// The values of groups, a column a call.
@@ -317,8 +375,22 @@ impl Accumulators {
     /// Puts the rows of group `from` to those of group `into`, and makes `from` as new.
     pub fn merge(&mut self, into: u32, from: u32) -> Result<()> {
         let rows = std::mem::take(&mut self.rows[from as usize]);
-        for call in &mut self.calls {
+        for call in self.calls.iter_mut().filter(|call| !call.distinct) {
             call.accumulator.merge(into, from, rows)?;
+        }
+        for Set { distinct, calls, .. } in &mut self.sets {
+            let (values, new) = distinct.merge(into, from, calls.len())?;
+            let groups = vec![into; values.len()];
+            // Of the rows of a value one has counted at most; the others are passed over, as they were before.
+            let passed = rows - values.len() as i64;
+            let arguments = &[values];
+            for (call, new) in calls.iter().zip(&new) {
+                let accumulator = &mut self.calls[*call].accumulator;
+                accumulator.reset(&[from]);
+                accumulator.pass(into, passed);
+                let absent = Absent::Fault;
+                accumulator.update(&Input { groups: &groups, arguments, selection: Some(new), kinds: None, absent })?;
+            }
         }
         self.rows[into as usize] += rows;
         Ok(())
@@ -343,17 +415,17 @@ impl Accumulators {
 
     /// Makes groups as new.
     pub fn reset(&mut self, groups: &[u32]) {
-        for group in groups {
-            self.rows[*group as usize] = 0;
-        }
-        for call in &mut self.calls {
-            call.accumulator.reset(groups);
-        }
+        groups.iter().for_each(|group| self.rows[*group as usize] = 0);
+        self.sets.iter_mut().for_each(|set| set.distinct.reset(groups));
+        self.calls.iter_mut().for_each(|call| call.accumulator.reset(groups));
     }
 
     /// The state of groups as columns, without [`Accumulators::rows`].
     pub fn save(&mut self, groups: &[u32]) -> Result<Vec<ArrayRef>> {
         let mut columns = Vec::new();
+        for set in &self.sets {
+            columns.extend(set.distinct.save(groups)?);
+        }
         for call in &mut self.calls {
             columns.extend(call.accumulator.save(groups)?);
         }
@@ -366,6 +438,12 @@ impl Accumulators {
             self.rows[*group as usize] = *rows;
         }
         let mut rest = columns;
+        for set in &mut self.sets {
+            let (own, others) = rest.split_at(Distinct::WIDTH.min(rest.len()));
+            set.distinct.reset(groups);
+            set.distinct.load(groups, own)?;
+            rest = others;
+        }
         for call in &mut self.calls {
             let (own, others) = rest.split_at(call.width.min(rest.len()));
             call.accumulator.reset(groups);
@@ -378,16 +456,17 @@ impl Accumulators {
     /// Bytes held.
     pub fn bytes(&self) -> usize {
         let calls: usize = self.calls.iter().map(|call| call.accumulator.bytes()).sum();
-        calls + self.rows.capacity() * size_of::<i64>()
+        let sets: usize = self.sets.iter().map(|set| set.distinct.bytes()).sum();
+        calls + sets + self.rows.capacity() * size_of::<i64>()
     }
 }
 
-impl Call {
-    fn evaluate(&self, rows: &RecordBatch) -> Result<(Vec<ArrayRef>, Option<BooleanArray>)> {
-        let selection = self.filter.as_ref().map(|filter| filter.evaluate_predicate(rows)).transpose()?;
-        let arguments = self.arguments.iter().map(|argument| argument.evaluate(rows)).collect::<Result<_>>()?;
-        Ok((arguments, selection))
-    }
+/// The place of an expression among others, where it is put if it is not there.
+fn place_of(exprs: &mut Vec<Expr>, expr: &Expr) -> usize {
+    exprs.iter().position(|known| known == expr).unwrap_or_else(|| {
+        exprs.push(expr.clone());
+        exprs.len() - 1
+    })
 }
 
 /// The nulls of the first argument.

@@ -639,6 +639,13 @@ fn value_text(value: ArrayRef) -> Vec<String> {
     texts(&Batch::append_only(RecordBatch::try_from_iter([("v", value)]).unwrap()))
 }
 
+/// Calls of one argument with `DISTINCT`, more than one index of values can tell apart, and one of another argument.
+const SHARED: &str = "count(DISTINCT v), count(DISTINCT v) FILTER (WHERE b), sum(DISTINCT v) FILTER (WHERE NOT b), \
+                      count(DISTINCT t) FILTER (WHERE v > 1), sum(DISTINCT v), count(DISTINCT v) FILTER (WHERE v < 3), \
+                      count(DISTINCT v) FILTER (WHERE f > 0), sum(DISTINCT v) FILTER (WHERE f > 0), \
+                      avg(DISTINCT v) FILTER (WHERE b), count(DISTINCT v) FILTER (WHERE t IS NULL), \
+                      avg(DISTINCT v)";
+
 /// Random rows into random groups, of which some become one, with snapshots in between: each row of `owners` is a group
 /// with its rows in order of arrival.
 fn merged(call: &str, dice: &mut Dice) -> (Aggregate, RecordBatch, Accumulators, Vec<Vec<u32>>) {
@@ -678,16 +685,22 @@ fn merged(call: &str, dice: &mut Dice) -> (Aggregate, RecordBatch, Accumulators,
 #[test]
 fn merged_groups_give_what_their_rows_give_in_order_of_arrival() {
     let mut dice = Dice(11);
-    const MORE: &[&str] =
-        &["sum(DISTINCT f)", "count(DISTINCT v) FILTER (WHERE b)", "percentile_cont(0.4) WITHIN GROUP (ORDER BY f)"];
+    const MORE: &[&str] = &[
+        "sum(DISTINCT f)",
+        "count(DISTINCT v) FILTER (WHERE b)",
+        "percentile_cont(0.4) WITHIN GROUP (ORDER BY f)",
+        SHARED,
+    ];
     for call in ALL.iter().chain(MORE) {
         for _ in 0..5 {
             let (node, own, mut accumulators, owners) = merged(call, &mut dice);
             for (group, rows) in owners.iter().enumerate() {
                 assert_eq!(accumulators.rows(group as u32), rows.len() as i64, "{call}");
-                let said = accumulators.read(&[group as u32]).unwrap().remove(0);
-                let expected = oracle_value(&node.aggregates[0], &taken(&own, &UInt32Array::from(rows.clone())));
-                assert_eq!(value_text(said), value_text(expected), "{call} of the rows {rows:?}");
+                let said = accumulators.read(&[group as u32]).unwrap();
+                for (call, said) in node.aggregates.iter().zip(said) {
+                    let expected = oracle_value(call, &taken(&own, &UInt32Array::from(rows.clone())));
+                    assert_eq!(value_text(said), value_text(expected), "{call} of the rows {rows:?}");
+                }
             }
         }
     }

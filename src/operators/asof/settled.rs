@@ -213,7 +213,7 @@ impl Settled {
     /// The rows of a batch that matter. Late ones, and those that cannot match without a time, are counted.
     fn taken(&self, side: usize, batch: &Batch, arrival: &Arrival, out: &mut Output) -> Taken {
         let mut taken = Taken::default();
-        let (mut late, mut untimed) = (0, 0);
+        let mut untimed = 0;
         for row in 0..batch.num_rows() {
             let before = if self.by_watermark { self.tick.floor(batch.watermark(row)) } else { i64::MIN };
             let passed = before.max(self.reached);
@@ -229,13 +229,15 @@ impl Settled {
                 // The row that takes its place says from when on.
                 (RowKind::UpdateBefore, _) => {}
                 (RowKind::Delete, time) => take(time.unwrap_or(passed).max(passed), Role::End),
-                (_, Some(time)) if self.by_watermark && time < passed => late += 1,
+                (_, Some(time)) if self.by_watermark && time < passed => {
+                    out.late(1);
+                    out.late_by(self.tick.time(passed.saturating_sub(time)).nanos());
+                }
                 (_, None) if !said => untimed += 1,
                 (_, Some(_)) if !said => {}
                 (_, time) => take(time.unwrap_or(passed), if lone { Role::Lone } else { Role::Match }),
             }
         }
-        out.late(late);
         out.untimed(untimed);
         taken
     }

@@ -162,7 +162,10 @@ impl Lowerer<'_> {
         }
         let input = self.node(&node.input, demand)?;
         let predicate = self.compile(&node.predicate, node.input.schema())?;
-        Ok(input.map(|input| Node::Filter(Filter { input: Box::new(input), predicate })))
+        Ok(match filters_by(&input.node, &predicate) {
+            true => input,
+            false => input.map(|input| Node::Filter(Filter { input: Box::new(input), predicate })),
+        })
     }
 
     fn sort(&self, node: &logical::Sort, demand: Demand<'_>) -> Lowering<Lowered> {
@@ -525,6 +528,15 @@ fn in_order(plan: &LogicalPlan) -> bool {
         LogicalPlan::Sort(_) => true,
         LogicalPlan::Projection(node) => in_order(&node.input),
         // DataFusion's plans are not ours to enumerate.
+        _ => false,
+    }
+}
+
+/// Whether rows have passed that condition already. The optimizer says some conditions once each time it looks at a plan.
+fn filters_by(node: &Node, predicate: &expr::Expr) -> bool {
+    match node {
+        Node::Filter(filter) => filter.predicate == *predicate || filters_by(&filter.input, predicate),
+        // Anything else has its own columns.
         _ => false,
     }
 }

@@ -9,7 +9,7 @@
 //! 6. [`collect`] takes the markers of `COLLECT` out, [`windows`] those of windows.
 //! 7. [`lower`] makes nodes of the result; [`names`] says how users see expressions, [`places`] where they stand.
 //!
-//! With `expr.rs` this folder is the only place that names DataFusion's planning types.
+//! With `expr.rs` and `expr/` this folder is the only place that names DataFusion's planning types.
 
 mod aggregate;
 mod asof;

@@ -1,5 +1,6 @@
 //! Rewrites of a plan, a file each. Each but `expire` keeps the answer, row by row and in order.
 
+mod computed_once;
 mod expire;
 mod narrow_joins;
 mod point_reads;
@@ -18,6 +19,7 @@ pub(super) fn carry_watermark(root: &mut Node) {
 pub(super) fn rewrite(mut root: Node, context: &Context<'_>) -> Node {
     narrow_joins::rewrite(&mut root);
     unused_ranks::rewrite(&mut root);
+    computed_once::rewrite(&mut root);
     point_reads::rewrite(&mut root);
     expire::rewrite(&mut root, context);
     watermarked::rewrite(&mut root);

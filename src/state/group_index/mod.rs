@@ -101,6 +101,14 @@ impl GroupIndex {
         })
     }
 
+    /// The bits of the keys of `groups`, in an index over one column of numbers; in others nothing.
+    pub fn words(&self, groups: &[u32]) -> Vec<u64> {
+        match &self.keys {
+            Keys::Word(index) => index.words(groups),
+            _ => vec![],
+        }
+    }
+
     /// The key of a group, a column a part; no columns for no group.
     pub fn key_of(&self, group: Option<u32>) -> Vec<ArrayRef> {
         group.and_then(|group| self.keys(&[group]).ok()).unwrap_or_default()

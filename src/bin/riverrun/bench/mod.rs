@@ -91,7 +91,7 @@ pub struct BenchArguments {
     #[arg(long, value_name = "DIR")]
     flights: Option<PathBuf>,
 
-    /// Where the results are written as JSON
+    /// Where the results are written as JSON, after each workload
     #[arg(long, value_name = "FILE", default_value = "target/bench/latest.json")]
     json: PathBuf,
 
@@ -134,7 +134,6 @@ pub fn run(arguments: &BenchArguments) -> Result<()> {
     };
     let report = measure(arguments, &bench)?;
     progress.finish();
-    write(&arguments.json, &format!("{:#}\n", report.json()))?;
     write(&arguments.chart, &chart::svg(&report))?;
     show(&report, arguments)
 }
@@ -150,17 +149,23 @@ fn measure(arguments: &BenchArguments, bench: &Bench<'_>) -> Result<Report> {
         bench.progress.tell(|| format!("installing and starting {peer}"));
         runners.push(Box::new(peers::start(&peer, arguments.from, Path::new(DIRECTORY))?));
     }
-    let workloads = workloads.into_iter().map(|workload| workload.with_targets_of(arguments.from));
-    let results = workloads.map(|workload| bench.compare(&workload, &mut runners)).collect::<Result<Vec<_>>>()?;
+    let (events, reps, from) = (bench.events, bench.reps, bench.from.name());
+    let mut report = Report { events, reps, from, workloads: vec![], findings: vec![] };
+    for workload in workloads.into_iter().map(|workload| workload.with_targets_of(arguments.from)) {
+        report.workloads.push(bench.compare(&workload, &mut runners)?);
+        // A run takes long, and what is stopped shall not be lost.
+        write_json(&report, &arguments.json)?;
+    }
     // Other engines hold on to memory and threads of theirs until they are gone.
     drop(runners);
-    let mut findings = nexmark::means(&results);
-    findings.extend(probes::state(&results));
+    report.findings.extend(nexmark::means(&report.workloads));
+    report.findings.extend(probes::state(&report.workloads));
     for probe in probes {
-        findings.extend(probe.run(bench)?);
+        report.findings.extend(probe.run(bench)?);
+        write_json(&report, &arguments.json)?;
     }
-    let from = arguments.from.name();
-    Ok(Report { events: bench.events, reps: bench.reps, from, workloads: results, findings })
+    write_json(&report, &arguments.json)?;
+    Ok(report)
 }
 
 /// What names stand for; everything for none.
@@ -191,6 +196,10 @@ fn tell_memory(arguments: &BenchArguments, runner: &str, sets: &DataSets, events
         writeln!(io::stdout(), "{}", memory::tell(workload, &data, runner.as_mut())?)?;
     }
     Ok(())
+}
+
+fn write_json(report: &Report, path: &Path) -> Result<()> {
+    write(path, &format!("{:#}\n", report.json()))
 }
 
 fn write(path: &Path, text: &str) -> Result<()> {

@@ -1,145 +1,201 @@
-//! `DISTINCT` within a call: one index of (group, value) for all groups, before any other accumulator.
+//! `DISTINCT` within calls: one index of (group, value) for all calls of an argument, before their accumulators.
+//!
+//! ```text
+//! count(DISTINCT bidder), count(DISTINCT bidder) FILTER (WHERE price < 100)
+//!
+//! value   bidder 7 -> 0, bidder 9 -> 1
+//! entry   (group 0, value 0) -> had by both calls, (group 0, value 1) -> had by the first
+//! ```
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, ListArray, UInt32Array};
-use arrow::buffer::{OffsetBuffer, ScalarBuffer};
-use arrow::compute::filter;
-use arrow::datatypes::{DataType, Field};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, ListArray, UInt8Array, UInt64Array};
+use arrow::buffer::{BooleanBuffer, OffsetBuffer};
+use arrow::compute::{concat, filter};
+use arrow::datatypes::{DataType, Field, UInt8Type};
 
-use super::{argument_type, saved};
+use super::{saved, values};
 use crate::error::{InternalError, Result};
-use crate::expr::AggregateCall;
-use crate::operators::aggregate::accumulator::{Absent, GroupAccumulator, Input};
-use crate::state::GroupIndex;
+use crate::state::{Chains, GroupIndex, grow_to};
 
-/// Lets each value of a group through once, when it first appears: so what is said is in order of appearance.
+/// Lets each value of a group through once to each call, when it first appears there.
 pub struct Distinct {
-    inner: Box<dyn GroupAccumulator>,
-    index: GroupIndex,
-    /// For each group its entries in the index, in the order in which they came.
-    entries: Vec<Vec<u32>>,
-    /// Bytes of the inner vectors of `entries`.
-    entry_bytes: usize,
-    /// Which entries have been given to their group.
-    known: Vec<bool>,
-    data_type: DataType,
+    /// The values of all groups.
+    values: GroupIndex,
+    /// How many groups have each value.
+    uses: Vec<u32>,
+    /// Group and value, in one word.
+    entries: GroupIndex,
+    /// Which calls have had each entry, a bit a call.
+    had: Vec<u8>,
+    /// The entries of each group.
+    groups: Chains,
 }
 
 impl Distinct {
-    /// What `inner` computes, over the distinct values of the call's first argument.
-    pub fn new(call: &AggregateCall, inner: Box<dyn GroupAccumulator>) -> Result<Distinct> {
-        let data_type = argument_type(call);
-        let index = GroupIndex::new(&[DataType::UInt32, data_type.clone()])?;
-        Ok(Distinct { inner, index, entries: vec![], entry_bytes: 0, known: vec![], data_type })
+    /// So many calls have a bit.
+    pub const CALLS_MAX: usize = u8::BITS as usize;
+    /// How many columns its saved state has.
+    pub const WIDTH: usize = 2;
+
+    /// No value yet of an argument of that type.
+    pub fn new(data_type: &DataType) -> Result<Distinct> {
+        Ok(Distinct {
+            values: GroupIndex::new(std::slice::from_ref(data_type))?,
+            uses: vec![],
+            entries: GroupIndex::new(&[DataType::UInt64])?,
+            had: vec![],
+            groups: Chains::new(false),
+        })
     }
 
-    /// Which rows bring a value that their group has not had.
-    fn insert(&mut self, groups: ArrayRef, values: ArrayRef) -> Result<Vec<bool>> {
-        let mut entries = Vec::new();
-        let rows = groups.len();
-        self.index.intern(&[groups.clone(), values], rows, &mut entries)?;
-        self.known.resize(self.index.slots().max(self.known.len()), false);
-        let groups = groups.as_primitive::<arrow::datatypes::UInt32Type>().values();
-        let mut new = vec![false; rows];
-        for (row, (group, entry)) in groups.iter().zip(entries).enumerate() {
-            if !std::mem::replace(&mut self.known[entry as usize], true) {
-                let entries = &mut self.entries[*group as usize];
-                let before = entries.capacity();
-                entries.push(entry);
-                self.entry_bytes += (entries.capacity() - before) * size_of::<u32>();
-                new[row] = true;
+    /// Makes room for groups below `slots`.
+    pub fn grow(&mut self, slots: usize) {
+        self.groups.grow(slots, 0);
+    }
+
+    /// For each call the rows that bring it a value of their group which it has not had. `wanted` has the rows that
+    /// its filter lets through, or none for all.
+    pub fn admit(
+        &mut self,
+        groups: &[u32],
+        values: &ArrayRef,
+        wanted: &[Option<&BooleanArray>],
+    ) -> Result<Vec<BooleanArray>> {
+        let mut calls = vec![0_u8; groups.len()];
+        for (call, wanted) in wanted.iter().enumerate() {
+            match wanted {
+                None => calls.iter_mut().for_each(|calls| *calls |= 1 << call),
+                Some(rows) => rows.values().set_indices().for_each(|row| calls[row] |= 1 << call),
             }
         }
-        Ok(new)
+        self.note(groups, values, &mut calls)?;
+        Ok(by_call(&calls, wanted.len()))
     }
 
-    /// The rows that the filter lets through and that bring a new value.
-    fn selection(&mut self, input: &Input<'_>) -> Result<BooleanArray> {
-        let groups: ArrayRef = Arc::new(UInt32Array::from(input.groups.to_vec()));
-        let Some(selection) = input.selection else {
-            return Ok(self.insert(groups, input.arguments[0].clone())?.into());
+    /// Notes which calls have the value of each row, and leaves those in `calls` that had not had it.
+    fn note(&mut self, groups: &[u32], values: &ArrayRef, calls: &mut [u8]) -> Result<()> {
+        let asked = BooleanBuffer::collect_bool(calls.len(), |row| calls[row] != 0);
+        if asked.count_set_bits() == calls.len() {
+            return self.note_rows(groups, values, calls.iter_mut());
+        }
+        let rows: BooleanArray = asked.into();
+        let groups: Vec<u32> = rows.values().set_indices().map(|row| groups[row]).collect();
+        self.note_rows(&groups, &filter(values, &rows)?, calls.iter_mut().filter(|calls| **calls != 0))
+    }
+
+    fn note_rows<'a>(
+        &mut self,
+        groups: &[u32],
+        values: &ArrayRef,
+        calls: impl Iterator<Item = &'a mut u8>,
+    ) -> Result<()> {
+        let (mut numbers, mut entries) = (vec![], vec![]);
+        self.values.intern(std::slice::from_ref(values), groups.len(), &mut numbers)?;
+        let words = groups.iter().zip(&numbers).map(|(group, number)| u64::from(*group) << 32 | u64::from(*number));
+        let words: ArrayRef = Arc::new(UInt64Array::from_iter_values(words));
+        self.entries.intern(&[words], groups.len(), &mut entries)?;
+        grow_to(&mut self.uses, self.values.slots(), 0);
+        grow_to(&mut self.had, self.entries.slots(), 0);
+        self.groups.grow(0, self.entries.slots());
+        for (row, (entry, calls)) in entries.into_iter().zip(calls).enumerate() {
+            let had = &mut self.had[entry as usize];
+            if *had == 0 {
+                self.groups.push(groups[row], entry);
+                self.uses[numbers[row] as usize] += 1;
+            }
+            let new = *calls & !*had;
+            *had |= *calls;
+            *calls = new;
+        }
+        Ok(())
+    }
+
+    /// Makes groups as new.
+    pub fn reset(&mut self, groups: &[u32]) {
+        let mut entries = vec![];
+        groups.iter().for_each(|group| self.groups.take(*group, &mut entries));
+        let mut unused = vec![];
+        for number in self.numbers(&entries) {
+            self.uses[number as usize] -= 1;
+            if self.uses[number as usize] == 0 {
+                unused.push(number);
+            }
+        }
+        entries.iter().for_each(|entry| self.had[*entry as usize] = 0);
+        self.entries.remove(&entries);
+        self.values.remove(&unused);
+    }
+
+    /// Puts the values of group `from` to those of group `into`, and makes `from` as new. Gives those values, and for
+    /// each of `calls` which of them it had there and had not had here.
+    pub fn merge(&mut self, into: u32, from: u32, calls: usize) -> Result<(ArrayRef, Vec<BooleanArray>)> {
+        let (values, had, _) = self.of(&[from])?;
+        self.reset(&[from]);
+        let had = by_call(&had, calls);
+        let new = self.admit(&vec![into; values.len()], &values, &had.iter().map(Some).collect::<Vec<_>>())?;
+        Ok((values, new))
+    }
+
+    /// The state of groups as columns, for a snapshot.
+    pub fn save(&self, groups: &[u32]) -> Result<Vec<ArrayRef>> {
+        let (values, had, lengths) = self.of(groups)?;
+        let list = |values: ArrayRef| -> Result<ArrayRef> {
+            let field = Arc::new(Field::new_list_field(values.data_type().clone(), true));
+            let offsets = OffsetBuffer::from_lengths(lengths.iter().copied());
+            Ok(Arc::new(ListArray::try_new(field, offsets, values, None)?))
         };
-        let new = self.insert(filter(&groups, selection)?, filter(&input.arguments[0], selection)?)?;
-        let mut new = new.into_iter();
-        let bits = (0..selection.len()).map(|row| selection.value(row) && new.next().unwrap_or(false));
-        Ok(bits.collect::<Vec<_>>().into())
+        Ok(vec![list(values)?, list(Arc::new(UInt8Array::from(had)))?])
+    }
+
+    /// Puts a saved state back: row `n` of the columns is the state of `groups[n]`.
+    pub fn load(&mut self, groups: &[u32], columns: &[ArrayRef]) -> Result<()> {
+        let missing = || InternalError::new("a saved set of values is no list");
+        let lists = saved(columns, 0)?.as_list_opt::<i32>().ok_or_else(missing)?;
+        let had = saved(columns, 1)?.as_list_opt::<i32>().ok_or_else(missing)?;
+        let owners = (0..groups.len()).flat_map(|row| std::iter::repeat_n(groups[row], lists.value(row).len()));
+        let owners: Vec<u32> = owners.collect();
+        let joined = |lists: &ListArray| -> Result<ArrayRef> {
+            let parts: Vec<ArrayRef> = (0..groups.len()).map(|row| lists.value(row)).collect();
+            let parts: Vec<&dyn Array> = parts.iter().map(AsRef::as_ref).collect();
+            Ok(if parts.is_empty() { lists.values().slice(0, 0) } else { concat(&parts)? })
+        };
+        let mut had = values::<UInt8Type>(&joined(had)?)?.to_vec();
+        if had.len() != owners.len() {
+            return Err(InternalError::new("a saved set of values does not say who has had them").into());
+        }
+        self.note(&owners, &joined(lists)?, &mut had)
+    }
+
+    /// Bytes held.
+    pub fn bytes(&self) -> usize {
+        let counted = self.uses.capacity() * size_of::<u32>() + self.had.capacity();
+        self.values.bytes() + self.entries.bytes() + self.groups.bytes() + counted
+    }
+
+    /// The values of groups with who has had them, and how many each group has.
+    fn of(&self, groups: &[u32]) -> Result<(ArrayRef, Vec<u8>, Vec<usize>)> {
+        let mut entries = vec![];
+        let mut lengths = Vec::with_capacity(groups.len());
+        for group in groups {
+            let before = entries.len();
+            self.groups.append_to(*group, &mut entries);
+            lengths.push(entries.len() - before);
+        }
+        let values = self.values.keys(&self.numbers(&entries))?.pop();
+        let values = values.ok_or_else(|| InternalError::new("an index of values has no values"))?;
+        let had = entries.iter().map(|entry| self.had[*entry as usize]).collect();
+        Ok((values, had, lengths))
+    }
+
+    /// The numbers of the values of entries.
+    fn numbers(&self, entries: &[u32]) -> Vec<u32> {
+        self.entries.words(entries).into_iter().map(|word| word as u32).collect()
     }
 }
 
-impl GroupAccumulator for Distinct {
-    fn grow(&mut self, slots: usize) {
-        self.entries.resize(slots.max(self.entries.len()), vec![]);
-        self.inner.grow(slots);
-    }
-
-    fn update(&mut self, input: &Input<'_>) -> Result<()> {
-        let selection = self.selection(input)?;
-        self.inner.update(&Input { selection: Some(&selection), ..*input })
-    }
-
-    fn update_running(&mut self, input: &Input<'_>, counts: &ScalarBuffer<i64>) -> Result<ArrayRef> {
-        let selection = self.selection(input)?;
-        self.inner.update_running(&Input { selection: Some(&selection), ..*input }, counts)
-    }
-
-    fn read(&mut self, groups: &[u32], rows: &[i64]) -> Result<ArrayRef> {
-        self.inner.read(groups, rows)
-    }
-
-    fn reset(&mut self, groups: &[u32]) {
-        for group in groups {
-            let entries = std::mem::take(&mut self.entries[*group as usize]);
-            self.entry_bytes -= entries.capacity() * size_of::<u32>();
-            for entry in &entries {
-                self.known[*entry as usize] = false;
-            }
-            self.index.remove(&entries);
-        }
-        self.inner.reset(groups);
-    }
-
-    fn merges(&self) -> bool {
-        self.inner.merges()
-    }
-
-    fn merge(&mut self, into: u32, from: u32, rows: i64) -> Result<()> {
-        let values = self.index.keys(&self.entries[from as usize])?.pop();
-        let values = values.ok_or_else(|| InternalError::new("an index of values has no values"))?;
-        self.reset(&[from]);
-        let groups = vec![into; values.len()];
-        let new = self.insert(Arc::new(UInt32Array::from(groups.clone())), values.clone())?;
-        // Of the rows of a value one has counted at most; the others are passed over, as they were before.
-        self.inner.pass(into, rows - values.len() as i64);
-        let (selection, absent) = (BooleanArray::from(new), Absent::Fault);
-        let arguments = &[values];
-        self.inner.update(&Input { groups: &groups, arguments, selection: Some(&selection), kinds: None, absent })
-    }
-
-    fn save(&mut self, groups: &[u32]) -> Result<Vec<ArrayRef>> {
-        let entries: Vec<u32> = groups.iter().flat_map(|group| &self.entries[*group as usize]).copied().collect();
-        let mut keys = self.index.keys(&entries)?;
-        let values = keys.pop().ok_or_else(|| InternalError::new("an index of values has no values"))?;
-        let lengths = groups.iter().map(|group| self.entries[*group as usize].len());
-        let field = Arc::new(Field::new_list_field(self.data_type.clone(), true));
-        let values = ListArray::try_new(field, OffsetBuffer::from_lengths(lengths), values, None)?;
-        let mut columns: Vec<ArrayRef> = vec![Arc::new(values)];
-        columns.extend(self.inner.save(groups)?);
-        Ok(columns)
-    }
-
-    fn load(&mut self, groups: &[u32], columns: &[ArrayRef]) -> Result<()> {
-        let missing = || InternalError::new("a saved set of values is no list");
-        let lists = saved(columns, 0)?.as_list_opt::<i32>().ok_or_else(missing)?;
-        for (row, group) in groups.iter().enumerate() {
-            let values = lists.value(row);
-            self.insert(Arc::new(UInt32Array::from(vec![*group; values.len()])), values)?;
-        }
-        self.inner.load(groups, &columns[1..])
-    }
-
-    fn bytes(&self) -> usize {
-        let entries = self.entry_bytes + self.entries.capacity() * size_of::<Vec<u32>>();
-        self.inner.bytes() + self.index.bytes() + entries + self.known.capacity()
-    }
+/// For each call the rows that have its bit.
+fn by_call(bits: &[u8], calls: usize) -> Vec<BooleanArray> {
+    let has = |call: usize, row: usize| bits[row] >> call & 1 == 1;
+    (0..calls).map(|call| BooleanBuffer::collect_bool(bits.len(), |row| has(call, row)).into()).collect()
 }

@@ -13,21 +13,21 @@ use arrow::buffer::ScalarBuffer;
 use arrow::compute::filter;
 use arrow::datatypes::{Field, Schema};
 
+use super::afresh::Afresh;
 use crate::error::Result;
 use crate::expr::AggregateCall;
-use crate::operators::aggregate::accumulator::{Absent, GroupAccumulator, Input};
+use crate::operators::aggregate::accumulator::{GroupAccumulator, Input};
 use crate::state::RowLists;
 
 /// Keeps the rows of each group.
 pub struct Kept {
-    /// What the call computes; between two reads it has seen nothing.
-    inner: Box<dyn GroupAccumulator>,
+    inner: Afresh,
     /// The arguments and the keys of the `ORDER BY`.
     rows: RowLists,
 }
 
 impl Kept {
-    pub fn new(call: &AggregateCall, inner: Box<dyn GroupAccumulator>) -> Result<Kept> {
+    pub fn new(call: &AggregateCall, inner: Afresh) -> Result<Kept> {
         let parts = call.arguments.iter().chain(call.order_by.iter().map(|key| &key.expr));
         let fields = parts.enumerate().map(|(nth, part)| Field::new(format!("c{nth}"), part.data_type().clone(), true));
         Ok(Kept { inner, rows: RowLists::new(Arc::new(Schema::new(fields.collect::<Vec<_>>()))) })
@@ -56,16 +56,7 @@ impl GroupAccumulator for Kept {
 
     fn read(&mut self, groups: &[u32], _: &[i64]) -> Result<ArrayRef> {
         let (arguments, lengths) = self.rows.gather(groups)?;
-        let all: Vec<u32> = (0..groups.len() as u32).collect();
-        let counts: Vec<i64> = lengths.iter().map(|length| *length as i64).collect();
-        let places = all.iter().zip(&lengths).flat_map(|(place, length)| std::iter::repeat_n(*place, *length));
-        let places: Vec<u32> = places.collect();
-        self.inner.grow(groups.len());
-        let absent = Absent::Fault;
-        self.inner.update(&Input { groups: &places, arguments: &arguments, selection: None, kinds: None, absent })?;
-        let answer = self.inner.read(&all, &counts);
-        self.inner.reset(&all);
-        answer
+        self.inner.answer(&arguments, &lengths)
     }
 
     fn reset(&mut self, groups: &[u32]) {

@@ -1,6 +1,7 @@
 //! The aggregate functions that have a columnar form of their own, a file each, and the adapter for the rest.
 
 mod adapter;
+mod afresh;
 mod average;
 mod boolean;
 mod count;
@@ -25,37 +26,57 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, AsArray, PrimitiveArray};
 use arrow::datatypes::{ArrowPrimitiveType, DataType, Int64Type};
 
+pub use distinct::Distinct;
+
+use afresh::Afresh;
+
 use super::accumulator::GroupAccumulator;
 use crate::error::{InternalError, Result};
 use crate::expr::AggregateCall;
 use crate::plan::node::ChangelogMode;
 
+/// An accumulator for a call.
+pub struct Created {
+    pub accumulator: Box<dyn GroupAccumulator>,
+    /// Whether it has to be given each value of a group once, because the call says `DISTINCT` and it does not know.
+    pub distinct: bool,
+}
+
+impl Created {
+    fn new(accumulator: Box<dyn GroupAccumulator>) -> Created {
+        Created { accumulator, distinct: false }
+    }
+
+    fn retracts(&self) -> bool {
+        self.accumulator.retracts() && !self.distinct
+    }
+}
+
 /// The accumulator for a call: our own where there is one for its types, else DataFusion's, one a group.
 /// Over rows that may be taken back, one that cannot do that is given the rows that are left.
-pub fn create(call: &AggregateCall, mode: ChangelogMode) -> Result<Box<dyn GroupAccumulator>> {
+pub fn create(call: &AggregateCall, mode: ChangelogMode) -> Result<Created> {
     let retracting = match mode {
         ChangelogMode::AppendOnly => None,
         ChangelogMode::Changelog => retracting(call)?,
     };
-    match retracting {
-        Some(accumulator) => Ok(accumulator),
-        None => {
-            let accumulator = whole(call, mode)?;
-            match mode == ChangelogMode::AppendOnly || accumulator.retracts() {
-                true => Ok(accumulator),
-                false => Ok(Box::new(replayed::Replayed::new(call, whole(call, ChangelogMode::AppendOnly)?)?)),
-            }
-        }
+    if let Some(accumulator) = retracting {
+        return Ok(Created::new(accumulator));
     }
+    let created = whole(call, mode)?;
+    if mode == ChangelogMode::AppendOnly || created.retracts() {
+        return Ok(created);
+    }
+    let inner = Afresh::new(call, whole(call, ChangelogMode::AppendOnly)?)?;
+    Ok(Created::new(Box::new(replayed::Replayed::new(call, inner)?)))
 }
 
 /// The accumulator for a call over rows that are only added, of groups that can be merged: where it cannot do that
 /// itself, because the order of the rows matters to it, the rows of each group are kept until it is asked for.
-pub fn create_merging(call: &AggregateCall) -> Result<Box<dyn GroupAccumulator>> {
-    let accumulator = whole(call, ChangelogMode::AppendOnly)?;
-    match accumulator.merges() {
-        true => Ok(accumulator),
-        false => Ok(Box::new(kept::Kept::new(call, accumulator)?)),
+pub fn create_merging(call: &AggregateCall) -> Result<Created> {
+    let created = whole(call, ChangelogMode::AppendOnly)?;
+    match created.accumulator.merges() {
+        true => Ok(created),
+        false => Ok(Created::new(Box::new(kept::Kept::new(call, Afresh::new(call, created)?)?))),
     }
 }
 
@@ -63,7 +84,7 @@ pub fn create_merging(call: &AggregateCall) -> Result<Box<dyn GroupAccumulator>>
 pub fn is_unordered(call: &AggregateCall) -> Result<bool> {
     match call.function.as_ref() {
         "first_value" | "last_value" => Ok(false),
-        _ => Ok(whole(call, ChangelogMode::AppendOnly)?.merges()),
+        _ => Ok(whole(call, ChangelogMode::AppendOnly)?.accumulator.merges()),
     }
 }
 
@@ -81,25 +102,17 @@ fn retracting(call: &AggregateCall) -> Result<Option<Box<dyn GroupAccumulator>>>
     })
 }
 
-fn whole(call: &AggregateCall, mode: ChangelogMode) -> Result<Box<dyn GroupAccumulator>> {
-    match own(call, mode)? {
-        Some(accumulator) => Ok(accumulator),
-        None => Ok(Box::new(adapter::Adapter::new(call.clone())?)),
-    }
-}
-
-fn own(call: &AggregateCall, mode: ChangelogMode) -> Result<Option<Box<dyn GroupAccumulator>>> {
-    let Some(plain) = plain(call, mode)? else { return Ok(None) };
+fn whole(call: &AggregateCall, mode: ChangelogMode) -> Result<Created> {
     let repeats_matter = match call.function.as_ref() {
         "first_value" | "last_value" | "min" | "max" | "bool_and" | "bool_or" => false,
         _ => call.distinct,
     };
-    match (repeats_matter, call.order_by.is_empty()) {
-        (false, _) => Ok(Some(plain)),
-        (true, true) => Ok(Some(Box::new(distinct::Distinct::new(call, plain)?))),
-        // DataFusion says which orders go with DISTINCT, and sorts by them.
-        (true, false) => Ok(None),
-    }
+    // DataFusion says which orders go with DISTINCT, and sorts by them.
+    let own = if repeats_matter && !call.order_by.is_empty() { None } else { plain(call, mode)? };
+    Ok(match own {
+        Some(accumulator) => Created { accumulator, distinct: repeats_matter },
+        None => Created::new(Box::new(adapter::Adapter::new(call.clone())?)),
+    })
 }
 
 /// The columnar form of a call without its DISTINCT.
@@ -125,7 +138,7 @@ fn plain(call: &AggregateCall, mode: ChangelogMode) -> Result<Option<Box<dyn Gro
 }
 
 /// The first argument's type.
-fn argument_type(call: &AggregateCall) -> DataType {
+pub fn argument_type(call: &AggregateCall) -> DataType {
     call.arguments.first().map_or(DataType::Null, |argument| argument.data_type().clone())
 }
 

@@ -9,6 +9,7 @@ use arrow::buffer::{OffsetBuffer, ScalarBuffer};
 use arrow::compute::{concat, take};
 use arrow::datatypes::{DataType, Field};
 
+use super::afresh::Afresh;
 use super::saved;
 use crate::error::{InternalError, Result};
 use crate::expr::AggregateCall;
@@ -17,8 +18,8 @@ use crate::state::{Chains, GroupIndex, grow_to};
 
 /// Keeps the distinct rows of each group in order of appearance, and how often each is there.
 pub struct Replayed {
-    /// What the call computes over rows that stay; between two reads it has seen nothing.
-    inner: Box<dyn GroupAccumulator>,
+    /// What the call computes over rows that stay.
+    inner: Afresh,
     types: Vec<DataType>,
     /// Group, arguments and keys of the `ORDER BY`.
     index: GroupIndex,
@@ -27,7 +28,7 @@ pub struct Replayed {
 }
 
 impl Replayed {
-    pub fn new(call: &AggregateCall, inner: Box<dyn GroupAccumulator>) -> Result<Replayed> {
+    pub fn new(call: &AggregateCall, inner: Afresh) -> Result<Replayed> {
         let order = call.order_by.iter().map(|key| &key.expr);
         let types: Vec<DataType> = call.arguments.iter().chain(order).map(|part| part.data_type().clone()).collect();
         let keys: Vec<DataType> = [DataType::UInt32].into_iter().chain(types.iter().cloned()).collect();
@@ -122,17 +123,7 @@ impl GroupAccumulator for Replayed {
 
     fn read(&mut self, groups: &[u32], _: &[i64]) -> Result<ArrayRef> {
         let (arguments, lengths) = self.rows(groups)?;
-        let all: Vec<u32> = (0..groups.len() as u32).collect();
-        let counts: Vec<i64> = lengths.iter().map(|length| *length as i64).collect();
-        let places: Vec<u32> =
-            all.iter().zip(&lengths).flat_map(|(place, length)| std::iter::repeat_n(*place, *length)).collect();
-        self.inner.grow(groups.len());
-        let absent = Absent::Fault;
-        let input = Input { groups: &places, arguments: &arguments, selection: None, kinds: None, absent };
-        self.inner.update(&input)?;
-        let answer = self.inner.read(&all, &counts);
-        self.inner.reset(&all);
-        answer
+        self.inner.answer(&arguments, &lengths)
     }
 
     fn reset(&mut self, groups: &[u32]) {

@@ -55,6 +55,7 @@ pub(in crate::plan::planner) fn over_bounds(
     }
     let schema = node.input.schema();
     let keys = lowerer.compile_all(&node.group_expr, schema)?;
+    let (keys, input) = chosen_below(keys, input);
     let emit = asked_emit(demand.clause)?.unwrap_or(AggregateEmit::Final);
     let mut group =
         Group { keys, aggregates: vec![], calls: &node.aggr_expr, emit, output: lowerer.columns(&node.schema) };
@@ -66,6 +67,23 @@ pub(in crate::plan::planner) fn over_bounds(
         Some(found) => found.lower(lowerer, group, input, None, demand).map(Ok),
         None => Ok(Err(input)),
     }
+}
+
+/// Keys that are one of several columns, as those of `FULL JOIN … USING`, become columns behind the others.
+fn chosen_below(mut keys: Vec<Expr>, input: Lowered) -> (Vec<Expr>, Lowered) {
+    let below = input.node.schema();
+    let chosen: Vec<usize> = (0..keys.len()).filter(|key| keys[*key].choices().len() > 1).collect();
+    if chosen.is_empty() {
+        return (keys, input);
+    }
+    let fields = below.fields().iter().chain(chosen.iter().map(|key| keys[*key].field())).cloned();
+    let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
+    let width = below.fields().len();
+    let mut exprs: Vec<Expr> = (0..width).map(|column| Expr::column(&schema, column)).collect();
+    for (nth, key) in chosen.into_iter().enumerate() {
+        exprs.push(std::mem::replace(&mut keys[key], Expr::column(&schema, width + nth)));
+    }
+    (keys, input.map(|input| Node::Project(Project { input: Box::new(input), exprs, schema })))
 }
 
 /// As [`over_bounds`] for grouping sets, each of which has to hold the bounds: the keys and aggregates are those over the
