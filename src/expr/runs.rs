@@ -92,15 +92,16 @@ impl ByRuns {
     }
 
     /// The first row of each run and the run of each row, if runs are long enough.
-    fn runs(column: &ArrayRef) -> Result<Option<(UInt32Array, UInt32Array)>> {
+    fn runs(column: &ArrayRef) -> Option<(UInt32Array, UInt32Array)> {
         let rows = column.len();
-        if rows < ROWS_MIN || column.data_type().is_nested() {
-            return Ok(None);
+        if rows < ROWS_MIN {
+            return None;
         }
-        let begins = distinct(&column.slice(1, rows - 1), &column.slice(0, rows - 1))?;
+        // What cannot be compared, as lists, is no reason to fail.
+        let begins = distinct(&column.slice(1, rows - 1), &column.slice(0, rows - 1)).ok()?;
         let count = begins.true_count() + 1;
         if count * RUN_MIN > rows {
-            return Ok(None);
+            return None;
         }
         let mut firsts = Vec::with_capacity(count);
         let mut runs = Vec::with_capacity(rows);
@@ -110,7 +111,7 @@ impl ByRuns {
             firsts.push(first);
         }
         runs.resize(rows, firsts.len() as u32 - 1);
-        Ok(Some((firsts.into(), runs.into())))
+        Some((firsts.into(), runs.into()))
     }
 }
 
@@ -143,7 +144,7 @@ impl PhysicalExpr for ByRuns {
 
     fn evaluate(&self, batch: &RecordBatch) -> Result<ColumnarValue> {
         let column = batch.columns().get(self.column);
-        let Some((firsts, runs)) = column.map(ByRuns::runs).transpose()?.flatten() else {
+        let Some((firsts, runs)) = column.and_then(ByRuns::runs) else {
             return self.part.evaluate(batch);
         };
         let column = batch.project(&[self.column])?;

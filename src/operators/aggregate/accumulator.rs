@@ -318,7 +318,7 @@ impl Accumulators {
                 appeared(*group);
             }
         }
-        if taken_back && self.calls.iter().any(|call| !call.accumulator.retracts()) {
+        if taken_back && self.calls.iter().any(|call| call.distinct || !call.accumulator.retracts()) {
             return Err(InternalError::new("an aggregate that cannot take rows back was asked to").into());
         }
         self.update_calls(rows, groups, Some(kinds))

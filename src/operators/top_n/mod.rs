@@ -19,7 +19,6 @@ mod tests;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, UInt32Array, UInt64Array};
-use arrow::compute::take;
 use arrow::datatypes::SchemaRef;
 
 use crate::error::Result;
@@ -202,9 +201,11 @@ impl TopN {
             return Ok(());
         }
         let partitions: Vec<u32> = wanted.iter().map(|row| partitions[*row as usize]).collect();
-        let wanted = UInt32Array::from(wanted);
-        let order = order.iter().map(|column| take(column, &wanted, None)).collect::<Result<Vec<_>, _>>()?;
-        let rows = self.rows.encode(&order, &take_rows(batch.rows(), &wanted)?)?;
+        let rows = match wanted.len() == batch.num_rows() {
+            true => batch.rows().clone(),
+            false => take_rows(batch.rows(), &UInt32Array::from(wanted.clone()))?,
+        };
+        let rows = self.rows.encode_chosen(keys, wanted, &rows)?;
         self.change(&partitions, out, |top, gone, _| {
             for (row, partition) in partitions.iter().enumerate() {
                 // One before it in the batch may have taken its place.

@@ -105,12 +105,15 @@ impl Changes {
 pub struct Encoded {
     keys: Option<Rows>,
     rows: Option<Rows>,
+    /// Which of the keys are theirs, if not all.
+    chosen: Option<Vec<u32>>,
 }
 
 impl Encoded {
     /// The key of a row.
     #[inline]
     pub fn key(&self, row: usize) -> &[u8] {
+        let row = self.chosen.as_ref().map_or(row, |chosen| chosen[row] as usize);
         self.keys.as_ref().map(|keys| keys.row(row).data()).unwrap_or_default()
     }
 
@@ -194,18 +197,26 @@ impl OrderedRows {
     /// The keys alone of rows that are sorted by those columns.
     pub fn encode_keys(&self, order: &[ArrayRef]) -> Result<Encoded> {
         let keys = self.keys.as_ref().map(|keys| keys.convert_columns(order)).transpose()?;
-        Ok(Encoded { keys, rows: None })
+        Ok(Encoded { keys, rows: None, chosen: None })
+    }
+
+    /// Rows whose keys are the chosen ones, as bytes.
+    pub fn encode_chosen(&self, keys: Encoded, chosen: Vec<u32>, rows: &RecordBatch) -> Result<Encoded> {
+        Ok(Encoded { rows: self.encode_rows(rows)?, chosen: Some(chosen), ..keys })
     }
 
     /// Rows that are sorted by those columns as bytes.
     pub fn encode(&self, order: &[ArrayRef], rows: &RecordBatch) -> Result<Encoded> {
+        Ok(Encoded { rows: self.encode_rows(rows)?, ..self.encode_keys(order)? })
+    }
+
+    fn encode_rows(&self, rows: &RecordBatch) -> Result<Option<Rows>> {
         let columns: Vec<ArrayRef> = match self.equals {
             Equals::ByArrival => rows.columns().to_vec(),
             // Who came with the one zero may go with the other.
             Equals::ByValue => rows.columns().iter().map(canonical).collect(),
         };
-        let rows = self.rows.as_ref().map(|rows| rows.convert_columns(&columns)).transpose()?;
-        Ok(Encoded { rows, ..self.encode_keys(order)? })
+        Ok(self.rows.as_ref().map(|rows| rows.convert_columns(&columns)).transpose()?)
     }
 
     /// Takes a row into a partition and gives its number.
