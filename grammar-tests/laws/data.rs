@@ -60,7 +60,16 @@ pub fn columns() -> Vec<Column> {
 
 /// Rows for the stream `t`, each with what happens after it.
 pub fn rows(most: usize) -> impl Strategy<Value = Vec<(Row, After)>> {
-    prop::collection::vec((row(), after()), 0..=most).prop_map(numbered)
+    prop_oneof![6 => repeated(1, most), 1 => repeated(3, most / 3)].prop_map(numbered)
+}
+
+/// At most so many rows, each of them so many times.
+fn repeated(times: usize, most: usize) -> impl Strategy<Value = Vec<(Row, After)>> {
+    let alike = move |(row, after): (Row, After)| {
+        let last = (row.clone(), after);
+        std::iter::repeat_n((row, After::Nothing), times - 1).chain([last])
+    };
+    prop::collection::vec((row(), after()), 0..=most).prop_map(move |rows| rows.into_iter().flat_map(alike).collect())
 }
 
 /// Puts `id` and `rank` before the other columns.

@@ -26,7 +26,7 @@ use datafusion_physical_expr::{PhysicalExpr, ScalarFunctionExpr};
 use super::is_volatile;
 
 /// Of fewer rows than this it is not asked whether they repeat.
-const ROWS_MIN: usize = 64;
+const ROWS_MIN: usize = 8;
 /// A run has to have so many rows, in the mean, for values to be computed by run.
 const RUN_MIN: usize = 2;
 
