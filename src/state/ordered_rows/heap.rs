@@ -222,14 +222,14 @@ mod tests {
         for sequence in 0..60_000_usize {
             dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             let roll = dice >> 33;
-            if roll % 20_000 == 0 {
+            if roll.is_multiple_of(20_000) {
                 there.drain(..).for_each(|(row, _)| heap.free(row));
             } else if roll % 5 < 2 && !there.is_empty() {
                 let (row, bytes) = there.swap_remove(roll % there.len());
                 assert_eq!(heap.all(row), bytes);
                 heap.free(row);
             } else {
-                let long = if roll % 3_000 == 0 { CHUNK + 7 } else { roll % 300 };
+                let long = if roll.is_multiple_of(3_000) { CHUNK + 7 } else { roll % 300 };
                 let bytes: Vec<u8> = (0..long).map(|byte| (byte + sequence) as u8).collect();
                 let (key, rest) = bytes.split_at(long / 3);
                 let row = heap.push(key, rest, sequence as u64).unwrap();
