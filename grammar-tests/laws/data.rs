@@ -60,6 +60,11 @@ pub fn columns() -> Vec<Column> {
 
 /// Rows for the stream `t`, each with what happens after it.
 pub fn rows(most: usize) -> impl Strategy<Value = Vec<(Row, After)>> {
+    repeated(1, most).prop_map(numbered)
+}
+
+/// The same, now and then each row three times.
+pub fn rows_that_may_repeat(most: usize) -> impl Strategy<Value = Vec<(Row, After)>> {
     prop_oneof![6 => repeated(1, most), 1 => repeated(3, most / 3)].prop_map(numbered)
 }
 
