@@ -15,7 +15,7 @@ use datafusion_common::DataFusionError;
 use datafusion_common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion_expr::{Accumulator, Operator};
 use datafusion_physical_expr::aggregate::AggregateFunctionExpr;
-use datafusion_physical_expr::expressions::{BinaryExpr, CaseExpr, Column, Literal};
+use datafusion_physical_expr::expressions::{BinaryExpr, CaseExpr, Column, IsNotNullExpr, Literal};
 use datafusion_physical_expr::utils::{collect_columns, split_conjunction};
 use datafusion_physical_expr::window::WindowExpr;
 use datafusion_physical_expr::{PhysicalExpr, ScalarFunctionExpr};
@@ -74,7 +74,7 @@ impl Expr {
         self.column
     }
 
-    /// The columns of which it gives one for each row, or NULL; none if it gives anything else.
+    /// The columns of which it gives the first that is not NULL; none if it gives anything else.
     pub(crate) fn choices(&self) -> Vec<usize> {
         choices(&self.physical).unwrap_or_default()
     }
@@ -391,7 +391,8 @@ pub(crate) fn sum_too_large() -> DataError {
         .hint("Cast the argument to DECIMAL or DOUBLE inside the sum.")
 }
 
-/// The columns of which a column, or a `CASE` or `coalesce` of columns, gives one.
+/// The columns of which an expression gives the first that is not NULL: it is one, or a `coalesce` of some, which the
+/// optimizer writes as `CASE WHEN a IS NOT NULL THEN a ELSE b END`.
 fn choices(physical: &Arc<dyn PhysicalExpr>) -> Option<Vec<usize>> {
     let of_all = |parts: Vec<&Arc<dyn PhysicalExpr>>| {
         let choices: Option<Vec<Vec<usize>>> = parts.into_iter().map(choices).collect();
@@ -401,7 +402,12 @@ fn choices(physical: &Arc<dyn PhysicalExpr>) -> Option<Vec<usize>> {
         return Some(vec![column.index()]);
     }
     if let Some(case) = physical.downcast_ref::<CaseExpr>() {
-        return of_all(case.when_then_expr().iter().map(|(_, then)| then).chain(case.else_expr()).collect());
+        let asks_itself = |(when, then): &(Arc<dyn PhysicalExpr>, Arc<dyn PhysicalExpr>)| {
+            then.is::<Column>() && when.downcast_ref::<IsNotNullExpr>().is_some_and(|when| when.arg().eq(then))
+        };
+        let coalesces = case.expr().is_none() && case.when_then_expr().iter().all(asks_itself);
+        let parts = case.when_then_expr().iter().map(|(_, then)| then).chain(case.else_expr());
+        return if coalesces { of_all(parts.collect()) } else { None };
     }
     let call = physical.downcast_ref::<ScalarFunctionExpr>().filter(|call| call.fun().name() == "coalesce")?;
     of_all(call.args().iter().collect())

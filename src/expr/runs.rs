@@ -6,7 +6,7 @@
 //! ```
 //!
 //! Rows come in an order, so times, days and categories repeat in it; to look whether a value is that of the row before
-//! costs a hundredth of what it costs to write a time as text.
+//! costs little beside what it takes to write a time as text.
 
 use std::fmt;
 use std::hash::{Hash, Hasher};

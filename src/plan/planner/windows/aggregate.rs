@@ -69,10 +69,16 @@ pub(in crate::plan::planner) fn over_bounds(
     }
 }
 
-/// Keys that are one of several columns, as those of `FULL JOIN … USING`, become columns behind the others.
+/// Keys that are bounds of one side or the other, as those of `FULL JOIN … USING`, become columns behind the others.
 fn chosen_below(mut keys: Vec<Expr>, input: Lowered) -> (Vec<Expr>, Lowered) {
     let below = input.node.schema();
-    let chosen: Vec<usize> = (0..keys.len()).filter(|key| keys[*key].choices().len() > 1).collect();
+    let bounds = window_bounds(&input.node);
+    let is_bound = |column: &usize| bounds.iter().any(|bounds| [bounds.start, bounds.end].contains(column));
+    let is_chosen = |key: &usize| {
+        let choices = keys[*key].choices();
+        choices.len() > 1 && choices.iter().all(is_bound)
+    };
+    let chosen: Vec<usize> = (0..keys.len()).filter(is_chosen).collect();
     if chosen.is_empty() {
         return (keys, input);
     }
