@@ -8,6 +8,7 @@
 mod compare;
 
 use std::collections::BTreeMap;
+use std::io::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -442,8 +443,11 @@ fn other_systems_cases_answer_the_same_in_every_way_of_running_them() {
         .collect();
     files.sort();
     let results: Vec<_> = files.iter().map(|file| run_file(file, &directory, only.as_deref())).collect();
-    println!("{:<16} {:>7} {:>8} {:>7}", "file", "passed", "not yet", "failed");
-    results.iter().for_each(|(line, _)| println!("{line}"));
+    // Written past what the test harness keeps to itself of a test that passes.
+    let mut out = std::io::stdout().lock();
+    let counts = results.iter().map(|(line, _)| format!("{line}\n")).collect::<String>();
+    write!(out, "\n{:<16} {:>7} {:>8} {:>7}\n{counts}", "file", "passed", "not yet", "failed")
+        .expect("standard output");
     let missing: Vec<&String> = results.iter().flat_map(|(_, missing)| missing).collect();
     assert!(missing.is_empty(), "{} cases that must pass do not, first {}", missing.len(), missing[0]);
 }

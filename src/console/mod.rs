@@ -16,7 +16,7 @@ use std::time::Duration;
 use arrow::array::{ArrayRef, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 
-use crate::engine::{Engine, Outcome};
+use crate::engine::{Engine, Outcome, Query};
 use crate::error::{Code, Error, OutsideError, Result};
 use crate::sql;
 
@@ -39,8 +39,11 @@ pub trait Host: Send {
     /// The time since some fixed moment, for `.timer`; nothing if there is no clock.
     fn elapsed(&self) -> Option<Duration>;
 
-    /// A statement begins: nothing is written until it ends.
+    /// A statement begins: nothing is written until it ends or its rows come.
     fn statement_begins(&mut self) {}
+
+    /// Rows of the statement are written from now on, while it goes on.
+    fn rows_come(&mut self) {}
 
     /// The statement has ended.
     fn statement_ends(&mut self) {}
@@ -272,10 +275,11 @@ impl Console {
     fn run_statement(&mut self, statement: &sql::Statement, streams: &mut Streams<'_>) -> io::Result<Ran> {
         let before = self.host.elapsed();
         self.host.statement_begins();
-        let outcome = self.engine.run_statement(statement);
+        let outcome = self.outcome(statement, streams)?;
         self.host.statement_ends();
         let ran = match outcome {
-            Ok(outcome) => self.show(outcome, statement, streams)?,
+            Ok(Some(outcome)) => self.show(outcome, statement, streams)?,
+            Ok(None) => Ran::Completed,
             Err(error) => self.fail(error, streams)?,
         };
         let polled = self.poll_live_queries(streams)?;
@@ -284,6 +288,44 @@ impl Console {
             Ran::Completed => polled,
             Ran::Failed(_) | Ran::Quit => ran,
         })
+    }
+
+    /// Runs a statement and gives what it has brought; nothing if that is written, as far as the format allows it while
+    /// the statement still reads.
+    fn outcome(
+        &mut self,
+        statement: &sql::Statement,
+        streams: &mut Streams<'_>,
+    ) -> io::Result<Result<Option<Outcome>>> {
+        if !self.format.is_row_by_row() {
+            return Ok(self.engine.run_statement(statement).map(Some));
+        }
+        match self.engine.start_statement(statement) {
+            Ok(Some(query)) if query.ends_by_itself() => Ok(self.write_as_read(query, streams)?.map(|()| None)),
+            Ok(Some(query)) => Ok(Ok(Some(Outcome::Started(query)))),
+            Ok(None) => Ok(self.engine.run_statement(statement).map(Some)),
+            Err(error) => Ok(Err(error)),
+        }
+    }
+
+    /// Writes the rows of a query that ends, batch by batch as they come.
+    fn write_as_read(&mut self, mut query: Query, streams: &mut Streams<'_>) -> io::Result<Result<()>> {
+        let (statement, schema) = (self.statements, query.schema());
+        let mut part = Part::First;
+        for batch in &mut query {
+            let batch = match batch {
+                Ok(batch) => batch,
+                Err(error) => return Ok(Err(error)),
+            };
+            self.host.rows_come();
+            self.write(&ResultSet { statement, schema: &schema, batches: &[batch], part }, streams)?;
+            streams.out.flush()?;
+            part = Part::Continued;
+        }
+        if part == Part::First {
+            self.write(&ResultSet { statement, schema: &schema, batches: &[], part }, streams)?;
+        }
+        Ok(Ok(()))
     }
 
     fn show(&mut self, outcome: Outcome, statement: &sql::Statement, streams: &mut Streams<'_>) -> io::Result<Ran> {
@@ -382,5 +424,50 @@ impl Console {
             }
             (_, _, _) => Ok(()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The pieces of text between two flushes.
+    #[derive(Default)]
+    struct Pieces(Vec<String>, String);
+
+    impl Write for Pieces {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.1.push_str(&String::from_utf8_lossy(bytes));
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            self.0.push(std::mem::take(&mut self.1));
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn rows_are_written_while_a_query_reads() {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::write(directory.path().join("rows.csv"), "n\n1\n2\n3\n4\nfive\n").unwrap();
+        let engine = Engine::builder().allow_directory(directory.path()).build().unwrap();
+        let mut console = Console::new(engine, Format::Csv);
+        let (mut out, mut err) = (Pieces::default(), Vec::new());
+        let text = format!(
+            "SET batch_rows = 2; CREATE STREAM s (n BIGINT) WITH (path = '{}/rows.csv'); SELECT n FROM s",
+            directory.path().display()
+        );
+        let ran = console.run_text(&text, None, &mut out, &mut err).unwrap();
+        assert_eq!(out.0, ["n\n1\n2\n", "3\n4\n", ""]);
+        assert!(matches!(ran, Ran::Failed(error) if error.code() == Code::BadRow), "{}", String::from_utf8_lossy(&err));
+    }
+
+    #[test]
+    fn a_query_without_rows_has_its_header_once() {
+        let mut console = Console::new(Engine::new(), Format::Csv);
+        let (mut out, mut err) = (Pieces::default(), Vec::new());
+        console.run_text("SELECT 1 AS one WHERE 1 = 2", None, &mut out, &mut err).unwrap();
+        assert_eq!((out.1.as_str(), err.as_slice()), ("one\n", b"".as_slice()));
     }
 }

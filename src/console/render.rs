@@ -34,6 +34,11 @@ impl Format {
     pub const ALL: [Format; 6] =
         [Format::Table, Format::Csv, Format::Json, Format::JsonLines, Format::Markdown, Format::Plain];
 
+    /// Whether a row is written the same way whatever comes after it, so that rows need not wait for each other.
+    pub(super) fn is_row_by_row(self) -> bool {
+        matches!(self, Format::Csv | Format::JsonLines)
+    }
+
     /// The name it goes by.
     pub fn as_str(self) -> &'static str {
         match self {

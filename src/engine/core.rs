@@ -244,6 +244,7 @@ impl Core {
         parameters: &Parameters,
         options: QueryOptions,
     ) -> Result<PipelineId> {
+        self.graph.progress.begin();
         self.tick()?;
         let planned = self.plan_asked(query, parameters, options)?;
         self.start(planned, Destination::Pending(Pending::default()))

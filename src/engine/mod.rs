@@ -160,6 +160,12 @@ impl Engine {
         self.run_parsed(statement, &Parameters::default())
     }
 
+    /// Starts the query that a statement is, so that its rows can be taken while it reads; `None` if it is none.
+    pub fn start_statement(&self, statement: &sql::Statement) -> Result<Option<Query>> {
+        let sql::Body::Query(query) = &statement.body else { return Ok(None) };
+        self.start_query(query, &Parameters::default(), QueryOptions::default()).map(Some)
+    }
+
     fn run_parsed(&self, statement: &sql::Statement, parameters: &Parameters) -> Result<Outcome> {
         let done = self.with_core(|core| core.run(statement, parameters))?;
         Ok(match done {
@@ -202,8 +208,11 @@ impl Engine {
                 .hint("Use execute for other statements, and for several.")
                 .into());
         };
-        let parameters = parameters.into();
-        let id = self.with_core(|core| core.start_query(query, &parameters, options))?;
+        self.start_query(query, &parameters.into(), options)
+    }
+
+    fn start_query(&self, query: &sql::Query, parameters: &Parameters, options: QueryOptions) -> Result<Query> {
+        let id = self.with_core(|core| core.start_query(query, parameters, options))?;
         Query::new(self.clone(), id)
     }
 

@@ -92,6 +92,11 @@ impl Query {
         self.failed || self.engine.lock(finished)
     }
 
+    /// Whether it comes to an end without anything being closed: it reads files, closed streams, or rows that are there.
+    pub fn ends_by_itself(&self) -> bool {
+        self.engine.lock(|core| core.ends_by_itself(self.id))
+    }
+
     /// How much its operators keep, as `EXPLAIN ANALYZE` tells it; nothing once it has ended or failed.
     ///
     /// What waits to be polled does not count. Asking takes a step for each operator and for some of their columns, not

@@ -1,6 +1,6 @@
 //! The files and the clock that the console is granted.
 
-use std::io::{self, Read, Write};
+use std::io::{self, IsTerminal, Read, Write};
 use std::time::{Duration, Instant};
 
 use riverrun::console::Host;
@@ -43,6 +43,13 @@ impl Host for Terminal {
 
     fn statement_begins(&mut self) {
         self.progress = Progress::start(&self.handle);
+    }
+
+    fn rows_come(&mut self) {
+        // On one terminal rows and a bar would be drawn into each other.
+        if io::stdout().is_terminal() {
+            self.progress = None;
+        }
     }
 
     fn statement_ends(&mut self) {

@@ -263,7 +263,7 @@ impl ScalarUDFImpl for EngineTime {
     }
 }
 
-/// What the JSON crate brings. It only registers into a registry, so this is one.
+/// What the JSON crate brings; nothing without the feature `json`. It only registers into a registry, so this is one.
 #[derive(Default)]
 struct Brought {
     functions: Vec<Arc<ScalarUDF>>,
@@ -273,12 +273,21 @@ struct Brought {
 
 fn json() -> &'static Brought {
     static BROUGHT: LazyLock<Brought> = LazyLock::new(|| {
-        let mut brought = Brought::default();
-        // Registering into `Brought` cannot fail: it takes everything.
-        let _ = datafusion_functions_json::register_all(&mut brought);
+        let brought = Brought::default();
+        #[cfg(feature = "json")]
+        let brought = brought.with_json();
         brought
     });
     &BROUGHT
+}
+
+#[cfg(feature = "json")]
+impl Brought {
+    fn with_json(mut self) -> Brought {
+        // It cannot fail: everything is taken.
+        let _ = datafusion_functions_json::register_all(&mut self);
+        self
+    }
 }
 
 impl FunctionRegistry for Brought {

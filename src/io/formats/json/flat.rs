@@ -11,7 +11,9 @@ use arrow::array::{ArrayRef, RecordBatch};
 use arrow::compute::kernels::cast_utils::string_to_datetime;
 use arrow::datatypes::{DataType, Float64Type, Int64Type, SchemaRef, TimeUnit, TimestampMicrosecondType};
 use chrono::Utc;
-use jiter::{Jiter, NumberInt, Peek};
+use jiter::{Jiter, NumberInt};
+
+use super::scanner::{NotPlain, Scanner};
 
 /// Reads lines into columns of plain types.
 pub(super) struct FlatLines {
@@ -19,12 +21,10 @@ pub(super) struct FlatLines {
     columns: Vec<Column>,
     /// For each column whether the line at hand has had a value for it.
     seen: Vec<bool>,
-    /// The keys of the line before, in order, each with its column: the next line's are most likely the same.
-    keys: Vec<(String, Option<usize>)>,
+    /// The keys of the line before as they are written, in order, each with its column: the next line's are most likely
+    /// the same.
+    keys: Vec<(Vec<u8>, Option<usize>)>,
 }
-
-/// There is more than one way to read a line, or none.
-struct NotPlain;
 
 /// The values of a column.
 enum Column {
@@ -59,40 +59,47 @@ impl FlatLines {
 
     fn line(&mut self, line: &[u8]) -> Result<(), NotPlain> {
         self.seen.fill(false);
-        let mut json = Jiter::new(line);
-        let mut nth = 0;
-        let mut column = match json.next_object()? {
-            Some(key) => Some(column_of(&mut self.keys, &self.schema, nth, key)),
-            None => None,
-        };
-        while let Some(place) = column {
-            match place {
-                Some(place) if std::mem::replace(&mut self.seen[place], true) => return Err(NotPlain),
-                Some(place) => self.columns[place].read(&mut json)?,
-                None => json.next_skip()?,
+        let mut text = Scanner::new(line);
+        text.expect(b'{')?;
+        if !text.skips(b'}') {
+            let mut nth = 0;
+            loop {
+                match self.column_of_key(&mut text, nth)? {
+                    Some(place) if std::mem::replace(&mut self.seen[place], true) => return Err(NotPlain),
+                    Some(place) => self.columns[place].read(&mut text)?,
+                    None => text.value()?,
+                }
+                nth += 1;
+                if !text.skips(b',') {
+                    break;
+                }
             }
-            nth += 1;
-            column = json.next_key()?.map(|key| column_of(&mut self.keys, &self.schema, nth, key));
+            text.expect(b'}')?;
         }
-        json.finish()?;
+        text.end()?;
         for (column, _) in self.columns.iter_mut().zip(&self.seen).filter(|(_, seen)| !**seen) {
             column.append_null();
         }
         Ok(())
     }
-}
 
-/// The column of the `nth` key of a line; none if nobody wants it.
-fn column_of(keys: &mut Vec<(String, Option<usize>)>, schema: &SchemaRef, nth: usize, key: &str) -> Option<usize> {
-    if let Some((known, column)) = keys.get(nth)
-        && known == key
-    {
-        return *column;
+    /// Reads the `nth` key of a line, and says what column it is of; none if nobody wants it.
+    fn column_of_key(&mut self, text: &mut Scanner<'_>, nth: usize) -> Result<Option<usize>, NotPlain> {
+        if let Some((known, column)) = self.keys.get(nth)
+            && text.skips_word(known)
+        {
+            text.expect(b':')?;
+            return Ok(*column);
+        }
+        let start = text.rest();
+        let key = text.by_library(|json| Ok(json.next_str()?.to_string()))?;
+        let written = &start[..start.len() - text.rest().len()];
+        text.expect(b':')?;
+        let column = self.schema.fields().iter().position(|field| *field.name() == key);
+        self.keys.truncate(nth);
+        self.keys.push((written.to_vec(), column));
+        Ok(column)
     }
-    let column = schema.fields().iter().position(|field| field.name() == key);
-    keys.truncate(nth);
-    keys.push((key.to_string(), column));
-    column
 }
 
 impl Column {
@@ -109,28 +116,35 @@ impl Column {
         })
     }
 
-    fn read(&mut self, json: &mut Jiter<'_>) -> Result<(), NotPlain> {
-        let peek = json.peek()?;
-        if peek == Peek::Null {
-            json.known_null()?;
+    fn read(&mut self, text: &mut Scanner<'_>) -> Result<(), NotPlain> {
+        if text.skips_word(b"null") {
             self.append_null();
             return Ok(());
         }
         match self {
-            Column::Integers(values) if peek.is_num() => match json.known_int(peek)? {
-                NumberInt::Int(value) => values.append_value(value),
-                NumberInt::BigInt(_) => return Err(NotPlain),
+            Column::Integers(values) => match text.short_integer() {
+                Some(value) => values.append_value(value),
+                None => values.append_value(text.by_library(integer)?),
             },
-            Column::Floats(values) if peek.is_num() => values.append_value(json.known_float(peek)?),
-            Column::Booleans(values) if matches!(peek, Peek::True | Peek::False) => {
-                values.append_value(json.known_bool(peek)?);
+            Column::Floats(values) => values.append_value(text.by_library(|json| {
+                let peek = json.peek()?;
+                if peek.is_num() { Ok(json.known_float(peek)?) } else { Err(NotPlain) }
+            })?),
+            Column::Booleans(values) => values.append_value(text.by_library(|json| Ok(json.next_bool()?))?),
+            Column::Texts(values) => match text.short_text() {
+                Some(value) => values.append_value(value),
+                None => text.by_library(|json| {
+                    values.append_value(json.next_str()?);
+                    Ok(())
+                })?,
+            },
+            Column::Timestamps(values) => {
+                let time = match text.short_text() {
+                    Some(value) => time(value)?,
+                    None => text.by_library(|json| time(json.next_str()?))?,
+                };
+                values.append_value(time);
             }
-            Column::Texts(values) if peek == Peek::String => values.append_value(json.known_str()?),
-            Column::Timestamps(values) if peek == Peek::String => {
-                let time = string_to_datetime(&Utc, json.known_str()?).map_err(|_| NotPlain)?;
-                values.append_value(time.timestamp_micros());
-            }
-            _ => return Err(NotPlain),
         }
         Ok(())
     }
@@ -156,10 +170,19 @@ impl Column {
     }
 }
 
-impl From<jiter::JiterError> for NotPlain {
-    fn from(_: jiter::JiterError) -> NotPlain {
-        NotPlain
+fn integer(json: &mut Jiter<'_>) -> Result<i64, NotPlain> {
+    let peek = json.peek()?;
+    if !peek.is_num() {
+        return Err(NotPlain);
     }
+    match json.known_int(peek)? {
+        NumberInt::Int(value) => Ok(value),
+        NumberInt::BigInt(_) => Err(NotPlain),
+    }
+}
+
+fn time(text: &str) -> Result<i64, NotPlain> {
+    Ok(string_to_datetime(&Utc, text).map_err(|_| NotPlain)?.timestamp_micros())
 }
 
 #[cfg(test)]
@@ -206,6 +229,12 @@ mod tests {
             "4.9e-324",
             "0.1",
             "123456789012345678901234567890",
+            "999999999999999999",
+            "-999999999999999999",
+            "-",
+            "-01",
+            "1 2",
+            "12a",
             "01",
             "1.",
             ".5",
@@ -218,6 +247,8 @@ mod tests {
             "null",
             "\"\"",
             "\"a\"",
+            "\"a b \u{7f}\"",
+            "\"a\tb\"",
             "\"\\u00e9\\n\\\"\\\\\"",
             "\"\\ud83d\\ude00\"",
             "\"\\ud83d\"",
@@ -242,6 +273,7 @@ mod tests {
                     format!("{{\"{key}\":{value}}}"),
                     format!(" {{ \"x\" : [1, {{}}] , \"{key}\" : {value} , \"i\" : 5 }} "),
                     format!("{{\"{key}\":{value},}}"),
+                    format!("{{\"\\u0069\":{value},\"{key}\":{value}}}"),
                     format!("{{\"{key}\":{value}}} 1"),
                 ] {
                     let (flat, arrow) = both(&line);

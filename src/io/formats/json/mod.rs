@@ -5,6 +5,7 @@
 //! alone; so a file without bad lines pays nothing for them.
 
 mod flat;
+mod scanner;
 
 use std::io::Write;
 use std::ops::Range;
