@@ -14,8 +14,6 @@ mod output;
 mod rejects;
 mod schema;
 
-use std::sync::Arc;
-
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 
@@ -173,7 +171,7 @@ pub fn open_stream(
 
 #[cfg(feature = "nexmark")]
 fn nexmark_schema(options: &NexmarkOptions) -> Result<SchemaRef> {
-    Ok(Arc::new(connectors::nexmark::columns(options.table)))
+    Ok(std::sync::Arc::new(connectors::nexmark::columns(options.table)))
 }
 
 #[cfg(feature = "nexmark")]

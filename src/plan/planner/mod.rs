@@ -19,6 +19,7 @@ mod collect;
 mod columns;
 mod copies;
 mod diagnose;
+mod distinct_on;
 mod extension;
 mod functions;
 mod insert;
@@ -114,7 +115,7 @@ fn finish(plan: LogicalPlan, query: &sql::Query, context: &Context<'_>) -> Resul
     let places = places::Places { query, catalog: context.catalog };
     let settled = || -> PlanResult<LogicalPlan> {
         subqueries::check(&plan, &query.text)?;
-        unnest::place(keyed::place(temporal::place(asof::place(plan)?)?)?, &places)
+        unnest::place(keyed::place(temporal::place(asof::place(distinct_on::place(plan)?)?)?)?, &places)
     };
     let names = || functions::names(context.catalog);
     let failed = |error| diagnose::diagnose(&error, &query.text, &names());
@@ -222,7 +223,7 @@ fn rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
         Arc::new(rule::propagate_empty_relation::PropagateEmptyRelation::new()),
         Arc::new(rule::filter_null_join_keys::FilterNullJoinKeys::default()),
         Arc::new(rule::eliminate_outer_join::EliminateOuterJoin::new()),
-        Arc::new(rule::push_down_filter::PushDownFilter::new()),
+        Arc::new(distinct_on::PushDown::new()),
         Arc::new(rule::eliminate_group_by_constant::EliminateGroupByConstant::new()),
         Arc::new(rule::optimize_projections::OptimizeProjections::new()),
     ]

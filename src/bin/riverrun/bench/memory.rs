@@ -12,8 +12,11 @@ use super::workloads::Workload;
 
 /// By how many bytes the resident memory of a process grows when `runner` runs a workload once over data that is there.
 pub fn of(workload: &Workload, data: &DataSet, runner: &str, from: Format) -> Result<u64> {
-    let wanted = if from == Format::Memory { Format::Arrow } else { from };
-    data.write(workload, &[wanted])?;
+    // What is read from other files is there as Arrow too: that is where such a process learns what there is.
+    data.write(workload, &[Format::Arrow])?;
+    if from != Format::Memory {
+        data.write(workload, &[from])?;
+    }
     let mut command = Command::new(std::env::current_exe()?);
     command.args(["bench", &workload.asked, "--memory-of", runner, "--from", from.name()]);
     command.args(["--events", &data.events.to_string()]).arg("--flights").arg(&data.flights);
