@@ -317,7 +317,9 @@ impl Console {
                 Ok(batch) => batch,
                 Err(error) => return Ok(Err(error)),
             };
-            self.host.rows_come();
+            if part == Part::First {
+                self.host.rows_come();
+            }
             self.write(&ResultSet { statement, schema: &schema, batches: &[batch], part }, streams)?;
             streams.out.flush()?;
             part = Part::Continued;

@@ -85,11 +85,11 @@ impl OptimizerRule for PushDown {
 fn filtered_distinct_on<'a>(plan: &'a LogicalPlan, conditions: &mut Vec<Expr>) -> Option<&'a DistinctOn> {
     let LogicalPlan::Filter(filter) = plan else { return None };
     let found = match filter.input.as_ref() {
-        LogicalPlan::Distinct(Distinct::On(distinct)) => Some(distinct),
-        below => filtered_distinct_on(below, conditions),
+        LogicalPlan::Distinct(Distinct::On(distinct)) => distinct,
+        below => filtered_distinct_on(below, conditions)?,
     };
     conditions.extend(split_conjunction_owned(filter.predicate.clone()));
-    found
+    Some(found)
 }
 
 /// The plan with what is asked of the keys below; nothing if nothing is.
@@ -120,6 +120,7 @@ fn keys(distinct: &DistinctOn) -> HashMap<Column, &Expr> {
     keys.collect()
 }
 
+/// A condition over the columns that come out as one over the input.
 fn over_input(condition: Expr, keys: &HashMap<Column, &Expr>) -> PlanResult<Expr> {
     let of_input = |expr: Expr| {
         let key = match &expr {

@@ -67,7 +67,7 @@ impl FlatLines {
                 match self.column_of_key(&mut text, nth)? {
                     Some(place) if std::mem::replace(&mut self.seen[place], true) => return Err(NotPlain),
                     Some(place) => self.columns[place].read(&mut text)?,
-                    None => text.value()?,
+                    None => text.skip_value()?,
                 }
                 nth += 1;
                 if !text.skips(b',') {

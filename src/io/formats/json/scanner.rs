@@ -61,7 +61,7 @@ impl<'a> Scanner<'a> {
         let mut value = 0;
         let mut length = 0;
         while let Some(digit) = digits.get(length).map(|byte| byte.wrapping_sub(b'0')).filter(|digit| *digit < 10) {
-            // The check below comes too late for a number of hundreds of digits.
+            // It may wrap in a number of many digits, which is refused below.
             value = i64::wrapping_add(i64::wrapping_mul(value, 10), i64::from(digit));
             length += 1;
         }
@@ -84,7 +84,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// Reads any value, for nobody.
-    pub fn value(&mut self) -> Result<(), NotPlain> {
+    pub fn skip_value(&mut self) -> Result<(), NotPlain> {
         if self.short_integer().is_some() || self.short_text().is_some() {
             return Ok(());
         }
