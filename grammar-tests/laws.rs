@@ -18,6 +18,8 @@ mod every;
 mod expiry;
 #[path = "laws/feeding.rs"]
 mod feeding;
+#[path = "laws/files.rs"]
+mod files;
 #[path = "laws/joins.rs"]
 mod joins;
 #[path = "laws/logics.rs"]
@@ -201,6 +203,32 @@ fn law_2_final_is_batch_sql() {
         let answered = answer(&case.query, Emit::Final, &without_restarts(&case.rows))?;
         expect_multiset("EMIT FINAL", &expected, &answered)
     });
+}
+
+#[test]
+fn laws_2_3_and_6_what_is_read_from_a_file_is_what_is_pushed() {
+    let cases = (case(queries::changes_query()), files::layout()).prop_map(|(case, layout)| FromFile { case, layout });
+    holds(cases, |FromFile { case, layout }| {
+        let rows = plain(&case.rows);
+        let Some(expected) = oracle::answer(&case.query, &rows) else { return Ok(()) };
+        let said = |emit| layout.answer(&rows, &case.query.sql(Some(emit), Reader::Engine));
+        expect_multiset("EMIT FINAL", &expected, &answers::rows(&said(Emit::Final)?))?;
+        let mut fold = Fold::default();
+        said(Emit::Changes)?.iter().try_for_each(|batch| fold.apply(batch))?;
+        expect_multiset("EMIT CHANGES, folded", &expected, &fold.answer())
+    });
+}
+
+#[derive(Debug, Clone)]
+struct FromFile {
+    case: Case,
+    layout: files::Layout,
+}
+
+impl Display for FromFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{}\n{}", self.layout, self.case)
+    }
 }
 
 #[test]

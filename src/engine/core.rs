@@ -9,7 +9,7 @@ use arrow::datatypes::SchemaRef;
 
 use crate::catalog::{Catalog, Relation};
 use crate::error::{Error, InternalError, Result};
-use crate::io::{self, Access, FileOptions, SourceOptions};
+use crate::io::{self, Access, Columns, FileOptions, SourceOptions};
 use crate::plan::node::{Node, Source};
 use crate::plan::{self, Bounded, ChangelogMode, Context, DEAD_LETTERS_PREFIX, Parameters, Plan, Reads};
 use crate::recovery::{MemoryStore, PipelineId, PipelineSnapshot};
@@ -349,7 +349,7 @@ impl Core {
             })
         };
         if let Some(stream) = relation.strip_prefix(DEAD_LETTERS_PREFIX) {
-            let letters = FeedRows::DeadLetters(self.open(stream, files, None)?);
+            let letters = FeedRows::DeadLetters(self.open(stream, files, Columns::default())?);
             let width = crate::types::dead_letter_schema().fields().len();
             return Ok(feed(letters, whole(width), ChangelogMode::AppendOnly, true));
         }
@@ -373,14 +373,20 @@ impl Core {
             }
             Some(_) | None => None,
         };
-        let wanted: BTreeSet<usize> = (readers.iter().flat_map(|(_, source)| source.projection.iter().copied()))
-            .chain(partition.iter().flat_map(Partition::columns))
-            .collect();
+        let times: BTreeSet<usize> = partition.iter().flat_map(Partition::columns).collect();
+        let wanted: BTreeSet<usize> =
+            readers.iter().flat_map(|(_, source)| &source.projection).chain(&times).copied().collect();
         let wanted: Vec<usize> = wanted.into_iter().collect();
         let place = |column: usize| wanted.binary_search(&column).unwrap_or_default();
         let partition = partition.map(|partition| partition.renumbered(&place));
         let targets = readers.iter().map(|(input, source)| narrowed_target(*input, source, &wanted)).collect();
-        let file = FeedRows::File(self.open(relation, files, Some(&wanted))?);
+        let looked_at =
+            |column: &usize, source: &Source| source.projection.contains(column) && !source.dictionary.contains(column);
+        let mut dictionary = wanted.clone();
+        dictionary
+            .retain(|column| !times.contains(column) && !readers.iter().any(|(_, source)| looked_at(column, source)));
+        let columns = Columns { read: Some(&wanted), dictionary: &dictionary };
+        let file = FeedRows::File(self.open(relation, files, columns)?);
         Ok(feed(file, targets, ChangelogMode::AppendOnly, true).map(|feed| Feed { partition, ..feed }))
     }
 
@@ -389,7 +395,7 @@ impl Core {
         &self,
         relation: &str,
         files: &HashMap<String, SchemaRef>,
-        projection: Option<&[usize]>,
+        columns: Columns<'_>,
     ) -> Result<Box<dyn io::Source>> {
         let (options, schema) = match (files.get(relation), self.catalog.relations.get(relation)) {
             (Some(schema), _) => (SourceOptions::File(Box::new(FileOptions::for_path(relation)?)), schema),
@@ -398,7 +404,7 @@ impl Core {
             }
             (None, _) => return Err(InternalError::new(format!("nothing is known of \"{relation}\"")).into()),
         };
-        io::open_stream(&options, schema.clone(), projection, &self.access)
+        io::open_stream(&options, schema.clone(), columns, &self.access)
     }
 
     /// The rows of a table as they are now.

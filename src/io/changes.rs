@@ -15,7 +15,7 @@ use arrow::compute::{filter_record_batch, interleave, take};
 use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef};
 
 use super::options::{FileOptions, Form, OnError};
-use super::{Access, Source, SourceCounts, open_source};
+use super::{Access, Columns, Source, SourceCounts, open_source};
 use crate::error::{Code, DataError, Error, InternalError, Result};
 use crate::types::{Batch, RowKind, RowKinds, changelog_schema};
 
@@ -73,7 +73,7 @@ impl ChangeSource {
             Form::Rows => schema.clone(),
         };
         Ok(ChangeSource {
-            source: open_source(options, Some(columns), None, access)?,
+            source: open_source(options, Some(columns), Columns::default(), access)?,
             form: options.form.clone(),
             schema: schema.clone(),
             origin: options.path.clone(),

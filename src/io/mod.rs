@@ -23,6 +23,7 @@ pub use changes::{ChangeSource, Changes, without_replaced, written, written_sche
 pub use connectors::memory::MemorySource;
 pub use connectors::nexmark_options::NexmarkOptions;
 pub use options::{FileOptions, Form, OnError, SourceOptions, Takes};
+pub use schema::Columns;
 
 use crate::error::Result;
 use connectors::file::FileSource;
@@ -61,7 +62,7 @@ pub struct SourceCounts {
 
 /// Something that rows are read from.
 pub trait Source: Send {
-    /// The columns of its batches.
+    /// The columns of its batches. One that comes in a dictionary is here as what it holds.
     fn schema(&self) -> SchemaRef;
 
     /// The next rows, in order; none at the end. A batch may be empty: then there may be dead letters.
@@ -124,20 +125,20 @@ pub fn infer_schema(options: &FileOptions, access: &Access) -> Result<SchemaRef>
     connectors::file::infer(options, access)
 }
 
-/// Opens what `options` names, to read the columns `projection` of `schema`.
+/// Opens what `options` names, to read `columns` of `schema`.
 ///
 /// Without a schema it is inferred. Values of columns that are not read are not checked.
 pub fn open_source(
     options: &FileOptions,
     schema: Option<SchemaRef>,
-    projection: Option<&[usize]>,
+    columns: Columns<'_>,
     access: &Access,
 ) -> Result<Box<dyn Source>> {
     let schema = match schema {
         Some(schema) => schema,
         None => infer_schema(options, access)?,
     };
-    Ok(Box::new(FileSource::open(options, schema, projection, access)?))
+    Ok(Box::new(FileSource::open(options, schema, columns, access)?))
 }
 
 /// The columns of what a stream reads, as far as that tells them.
@@ -152,20 +153,20 @@ pub fn stream_schema(options: &SourceOptions, access: &Access) -> Result<SchemaR
 pub fn check_stream(options: &SourceOptions, schema: &SchemaRef) -> Result<()> {
     match options {
         SourceOptions::File(_) => Ok(()),
-        SourceOptions::Nexmark(nexmark) => open_nexmark(nexmark, schema.clone(), None).map(drop),
+        SourceOptions::Nexmark(nexmark) => open_nexmark(nexmark, schema.clone(), Columns::default()).map(drop),
     }
 }
 
-/// Opens what a stream reads, to read the columns `projection` of `schema`.
+/// Opens what a stream reads, to read `columns` of `schema`.
 pub fn open_stream(
     options: &SourceOptions,
     schema: SchemaRef,
-    projection: Option<&[usize]>,
+    columns: Columns<'_>,
     access: &Access,
 ) -> Result<Box<dyn Source>> {
     match options {
-        SourceOptions::File(file) => open_source(file, Some(schema), projection, access),
-        SourceOptions::Nexmark(nexmark) => open_nexmark(nexmark, schema, projection),
+        SourceOptions::File(file) => open_source(file, Some(schema), columns, access),
+        SourceOptions::Nexmark(nexmark) => open_nexmark(nexmark, schema, columns),
     }
 }
 
@@ -175,8 +176,8 @@ fn nexmark_schema(options: &NexmarkOptions) -> Result<SchemaRef> {
 }
 
 #[cfg(feature = "nexmark")]
-fn open_nexmark(options: &NexmarkOptions, schema: SchemaRef, projection: Option<&[usize]>) -> Result<Box<dyn Source>> {
-    Ok(Box::new(connectors::nexmark::NexmarkSource::open(options, schema, projection)?))
+fn open_nexmark(options: &NexmarkOptions, schema: SchemaRef, columns: Columns<'_>) -> Result<Box<dyn Source>> {
+    Ok(Box::new(connectors::nexmark::NexmarkSource::open(options, schema, columns)?))
 }
 
 #[cfg(not(feature = "nexmark"))]

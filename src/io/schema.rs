@@ -9,6 +9,15 @@ use arrow::datatypes::{DataType, Field, FieldRef, Fields, Schema, SchemaRef};
 use crate::error::{Code, DataError, InternalError, Result, did_you_mean};
 use crate::types::type_name;
 
+/// Which of the declared columns are read, by their places.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Columns<'a> {
+    /// Those that are read, all for `None`.
+    pub read: Option<&'a [usize]>,
+    /// Those of them that may come in the dictionary in which a file has them.
+    pub dictionary: &'a [usize],
+}
+
 /// The columns that were declared, and those of them that are read.
 #[derive(Debug, Clone)]
 pub(crate) struct Wanted {
@@ -18,16 +27,19 @@ pub(crate) struct Wanted {
     pub columns: Vec<usize>,
     /// Those that are read.
     pub schema: SchemaRef,
+    /// The places in `declared` of those that may come in a dictionary.
+    pub dictionary: Vec<usize>,
 }
 
 impl Wanted {
-    pub fn new(declared: SchemaRef, projection: Option<&[usize]>) -> Result<Wanted> {
-        let columns = match projection {
+    pub fn new(declared: SchemaRef, columns: Columns<'_>) -> Result<Wanted> {
+        let dictionary = columns.dictionary.to_vec();
+        let columns = match columns.read {
             Some(columns) => columns.to_vec(),
             None => (0..declared.fields().len()).collect(),
         };
         let schema = declared.project(&columns).map_err(|error| InternalError::new(error.to_string()))?;
-        Ok(Wanted { declared, columns, schema: Arc::new(schema) })
+        Ok(Wanted { declared, columns, schema: Arc::new(schema), dictionary })
     }
 }
 
@@ -69,7 +81,8 @@ fn shown_names(names: &[&str]) -> String {
 /// How the typed columns of a file become those that are wanted.
 #[derive(Debug)]
 pub(crate) struct Mapping {
-    schema: SchemaRef,
+    /// The columns of the batches that are made.
+    pub schema: SchemaRef,
     /// For each wanted column its place in the file.
     pub places: Vec<usize>,
     origin: Arc<str>,
@@ -125,7 +138,7 @@ fn plain_field(field: &Field, nullable: bool) -> Field {
     Field::new(field.name(), plain_type(field.data_type()), nullable || field.is_nullable())
 }
 
-fn plain_type(data_type: &DataType) -> DataType {
+pub(crate) fn plain_type(data_type: &DataType) -> DataType {
     let inner = |field: &FieldRef| Arc::new(plain_field(field, false));
     match data_type {
         DataType::Utf8View | DataType::LargeUtf8 => DataType::Utf8,

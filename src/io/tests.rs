@@ -63,12 +63,13 @@ impl Room {
         schema: Option<&SchemaRef>,
         projection: Option<&[usize]>,
     ) -> Box<dyn Source> {
-        open_source(&options(with), schema.cloned(), projection, &self.access).unwrap()
+        open_source(&options(with), schema.cloned(), Columns { read: projection, dictionary: &[] }, &self.access)
+            .unwrap()
     }
 
     /// All the rows, or the first error.
     fn read(&self, with: &[(&str, &str)], schema: Option<&SchemaRef>) -> Result<RecordBatch> {
-        drain(open_source(&options(with), schema.cloned(), None, &self.access)?.as_mut())
+        drain(open_source(&options(with), schema.cloned(), Columns::default(), &self.access)?.as_mut())
     }
 
     fn write(&self, with: &[(&str, &str)], batch: &RecordBatch) {
@@ -189,12 +190,30 @@ fn every_format_gives_back_what_was_written() {
 }
 
 #[test]
+fn texts_may_stay_in_the_dictionary_of_a_file_that_has_one() {
+    let text: ArrayRef = Arc::new(StringArray::from(vec![Some("u"), None, Some("v"), Some("u")]));
+    let other: ArrayRef = Arc::new(StringArray::from(vec!["w", "w", "x", "w"]));
+    let batch = RecordBatch::try_from_iter([("text", text.clone()), ("other", other.clone())]).unwrap();
+    let room = Room::new();
+    for path in ["a.parquet", "a.csv", "a.arrow"] {
+        room.write(&[("path", path)], &batch);
+        let columns = Columns { read: Some(&[0, 1]), dictionary: &[0] };
+        let mut source = open_source(&options(&[("path", path)]), Some(batch.schema()), columns, &room.access).unwrap();
+        let batches: Vec<RecordBatch> = std::iter::from_fn(|| source.next_batch().unwrap()).collect();
+        let read = concat_batches(&batches[0].schema(), &batches).unwrap();
+        assert_eq!(matches!(read.column(0).data_type(), DataType::Dictionary(..)), path == "a.parquet", "{path}");
+        assert_eq!(&arrow::compute::cast(read.column(0), &DataType::Utf8).unwrap(), &text, "{path}");
+        assert_eq!(read.column(1), &other, "{path}");
+    }
+}
+
+#[test]
 fn csv_says_no_to_what_it_can_not_hold() {
     let room = Room::with("a.csv", "list\n1\n");
     let nested = nested_batch().schema();
     let refused = [
         open_sink(&options(&[("path", "b.csv")]), nested.clone(), &room.access).err().unwrap(),
-        open_source(&options(&[("path", "a.csv")]), Some(nested), None, &room.access).err().unwrap(),
+        open_source(&options(&[("path", "a.csv")]), Some(nested), Columns::default(), &room.access).err().unwrap(),
     ];
     assert!(refused.iter().all(|error| error.code() == Code::Unsupported && error.hint().is_some()));
     assert_eq!(fs::read_dir(room.directory.path()).unwrap().count(), 1);
@@ -572,8 +591,14 @@ fn what_is_not_granted_is_refused() {
     let path = room.directory.path().join("a.csv").display().to_string();
     let with = options(&[("path", &path)]);
     assert_eq!(infer_schema(&with, &Access::none()).unwrap_err().code(), Code::AccessDenied);
-    assert_eq!(open_source(&with, Some(a_b()), None, &Access::none()).err().unwrap().code(), Code::AccessDenied);
+    assert_eq!(
+        open_source(&with, Some(a_b()), Columns::default(), &Access::none()).err().unwrap().code(),
+        Code::AccessDenied
+    );
     assert_eq!(open_sink(&with, a_b(), &Access::none()).err().unwrap().code(), Code::AccessDenied);
     let stdin = options(&[("connector", "stdio"), ("format", "csv")]);
-    assert_eq!(open_source(&stdin, Some(a_b()), None, &room.access).err().unwrap().code(), Code::AccessDenied);
+    assert_eq!(
+        open_source(&stdin, Some(a_b()), Columns::default(), &room.access).err().unwrap().code(),
+        Code::AccessDenied
+    );
 }

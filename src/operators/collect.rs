@@ -266,12 +266,11 @@ impl Windows {
         self.forget_keys(slots)
     }
 
-    /// Frees the numbers of keys that have no window any more.
+    /// Frees the numbers of keys that have no window any more. A key of which several windows have closed is gone once,
+    /// however often it is named.
     fn forget_keys(&mut self, slots: &[u32]) -> Result<()> {
-        let mut gone: Vec<u32> = slots.iter().map(|slot| self.windows[*slot as usize].group).collect();
-        gone.retain(|group| self.open[*group as usize].is_none());
-        gone.sort_unstable();
-        gone.dedup();
+        let groups = slots.iter().map(|slot| self.windows[*slot as usize].group);
+        let gone: Vec<u32> = groups.filter(|group| self.open[*group as usize].is_none()).collect();
         self.changes.bury(&self.index, &gone)?;
         self.index.remove(&gone);
         Ok(())

@@ -86,6 +86,8 @@ pub struct Source {
     pub watermark: Option<Arc<str>>,
     /// Whether its rows carry the watermark that held before each of them, because something above judges by it.
     pub watermarked: bool,
+    /// The columns of the relation that are only told apart: a file may give them in its dictionary.
+    pub dictionary: Vec<usize>,
 }
 
 /// What a query reads of a relation that keeps its rows: a table or a materialized view.

@@ -173,6 +173,7 @@ mod tests {
             event_time: vec![],
             watermark: None,
             watermarked: false,
+            dictionary: vec![],
         })
     }
 

@@ -2,12 +2,14 @@
 //!
 //! ```text
 //! numbers   0 ............ 8191 | 8192 ..... 9000 | 9001
-//! chunks    [ 8192 rows       ] | [ 809 rows    ] | [ 1 ]      eight of about one size become one
+//! chunks    [ 8192 rows       ] | [ 809 rows    ] | [ 1 ]      eight small ones of about one size become one
 //! ```
 //!
 //! A row is found by its number: the chunk by binary search, the row in it by subtraction.
-//! Rows that come one at a time do not leave a chunk each, and a row is copied once for each time that chunks grow
-//! eightfold.
+//! Rows that come one at a time do not leave a chunk each, and are copied once for each time that chunks grow
+//! eightfold. Those of a large batch are not copied.
+
+use std::ops::Range;
 
 use arrow::array::{Array, ArrayRef, RecordBatch, RecordBatchOptions, new_null_array};
 use arrow::compute::{concat_batches, interleave};
@@ -16,8 +18,8 @@ use arrow::datatypes::SchemaRef;
 use super::memory::owned_rows;
 use crate::error::Result;
 
-/// A chunk of so many rows takes no more in.
-const CHUNK_ROWS_MAX: usize = 65_536;
+/// Chunks are joined up to so many rows.
+const CHUNK_ROWS_MAX: usize = 16_384;
 /// So many chunks are joined at once.
 const CHUNKS_JOINED: usize = 8;
 /// Below so many rows garbage is not worth collecting.
@@ -115,16 +117,21 @@ impl RowStore {
 
     /// All columns of rows, in the order asked for; a missing row is NULL in every column.
     pub fn gather(&self, ids: &[Option<RowId>]) -> Result<Vec<ArrayRef>> {
-        self.gather_columns(ids, &(0..self.schema.fields().len()).collect::<Vec<_>>())
+        self.gather_columns(ids.iter().copied(), &(0..self.schema.fields().len()).collect::<Vec<_>>())
     }
 
     /// Those columns of rows, in the order asked for; a missing row is NULL in every column.
-    pub fn gather_columns(&self, ids: &[Option<RowId>], columns: &[usize]) -> Result<Vec<ArrayRef>> {
-        // Part 0 of every column is one NULL: the missing row.
-        let mut places = Vec::with_capacity(ids.len());
-        for id in ids {
-            places.push(id.map_or((0, 0), |id| self.place(id)));
-        }
+    pub fn gather_columns(&self, ids: impl Iterator<Item = Option<RowId>>, columns: &[usize]) -> Result<Vec<ArrayRef>> {
+        // Rows that are asked for together often came together. Part 0 of every column is one NULL: the missing row.
+        let (mut part, mut chunk) = (0, 0..0);
+        let place = |id: Option<RowId>| {
+            let Some(id) = id else { return (0, 0) };
+            if !chunk.contains(&id) {
+                (part, chunk) = self.part(id);
+            }
+            (part, id - chunk.start)
+        };
+        let places: Vec<(usize, usize)> = ids.map(place).collect();
         let column = |index: &usize| -> Result<ArrayRef> {
             let index = *index;
             let missing = new_null_array(self.schema.field(index).data_type(), 1);
@@ -135,11 +142,12 @@ impl RowStore {
         columns.iter().map(column).collect()
     }
 
-    fn place(&self, id: RowId) -> (usize, usize) {
+    /// The part of every column that has the row `id`, and the rows that are in it.
+    fn part(&self, id: RowId) -> (usize, Range<RowId>) {
         let after = self.chunks.partition_point(|chunk| chunk.start <= id);
         match after.checked_sub(1).map(|at| &self.chunks[at]) {
-            Some(chunk) => (after, id - chunk.start),
-            None => (0, 0),
+            Some(chunk) => (after, chunk.start..chunk.start + chunk.rows.num_rows()),
+            None => (0, id..id + 1),
         }
     }
 

@@ -12,7 +12,7 @@ use crate::io::formats::{self, Decoded, FileReader};
 use crate::io::input::{Input, Meter};
 use crate::io::options::{Connector, FileOptions};
 use crate::io::rejects::Rejects;
-use crate::io::schema::Wanted;
+use crate::io::schema::{Columns, Wanted};
 use crate::io::{Position, Source, SourceCounts};
 
 /// Reads files one after the other, in the order of their names.
@@ -43,19 +43,14 @@ struct Current {
 
 impl FileSource {
     /// Finds the files and opens the first, so that what is wrong with it is known at once.
-    pub fn open(
-        options: &FileOptions,
-        schema: SchemaRef,
-        projection: Option<&[usize]>,
-        access: &Access,
-    ) -> Result<FileSource> {
+    pub fn open(options: &FileOptions, schema: SchemaRef, columns: Columns<'_>, access: &Access) -> Result<FileSource> {
         let files = files(options, access)?;
         let mut source = FileSource {
             sizes: files.iter().map(|file| access.size(file).unwrap_or(1).max(1)).collect(),
             files,
             options: options.clone(),
             access: access.clone(),
-            wanted: Wanted::new(schema, projection)?,
+            wanted: Wanted::new(schema, columns)?,
             current: None,
             position: Position::default(),
             rejects: Rejects::new(options),
@@ -228,7 +223,7 @@ mod tests {
         let access = Access::directories([directory]).unwrap();
         let options = FileOptions::for_path(&path.display().to_string()).unwrap();
         let schema = Arc::new(Schema::new(vec![Field::new("a", DataType::Int64, true)]));
-        FileSource::open(&options, schema, None, &access).unwrap()
+        FileSource::open(&options, schema, Columns::default(), &access).unwrap()
     }
 
     #[test]

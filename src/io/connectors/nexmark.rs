@@ -21,7 +21,7 @@ use nexmark::event::{Auction, Bid, Event, Person};
 
 use super::nexmark_options::{NexmarkOptions, NexmarkTable, SHUFFLE};
 use crate::error::Result;
-use crate::io::schema::{Mapping, Wanted};
+use crate::io::schema::{Columns, Mapping, Wanted};
 use crate::io::{Position, Source, SourceCounts};
 
 /// Events come in rounds: one person, three auctions, and bids for the rest.
@@ -43,8 +43,8 @@ pub(crate) struct NexmarkSource {
 }
 
 impl NexmarkSource {
-    pub fn open(options: &NexmarkOptions, schema: SchemaRef, projection: Option<&[usize]>) -> Result<NexmarkSource> {
-        let wanted = Wanted::new(schema, projection)?;
+    pub fn open(options: &NexmarkOptions, schema: SchemaRef, read: Columns<'_>) -> Result<NexmarkSource> {
+        let wanted = Wanted::new(schema, read)?;
         let table = columns(options.table);
         let mapping = Mapping::by_name(&table, &wanted, &"Nexmark".into())?;
         let extra = mapping.places.iter().any(|place| has_extra(table.field(*place)));
@@ -293,7 +293,7 @@ mod tests {
     fn source(options: &[(&str, &str)], projection: Option<&[usize]>) -> NexmarkSource {
         let options = parse("bid", options).unwrap();
         let schema = Arc::new(columns(options.table));
-        NexmarkSource::open(&options, schema, projection).unwrap()
+        NexmarkSource::open(&options, schema, Columns { read: projection, dictionary: &[] }).unwrap()
     }
 
     fn all(source: &mut NexmarkSource) -> RecordBatch {

@@ -16,7 +16,7 @@ use super::input::Input;
 use super::options::{FileOptions, Format};
 use super::output::{Ended, Output};
 use super::rejects::BadRow;
-use super::schema::Wanted;
+use super::schema::{Columns, Wanted};
 use crate::error::{Code, DataError, Result};
 
 /// After how many bytes of text a batch ends, however few rows it has.
@@ -127,7 +127,7 @@ fn copy_rows(
     from: File,
     mut rows: u64,
 ) -> Result<()> {
-    let mut reader = open(Input::of_file(from, options)?, options, &Wanted::new(schema.clone(), None)?)?;
+    let mut reader = open(Input::of_file(from, options)?, options, &Wanted::new(schema.clone(), Columns::default())?)?;
     while rows > 0 {
         let Some(decoded) = reader.next()? else {
             return Err(broken(&options.path, "it holds fewer rows than were written").into());

@@ -5,20 +5,23 @@ use std::io::Write;
 use std::sync::Arc;
 
 use ::parquet::arrow::ProjectionMask;
-use ::parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
+use ::parquet::arrow::arrow_reader::{
+    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
+};
 use ::parquet::arrow::arrow_writer::ArrowWriter;
-use ::parquet::basic::{Compression, ZstdLevel};
+use ::parquet::basic::{Compression, Encoding, ZstdLevel};
 use ::parquet::errors::ParquetError;
+use ::parquet::file::metadata::ParquetMetaData;
 use ::parquet::file::properties::WriterProperties;
 use arrow::array::{ArrayRef, RecordBatch};
-use arrow::datatypes::{Schema, SchemaRef};
+use arrow::datatypes::{DataType, FieldRef, Fields, Schema, SchemaRef};
 
 use super::{Decoded, FileReader, FileWriter, broken, guarded};
 use crate::error::{Code, DataError, Error, InternalError, OutsideError, Result};
 use crate::io::input::Input;
 use crate::io::options::FileOptions;
 use crate::io::output::{Ended, Output};
-use crate::io::schema::{Mapping, Wanted, plain_schema};
+use crate::io::schema::{Mapping, Wanted, plain_schema, plain_type};
 
 type Builder = ParquetRecordBatchReaderBuilder<File>;
 
@@ -35,14 +38,73 @@ pub(super) struct ParquetReader {
     rows_read: u64,
 }
 
-fn builder(input: Input, options: &FileOptions) -> Result<(Builder, Arc<str>)> {
+/// What the file says of itself, with the file.
+struct Opened {
+    file: File,
+    metadata: ArrowReaderMetadata,
+    origin: Arc<str>,
+}
+
+fn opened(input: Input, options: &FileOptions) -> Result<Opened> {
     let origin = input.origin.clone();
     let Some(file) = input.into_file() else {
         let error = options.refuse("Parquet can't be read from the standard input");
         return Err(error.hint("Write it to a file first, or use an Arrow stream.").into());
     };
-    let builder = guarded(&origin, || Builder::try_new(file).map_err(|error| failed(&origin, &error)))?;
-    Ok((builder, origin))
+    let load = || ArrowReaderMetadata::load(&file, ArrowReaderOptions::new()).map_err(|error| failed(&origin, &error));
+    let metadata = guarded(&origin, load)?;
+    Ok(Opened { file, metadata, origin })
+}
+
+impl Opened {
+    /// Has the texts that may come in a dictionary, and have one throughout the file, come as numbers into it.
+    fn keep_dictionaries(&mut self, wanted: &Wanted, mapping: &mut Mapping) -> Result<()> {
+        let (file, metadata) = (self.metadata.schema(), self.metadata.metadata());
+        let may = |nth: &usize| wanted.dictionary.contains(&wanted.columns[*nth]);
+        let has = |nth: &usize| {
+            let (place, wanted) = (mapping.places[*nth], wanted.schema.field(*nth));
+            plain_type(file.field(place).data_type()) == *wanted.data_type() && is_in_dictionaries(metadata, place)
+        };
+        let kept: Vec<usize> = (0..wanted.columns.len()).filter(may).filter(has).collect();
+        if kept.is_empty() {
+            return Ok(());
+        }
+        let places: Vec<usize> = kept.iter().map(|nth| mapping.places[*nth]).collect();
+        let options = ArrowReaderOptions::new().with_schema(numbered(file, &places));
+        let metadata = ArrowReaderMetadata::try_new(metadata.clone(), options);
+        self.metadata = metadata.map_err(|error| failed(&self.origin, &error))?;
+        mapping.schema = numbered(&mapping.schema, &kept);
+        Ok(())
+    }
+}
+
+/// `schema` with the columns `numbered` as numbers into a dictionary.
+fn numbered(schema: &Schema, numbered: &[usize]) -> SchemaRef {
+    let field = |(nth, field): (usize, &FieldRef)| match numbered.contains(&nth) {
+        true => {
+            let values = Box::new(plain_type(field.data_type()));
+            let dictionary = DataType::Dictionary(Box::new(DataType::Int32), values);
+            Arc::new(field.as_ref().clone().with_data_type(dictionary))
+        }
+        false => field.clone(),
+    };
+    Arc::new(Schema::new(schema.fields().iter().enumerate().map(field).collect::<Fields>()))
+}
+
+/// Whether all values of the file's column `place` are in dictionaries, one a row group. A writer whose dictionary gets
+/// too large goes on without it.
+fn is_in_dictionaries(metadata: &ParquetMetaData, place: usize) -> bool {
+    let schema = metadata.file_metadata().schema_descr();
+    let mut leaves = (0..schema.num_columns()).filter(|leaf| schema.get_column_root_idx(*leaf) == place);
+    let (Some(leaf), None) = (leaves.next(), leaves.next()) else { return false };
+    metadata.row_groups().iter().all(|group| {
+        let chunk = group.column(leaf);
+        let encodings = chunk.page_encoding_stats_mask();
+        chunk.dictionary_page_offset().is_some()
+            && encodings.is_some_and(|pages| {
+                pages.encodings().all(|of| matches!(of, Encoding::RLE_DICTIONARY | Encoding::PLAIN_DICTIONARY))
+            })
+    })
 }
 
 fn failed(origin: &str, error: &ParquetError) -> Error {
@@ -51,8 +113,11 @@ fn failed(origin: &str, error: &ParquetError) -> Error {
 
 impl ParquetReader {
     pub fn open(input: Input, options: &FileOptions, wanted: &Wanted) -> Result<ParquetReader> {
-        let (builder, origin) = builder(input, options)?;
-        let mapping = Mapping::by_name(builder.schema(), wanted, &origin)?;
+        let mut opened = opened(input, options)?;
+        let mut mapping = Mapping::by_name(opened.metadata.schema(), wanted, &opened.origin)?;
+        opened.keep_dictionaries(wanted, &mut mapping)?;
+        let Opened { file, metadata, origin } = opened;
+        let builder = Builder::new_with_metadata(file, metadata);
         let mut read = mapping.places.clone();
         read.sort_unstable();
         read.dedup();
@@ -103,7 +168,7 @@ impl FileReader for ParquetReader {
 
 /// The columns of a file.
 pub(super) fn infer(input: Input, options: &FileOptions) -> Result<SchemaRef> {
-    Ok(plain_schema(builder(input, options)?.0.schema()))
+    Ok(plain_schema(opened(input, options)?.metadata.schema()))
 }
 
 /// Writes rows as Parquet, its columns compressed with Zstandard.

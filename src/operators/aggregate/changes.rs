@@ -26,14 +26,20 @@ const DUE: &str = "due";
 pub(in crate::operators) struct Changes {
     groups: Groups,
     interval: Option<Interval>,
-    /// For each group whether the answer holds a row of it.
-    said: Vec<bool>,
-    /// For each group whether it is pending.
-    marked: Vec<bool>,
+    standings: Vec<Standing>,
     pending: Pending,
     due: Option<Timestamp>,
     /// Whether the totals over no rows, which are part of the answer from the start, are still to be said.
     opening: bool,
+}
+
+/// How a group stands.
+#[derive(Debug, Clone, Copy, Default)]
+struct Standing {
+    /// Whether the answer holds a row of it.
+    said: bool,
+    /// Whether it is pending.
+    marked: bool,
 }
 
 /// The groups that may have changed since they were last said, in the order in which they were first touched.
@@ -52,10 +58,10 @@ impl Changes {
     pub fn new(groups: Groups, interval: Option<Interval>, snapshots: &[Snapshot]) -> Result<Changes> {
         let pending = Pending::default();
         let opening = snapshots.is_empty() && interval.is_none() && groups.totals.num_rows() > 0;
-        let mut changes = Changes { groups, interval, said: vec![], marked: vec![], pending, due: None, opening };
+        let mut changes = Changes { groups, interval, standings: vec![], pending, due: None, opening };
         changes.grow();
         for group in changes.groups.index.groups_in_order() {
-            changes.said[group as usize] = changes.groups.is_there(group);
+            changes.standings[group as usize].said = changes.groups.is_there(group);
         }
         if let Some(last) = snapshots.last() {
             changes.restore_pending(last)?;
@@ -65,8 +71,7 @@ impl Changes {
 
     fn grow(&mut self) {
         let slots = self.groups.accumulators.slots();
-        grow_to(&mut self.said, slots, false);
-        grow_to(&mut self.marked, slots, false);
+        grow_to(&mut self.standings, slots, Standing::default());
     }
 
     /// Takes rows in, and says nothing of them yet.
@@ -82,13 +87,13 @@ impl Changes {
         self.grow();
         let mut known = vec![];
         for group in groups {
-            if std::mem::replace(&mut self.marked[*group as usize], true) {
+            let standing = &mut self.standings[*group as usize];
+            if std::mem::replace(&mut standing.marked, true) {
                 continue;
             }
-            let said = self.said[*group as usize];
             self.pending.groups.push(*group);
-            self.pending.said.push(said);
-            if said {
+            self.pending.said.push(standing.said);
+            if standing.said {
                 known.push(*group);
             }
         }
@@ -109,7 +114,7 @@ impl Changes {
     /// Says what has become of the pending groups.
     pub fn flush(&mut self, out: &mut Output) -> Result<()> {
         let pending = std::mem::take(&mut self.pending);
-        pending.groups.iter().for_each(|group| self.marked[*group as usize] = false);
+        pending.groups.iter().for_each(|group| self.standings[*group as usize].marked = false);
         self.due = None;
         let after = self.groups.accumulators.read(&pending.groups)?;
         let before = pending.columns(&after)?;
@@ -134,8 +139,8 @@ impl Changes {
     fn settle(&mut self, pending: &Pending, steps: &Steps) {
         for (kind, group) in steps.kinds.iter().zip(&steps.groups) {
             match kind {
-                RowKind::Insert => self.said[*group as usize] = true,
-                RowKind::Delete => self.said[*group as usize] = false,
+                RowKind::Insert => self.standings[*group as usize].said = true,
+                RowKind::Delete => self.standings[*group as usize].said = false,
                 RowKind::UpdateBefore | RowKind::UpdateAfter => {}
             }
         }
@@ -150,10 +155,10 @@ impl Changes {
     /// Forgets the groups that are due. One whose change has not been said yet stays until it was.
     fn expire(&mut self, now: Timestamp, out: &mut Output) {
         let (waiting, due): (Vec<u32>, Vec<u32>) =
-            self.groups.due(now).into_iter().partition(|group| self.marked[*group as usize]);
+            self.groups.due(now).into_iter().partition(|group| self.standings[*group as usize].marked);
         self.groups.touch(&waiting, now);
         out.expire(due.len());
-        due.iter().for_each(|group| self.said[*group as usize] = false);
+        due.iter().for_each(|group| self.standings[*group as usize].said = false);
         self.groups.forget(&due);
     }
 
@@ -189,8 +194,8 @@ impl Changes {
         self.groups.grow();
         self.grow();
         for (row, group) in groups.iter().enumerate() {
-            self.said[*group as usize] = said.value(row);
-            self.marked[*group as usize] = true;
+            self.standings[*group as usize].said = said.value(row);
+            self.standings[*group as usize].marked = true;
         }
         let before = values.iter().map(|column| filter(column, said)).collect::<Result<_, _>>()?;
         self.pending = Pending::of(groups, said.values().iter().collect());
@@ -282,6 +287,10 @@ fn changed(pending: &Pending, before: &[ArrayRef], after: &[ArrayRef]) -> Result
     for (before, after) in before.iter().zip(after) {
         let after = if known.len() == after.len() { after.clone() } else { take(after, &known, None)? };
         changed = &changed | &differs(before, &after)?;
+        // A count of rows has always changed.
+        if changed.count_set_bits() == changed.len() {
+            break;
+        }
     }
     Ok(changed)
 }
@@ -329,6 +338,6 @@ impl Operator for Changes {
 
     fn state_size(&self) -> StateSize {
         let StateSize { rows, bytes } = self.groups.size();
-        StateSize { rows, bytes: bytes + self.said.capacity() + self.marked.capacity() + self.pending.bytes() }
+        StateSize { rows, bytes: bytes + self.standings.capacity() * size_of::<Standing>() + self.pending.bytes() }
     }
 }

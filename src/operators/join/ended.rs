@@ -31,8 +31,13 @@ impl Join {
         *chains = Chains::new(unlinks);
         *matches = matches.take().map(|_| vec![]);
         waiting.iter_mut().for_each(Waiting::clear);
-        let keys = self.index.groups_in_order();
-        self.forget_keys(keys);
+        match self.sides.iter().all(|side| side.rows.numbers() == 0) {
+            true => {
+                self.index.clear();
+                self.null_slot = None;
+            }
+            false => self.forget_keys(self.index.groups_in_order()),
+        }
         Ok(())
     }
 

@@ -284,12 +284,13 @@ impl Join {
             if slot == NONE {
                 continue;
             }
+            let chains = &self.sides[1 - arrival.side].chains;
             match self.null_slot {
-                None => self.pair_with(slot, row, arrival),
-                Some(null) if slot == null => every.iter().for_each(|slot| self.pair_with(*slot, row, arrival)),
+                None => arrival.pair_with(chains, slot, row),
+                Some(null) if slot == null => every.iter().for_each(|slot| arrival.pair_with(chains, *slot, row)),
                 Some(null) => {
-                    self.pair_with(slot, row, arrival);
-                    self.pair_with(null, row, arrival);
+                    arrival.pair_with(chains, slot, row);
+                    arrival.pair_with(chains, null, row);
                 }
             }
             if arrival.pairs.own.len() >= BATCH_ROWS {
@@ -299,17 +300,6 @@ impl Join {
         self.note_pairs(arrival, out)?;
         self.close_until(arrival.slots.len(), arrival);
         Ok(())
-    }
-
-    #[inline]
-    fn pair_with(&self, slot: u32, row: usize, arrival: &mut Arrival<'_>) {
-        let Pairs { own, other } = &mut arrival.pairs;
-        self.sides[1 - arrival.side].chains.append_to(slot, other);
-        match other.len() - own.len() {
-            0 => {}
-            1 => own.push(row as u32),
-            _ => own.resize(other.len(), row as u32),
-        }
     }
 
     /// Notes what the pairs found so far do to the result.
@@ -577,6 +567,20 @@ impl Join {
         }
         self.sides[side].matches = Some(matches);
         Ok(())
+    }
+}
+
+impl Arrival<'_> {
+    /// Pairs row `row` with those of the other side that have the key of that slot.
+    #[inline(always)]
+    fn pair_with(&mut self, chains: &Chains, slot: u32, row: usize) {
+        let Pairs { own, other } = &mut self.pairs;
+        chains.append_to(slot, other);
+        match other.len() - own.len() {
+            0 => {}
+            1 => own.push(row as u32),
+            _ => own.resize(other.len(), row as u32),
+        }
     }
 }
 

@@ -210,8 +210,7 @@ impl Store {
     pub fn gather(&self, rows: &[u32], columns: &[usize]) -> Result<Vec<ArrayRef>> {
         match self {
             Store::Appended { rows: store, .. } => {
-                let ids = rows.iter().map(|row| (*row != NONE).then_some(*row as RowId));
-                store.gather_columns(&ids.collect::<Vec<_>>(), columns)
+                store.gather_columns(rows.iter().map(|row| (*row != NONE).then_some(*row as RowId)), columns)
             }
             Store::Counted(counted) => counted.gather(rows, columns),
         }

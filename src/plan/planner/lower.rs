@@ -389,6 +389,7 @@ impl Lowerer<'_> {
             event_time,
             watermark: source.watermark.clone(),
             watermarked: false,
+            dictionary: vec![],
         });
         Ok(Lowered { node, bounded, at_end: false })
     }

@@ -1,6 +1,7 @@
 //! Rewrites of a plan, a file each. Each but `expire` keeps the answer, row by row and in order.
 
 mod computed_once;
+mod dictionaries;
 mod expire;
 mod narrow_joins;
 mod point_reads;
@@ -23,5 +24,6 @@ pub(super) fn rewrite(mut root: Node, context: &Context<'_>) -> Node {
     point_reads::rewrite(&mut root);
     expire::rewrite(&mut root, context);
     watermarked::rewrite(&mut root);
+    dictionaries::rewrite(&mut root);
     root
 }

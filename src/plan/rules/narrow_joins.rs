@@ -72,7 +72,7 @@ pub(super) fn looks_at(node: &mut Node) -> Option<BTreeSet<usize>> {
     }
 }
 
-fn columns(exprs: &[&mut Expr]) -> BTreeSet<usize> {
+pub(super) fn columns(exprs: &[&mut Expr]) -> BTreeSet<usize> {
     exprs.iter().flat_map(|expr| expr.columns()).collect()
 }
 

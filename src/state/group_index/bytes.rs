@@ -95,10 +95,16 @@ impl ByteKeys {
         slots: &mut Slots,
         groups: &mut Vec<u32>,
     ) {
-        groups.extend(keys.map(|key| match key {
+        groups.extend(keys.map(|key| self.intern_key(key, slots)));
+    }
+
+    /// The group of a key; `None` is NULL.
+    #[inline]
+    pub fn intern_key(&mut self, key: Option<&[u8]>, slots: &mut Slots) -> u32 {
+        match key {
             Some(key) => self.intern_one(key, slots),
             None => *self.null.get_or_insert_with(|| slots.take()),
-        }));
+        }
     }
 
     /// The group of a key that is not NULL.

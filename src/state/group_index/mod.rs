@@ -2,6 +2,7 @@
 
 mod bytes;
 mod dense;
+mod dictionary;
 mod fixed;
 mod packed;
 mod slots;
@@ -17,6 +18,7 @@ use arrow::row::{RowConverter, SortField};
 use crate::error::{Code, Result, StatementError};
 
 use bytes::ByteKeys;
+use dictionary::Dictionary;
 use fixed::{FixedKeys, Packed};
 use packed::PackedKeys;
 use slots::Slots;
@@ -42,8 +44,8 @@ enum Keys {
     DoubleWord(FixedKeys<u128>),
     /// Two columns of at most eight bytes each.
     Pair(FixedKeys<Packed>),
-    /// One column of strings or bytes.
-    Text(ByteKeys),
+    /// One column of strings or bytes, or of numbers into a dictionary of them.
+    Text(ByteKeys, Dictionary),
     /// Several columns of at most eight bytes, strings or bytes.
     Packed(PackedKeys),
     /// Whatever else there is, in Arrow's row format.
@@ -67,14 +69,17 @@ impl GroupIndex {
             (Keys::Word(index), [key]) => index.intern(&fixed::words(key), key.nulls(), slots, groups),
             (Keys::DoubleWord(index), [key]) => index.intern(&fixed::double_words(key), key.nulls(), slots, groups),
             (Keys::Pair(index), [left, right]) => index.intern(&fixed::pairs(left, right), None, slots, groups),
-            (Keys::Text(index), [key]) => intern_text(index, key, slots, groups)?,
+            (Keys::Text(index, dictionary), [key]) => match dictionary::numbered(key) {
+                Some(key) => dictionary.intern(key, index, slots, groups),
+                None => intern_text(index, key, slots, groups)?,
+            },
             (Keys::Packed(index), keys) => index.intern(keys, rows, slots, groups)?,
             (Keys::Rows(converter, index), keys) => {
                 let keys = keys.iter().map(fixed::canonical).collect::<Vec<_>>();
                 let rows = converter.convert_columns(&keys)?;
                 index.intern(rows.iter().map(|row| Some(row.data())), slots, groups);
             }
-            (Keys::Word(_) | Keys::DoubleWord(_) | Keys::Pair(_) | Keys::Text(_), _) => {
+            (Keys::Word(_) | Keys::DoubleWord(_) | Keys::Pair(_) | Keys::Text(..), _) => {
                 return Err(
                     crate::error::InternalError::new("a group index got other keys than it was built for").into()
                 );
@@ -92,7 +97,7 @@ impl GroupIndex {
                 vec![fixed::double_word_array(&self.types[0], &index.words(groups), index.nulls(groups))?]
             }
             Keys::Pair(index) => fixed::pair_arrays(&self.types, &index.words(groups))?,
-            Keys::Text(index) => vec![cast(&index.array(groups), &self.types[0])?],
+            Keys::Text(index, _) => vec![cast(&index.array(groups), &self.types[0])?],
             Keys::Packed(index) => index.arrays(&self.types, groups)?,
             Keys::Rows(converter, index) => {
                 let rows = groups.iter().map(|group| index.get(*group).unwrap_or_default());
@@ -126,7 +131,11 @@ impl GroupIndex {
                 Keys::DoubleWord(index) => index.remove(group),
                 Keys::Pair(index) => index.remove(group),
                 Keys::Packed(index) => index.keys.remove(group),
-                Keys::Text(index) | Keys::Rows(_, index) => index.remove(group),
+                Keys::Text(index, dictionary) => {
+                    dictionary.forget();
+                    index.remove(group);
+                }
+                Keys::Rows(_, index) => index.remove(group),
             }
         }
     }
@@ -139,7 +148,8 @@ impl GroupIndex {
             Keys::DoubleWord(index) => *index = FixedKeys::default(),
             Keys::Pair(index) => *index = FixedKeys::default(),
             Keys::Packed(index) => index.keys = ByteKeys::default(),
-            Keys::Text(index) | Keys::Rows(_, index) => *index = ByteKeys::default(),
+            Keys::Text(index, dictionary) => (*index, *dictionary) = Default::default(),
+            Keys::Rows(_, index) => *index = ByteKeys::default(),
         }
         self.slots = Slots::default();
     }
@@ -188,7 +198,7 @@ impl GroupIndex {
             Keys::Word(index) => index.bytes(),
             Keys::DoubleWord(index) => index.bytes(),
             Keys::Pair(index) => index.bytes(),
-            Keys::Text(index) => index.bytes(),
+            Keys::Text(index, dictionary) => index.bytes() + dictionary.bytes(),
             Keys::Packed(index) => index.keys.bytes(),
             Keys::Rows(converter, index) => converter.size() + index.bytes(),
         };
@@ -203,7 +213,7 @@ impl Keys {
             [key] if fixed::is_word(key) => Keys::Word(WordKeys::default()),
             [DataType::Decimal128(_, _)] => Keys::DoubleWord(FixedKeys::default()),
             [left, right] if fixed::is_word(left) && fixed::is_word(right) => Keys::Pair(FixedKeys::default()),
-            [key] if is_text(key) => Keys::Text(ByteKeys::default()),
+            [key] if is_text(key) => Keys::Text(ByteKeys::default(), Dictionary::default()),
             types => match PackedKeys::of(types) {
                 Some(keys) => Keys::Packed(keys),
                 None => Keys::Rows(row_converter(types)?, ByteKeys::default()),

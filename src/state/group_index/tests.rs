@@ -71,6 +71,33 @@ fn every_specialisation_numbers_in_order_of_appearance_and_keeps_null() {
 }
 
 #[test]
+fn entries_of_a_dictionary_are_looked_up_once_and_again_when_groups_are_gone() {
+    let entries = StringArray::from(vec![Some("a"), Some("b"), None, Some("a")]);
+    let numbered = |numbers: Vec<Option<i32>>, entries: &StringArray| -> ArrayRef {
+        Arc::new(DictionaryArray::new(Int32Array::from(numbers), Arc::new(entries.clone())))
+    };
+    let mut index = GroupIndex::new(&[DataType::Utf8]).unwrap();
+    let first = numbered(vec![Some(1), None, Some(0)], &entries);
+    assert_eq!(intern(&mut index, &[first]), [0, 1, 2]);
+    let second = numbered(vec![Some(3), Some(2), Some(1), Some(0)], &entries);
+    assert_eq!(intern(&mut index, &[second.clone()]), [2, 1, 0, 2]);
+    let plain: ArrayRef = Arc::new(StringArray::from(vec!["c", "b"]));
+    assert_eq!(intern(&mut index, &[plain]), [3, 0]);
+    index.remove(&[0, 2]);
+    assert_eq!(intern(&mut index, &[second]), [2, 1, 0, 2], "numbers are given again, the last that was freed first");
+    let others = numbered(vec![Some(0), Some(1)], &StringArray::from(vec!["b", "d"]));
+    assert_eq!(intern(&mut index, &[others]), [0, 4]);
+    let keys = index.keys(&[0, 1, 2, 3, 4]).unwrap();
+    assert_eq!(
+        keys[0].as_ref(),
+        &StringArray::from(vec![Some("b"), None, Some("a"), Some("c"), Some("d")]) as &dyn Array
+    );
+    index.clear();
+    let again = numbered(vec![Some(1)], &StringArray::from(vec!["b", "d"]));
+    assert_eq!(intern(&mut index, &[again]), [0]);
+}
+
+#[test]
 fn no_key_is_one_group() {
     let mut index = GroupIndex::new(&[]).unwrap();
     let mut groups = vec![9];

@@ -19,7 +19,7 @@ use crate::error::{Code, DataError, Result};
 use crate::io::input::{Fill, Input, Lines, Text, count_lines};
 use crate::io::options::{CsvOptions, FileOptions, Header};
 use crate::io::rejects::BadRow;
-use crate::io::schema::{Wanted, batch_of, places_by_name};
+use crate::io::schema::{Columns, Wanted, batch_of, places_by_name};
 use columns::{Cells, Failure, Failures};
 use infer::Inferred;
 use records::{Grammar, Scan, Span};
@@ -386,7 +386,7 @@ impl FileReader for CsvReader {
 /// The columns of a file. A column without a value in the rows looked at is text, and so is a mixed one.
 pub(super) fn infer(input: Input, options: &FileOptions) -> Result<SchemaRef> {
     let origin = input.origin.clone();
-    let nothing = Wanted::new(Arc::new(Schema::empty()), None)?;
+    let nothing = Wanted::new(Arc::new(Schema::empty()), Columns::default())?;
     let mut reader = CsvReader::unmatched(input, options, &nothing)?;
     let names = match options.csv.header {
         Header::Present => reader.read_header()?,
