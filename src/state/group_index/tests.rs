@@ -80,7 +80,7 @@ fn entries_of_a_dictionary_are_looked_up_once_and_again_when_groups_are_gone() {
     let first = numbered(vec![Some(1), None, Some(0)], &entries);
     assert_eq!(intern(&mut index, &[first]), [0, 1, 2]);
     let second = numbered(vec![Some(3), Some(2), Some(1), Some(0)], &entries);
-    assert_eq!(intern(&mut index, &[second.clone()]), [2, 1, 0, 2]);
+    assert_eq!(intern(&mut index, std::slice::from_ref(&second)), [2, 1, 0, 2]);
     let plain: ArrayRef = Arc::new(StringArray::from(vec!["c", "b"]));
     assert_eq!(intern(&mut index, &[plain]), [3, 0]);
     index.remove(&[0, 2]);

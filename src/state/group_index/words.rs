@@ -37,7 +37,7 @@ impl WordKeys {
         groups: &mut Vec<u32>,
     ) {
         match nulls.filter(|nulls| nulls.null_count() > 0) {
-            None => groups.extend(words.iter().map(|word| self.intern_one(*word, slots))),
+            None => self.intern_valid(words, slots, groups),
             Some(nulls) => groups.extend(words.iter().zip(nulls).map(|(word, valid)| match valid {
                 true => self.intern_one(*word, slots),
                 false => self.keys.intern_null(slots),
@@ -45,7 +45,20 @@ impl WordKeys {
         }
     }
 
-    #[inline]
+    /// Appends the group of each word. Most are known, and finding those is one short loop.
+    fn intern_valid(&mut self, words: &[u64], slots: &mut Slots, groups: &mut Vec<u32>) {
+        let mut rest = words;
+        loop {
+            let known = match &self.dense {
+                Some(dense) => push_known(rest, |word| dense.find(word), groups),
+                None => push_known(rest, |word| self.keys.find(word), groups),
+            };
+            let Some((word, others)) = rest[known..].split_first() else { return };
+            groups.push(self.insert(*word, slots));
+            rest = others;
+        }
+    }
+
     fn intern_one(&mut self, word: u64, slots: &mut Slots) -> u32 {
         let found = match &self.dense {
             Some(dense) => dense.find(word),
@@ -126,4 +139,14 @@ impl WordKeys {
     pub fn bytes(&self) -> usize {
         self.keys.bytes() + self.dense.as_ref().map_or(0, Dense::bytes)
     }
+}
+
+/// Appends the groups of words up to the first without one, and gives how many those are.
+#[inline]
+fn push_known(words: &[u64], find: impl Fn(u64) -> Option<u32>, groups: &mut Vec<u32>) -> usize {
+    for (known, word) in words.iter().enumerate() {
+        let Some(group) = find(*word) else { return known };
+        groups.push(group);
+    }
+    words.len()
 }

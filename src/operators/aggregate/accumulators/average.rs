@@ -56,9 +56,9 @@ impl Fold for FloatAverage {
     }
 
     #[inline]
-    fn step(&self, state: &mut f64, value: f64, _: i64) -> Result<()> {
+    fn step(&self, state: &mut f64, value: f64, _: i64) -> bool {
         *state += value;
-        Ok(())
+        true
     }
 
     #[inline]
@@ -89,10 +89,14 @@ impl Fold for DecimalAverage {
     }
 
     #[inline]
-    fn step(&self, state: &mut i128, value: i128, weight: i64) -> Result<()> {
-        let value = if weight > 0 { Some(value) } else { value.checked_neg() };
-        *state = value.and_then(|value| state.checked_add(value)).ok_or_else(too_large)?;
-        Ok(())
+    fn step(&self, state: &mut i128, value: i128, weight: i64) -> bool {
+        let (sum, over) = if weight > 0 { state.overflowing_add(value) } else { state.overflowing_sub(value) };
+        *state = sum;
+        !over
+    }
+
+    fn too_large(&self) -> DataError {
+        too_large()
     }
 
     #[inline]
@@ -116,10 +120,14 @@ impl Fold for WideAverage {
         i256::ZERO
     }
 
-    fn step(&self, state: &mut i256, value: i256, weight: i64) -> Result<()> {
+    fn step(&self, state: &mut i256, value: i256, weight: i64) -> bool {
         let sum = if weight > 0 { state.checked_add(value) } else { state.checked_sub(value) };
-        *state = sum.ok_or_else(too_large)?;
-        Ok(())
+        *state = sum.unwrap_or_default();
+        sum.is_some()
+    }
+
+    fn too_large(&self) -> DataError {
+        too_large()
     }
 
     fn value(&self, state: i256, count: i64) -> Result<i256> {
@@ -140,10 +148,14 @@ impl<T: ArrowPrimitiveType<Native = i64>> Fold for DurationAverage<T> {
         0
     }
 
-    fn step(&self, state: &mut i64, value: i64, weight: i64) -> Result<()> {
-        let sum = if weight > 0 { state.checked_add(value) } else { state.checked_sub(value) };
-        *state = sum.ok_or_else(|| DataError::new(Code::Value, "an average of durations is too large for its type"))?;
-        Ok(())
+    fn step(&self, state: &mut i64, value: i64, weight: i64) -> bool {
+        let (sum, over) = if weight > 0 { state.overflowing_add(value) } else { state.overflowing_sub(value) };
+        *state = sum;
+        !over
+    }
+
+    fn too_large(&self) -> DataError {
+        DataError::new(Code::Value, "an average of durations is too large for its type")
     }
 
     fn value(&self, state: i64, count: i64) -> Result<i64> {

@@ -57,9 +57,9 @@ impl<T: ArrowPrimitiveType> Fold for Smallest<T> {
     }
 
     #[inline]
-    fn step(&self, state: &mut T::Native, value: T::Native, _: i64) -> Result<()> {
+    fn step(&self, state: &mut T::Native, value: T::Native, _: i64) -> bool {
         *state = if value.is_lt(*state) { value } else { *state };
-        Ok(())
+        true
     }
 }
 
@@ -75,8 +75,8 @@ impl<T: ArrowPrimitiveType> Fold for Largest<T> {
     }
 
     #[inline]
-    fn step(&self, state: &mut T::Native, value: T::Native, _: i64) -> Result<()> {
+    fn step(&self, state: &mut T::Native, value: T::Native, _: i64) -> bool {
         *state = if value.is_gt(*state) { value } else { *state };
-        Ok(())
+        true
     }
 }

@@ -8,7 +8,8 @@ use arrow::datatypes::{ArrowPrimitiveType, DataType};
 
 use super::missing::Missing;
 use super::{saved, values};
-use crate::error::Result;
+use crate::error::{DataError, Result};
+use crate::expr::sum_too_large;
 use crate::operators::aggregate::accumulator::{GroupAccumulator, Input, argument_nulls};
 use crate::state::grow_to;
 
@@ -23,12 +24,18 @@ pub trait Fold: Send {
     /// The state of a group without a value. Never said: the aggregate of nothing is NULL.
     fn nothing(&self) -> Native<Self>;
 
-    /// Takes a value in, or back where `weight` is -1.
-    fn step(&self, state: &mut Native<Self>, value: Native<Self>, weight: i64) -> Result<()>;
+    /// Takes a value in, or back where `weight` is -1. `false` if the state has left the range of its type: then it is
+    /// of no more use. It says no more than that, because an error to be made row by row costs more than the step.
+    fn step(&self, state: &mut Native<Self>, value: Native<Self>, weight: i64) -> bool;
 
-    /// Takes in what other values have come to.
+    /// The error of a state that has left the range of its type.
+    fn too_large(&self) -> DataError {
+        sum_too_large()
+    }
+
+    /// Takes in what other values have come to, and says as much.
     #[inline]
-    fn merge(&self, state: &mut Native<Self>, other: Native<Self>) -> Result<()> {
+    fn merge(&self, state: &mut Native<Self>, other: Native<Self>) -> bool {
         self.step(state, other, 1)
     }
 
@@ -64,12 +71,18 @@ impl<F: Fold + 'static> Folded<F> {
     fn run_whole(&mut self, input: &Input<'_>, counts: &[i64]) -> Result<ArrayRef> {
         let given = values::<F::Number>(&input.arguments[0])?;
         let mut said = Vec::with_capacity(input.groups.len());
+        let mut fits = true;
         for ((group, value), count) in input.groups.iter().zip(given).zip(counts) {
             let state = &mut self.states[*group as usize];
-            self.fold.step(state, *value, 1)?;
+            fits &= self.fold.step(state, *value, 1);
             said.push(self.fold.value(*state, *count)?);
         }
+        self.check(fits)?;
         Ok(self.array(said, None))
+    }
+
+    fn check(&self, fits: bool) -> Result<()> {
+        if fits { Ok(()) } else { Err(self.fold.too_large().into()) }
     }
 }
 
@@ -83,8 +96,12 @@ impl<F: Fold + 'static> GroupAccumulator for Folded<F> {
         let counted = input.counted(argument_nulls(input));
         self.missing.note(input, counted.as_ref());
         let given = values::<F::Number>(&input.arguments[0])?;
-        let (fold, states) = (&self.fold, &mut self.states);
-        input.each_of(counted.as_ref(), |row, group, weight| fold.step(&mut states[group], given[row], weight))
+        let (fold, states, mut fits) = (&self.fold, &mut self.states, true);
+        input.each_of(counted.as_ref(), |row, group, weight| {
+            fits &= fold.step(&mut states[group], given[row], weight);
+            Ok(())
+        })?;
+        self.check(fits)
     }
 
     fn update_running(&mut self, input: &Input<'_>, counts: &ScalarBuffer<i64>) -> Result<ArrayRef> {
@@ -94,16 +111,18 @@ impl<F: Fold + 'static> GroupAccumulator for Folded<F> {
         };
         let given = values::<F::Number>(&input.arguments[0])?;
         let (mut said, mut present) = (Vec::with_capacity(given.len()), Vec::with_capacity(given.len()));
+        let mut fits = true;
         for (row, group) in input.groups.iter().enumerate() {
             let state = &mut self.states[*group as usize];
             match counted.value(row) {
-                true => self.fold.step(state, given[row], 1)?,
+                true => fits &= self.fold.step(state, given[row], 1),
                 false => self.missing.pass(*group as usize, 1),
             }
             let count = self.missing.counted(*group, counts[row]);
             present.push(count > 0);
             said.push(if count > 0 { self.fold.value(*state, count)? } else { self.fold.nothing() });
         }
+        self.check(fits)?;
         Ok(self.array(said, Some(NullBuffer::from(present))))
     }
 
@@ -134,7 +153,8 @@ impl<F: Fold + 'static> GroupAccumulator for Folded<F> {
     fn merge(&mut self, into: u32, from: u32, _: i64) -> Result<()> {
         let other = std::mem::replace(&mut self.states[from as usize], self.fold.nothing());
         self.missing.merge(into, from);
-        self.fold.merge(&mut self.states[into as usize], other)
+        let fits = self.fold.merge(&mut self.states[into as usize], other);
+        self.check(fits)
     }
 
     fn pass(&mut self, group: u32, rows: i64) {

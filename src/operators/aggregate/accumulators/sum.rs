@@ -13,8 +13,7 @@ use arrow::datatypes::{
 use super::argument_type;
 use super::floats::{Floats, Measure};
 use super::fold::{Fold, Folded};
-use crate::error::Result;
-use crate::expr::{AggregateCall, sum_too_large};
+use crate::expr::AggregateCall;
 use crate::operators::aggregate::accumulator::GroupAccumulator;
 use crate::plan::node::ChangelogMode;
 
@@ -41,8 +40,8 @@ pub fn create(call: &AggregateCall, mode: ChangelogMode) -> Option<Box<dyn Group
         },
         (DataType::Interval(from), DataType::Interval(to), _) if from == *to => match from {
             IntervalUnit::YearMonth => exact::<IntervalYearMonthType>(output),
-            IntervalUnit::DayTime => exact::<IntervalDayTimeType>(output),
-            IntervalUnit::MonthDayNano => exact::<IntervalMonthDayNanoType>(output),
+            IntervalUnit::DayTime => intervals::<IntervalDayTimeType>(output),
+            IntervalUnit::MonthDayNano => intervals::<IntervalMonthDayNanoType>(output),
         },
         _ => None,
     }
@@ -52,7 +51,11 @@ fn exact<T: ArrowPrimitiveType>(output: DataType) -> Option<Box<dyn GroupAccumul
     Some(Folded::boxed(Sum::<T>(PhantomData), output))
 }
 
-/// The sum of exact numbers. One that leaves the range of its type is an error.
+fn intervals<T: ArrowPrimitiveType>(output: DataType) -> Option<Box<dyn GroupAccumulator>> {
+    Some(Folded::boxed(IntervalSum::<T>(PhantomData), output))
+}
+
+/// The sum of whole numbers and decimals. One that leaves the range of its type is an error.
 struct Sum<T>(PhantomData<fn() -> T>);
 
 impl<T: ArrowPrimitiveType> Fold for Sum<T> {
@@ -66,10 +69,33 @@ impl<T: ArrowPrimitiveType> Fold for Sum<T> {
     }
 
     #[inline]
-    fn step(&self, state: &mut T::Native, value: T::Native, weight: i64) -> Result<()> {
+    fn step(&self, state: &mut T::Native, value: T::Native, weight: i64) -> bool {
+        let before = *state;
+        *state = if weight > 0 { before.add_wrapping(value) } else { before.sub_wrapping(value) };
+        // One that has gone around the end of its type lies on the wrong side of what it was.
+        match value.is_ge(T::Native::ZERO) == (weight > 0) {
+            true => state.is_ge(before),
+            false => state.is_le(before),
+        }
+    }
+}
+
+/// The sum of lengths of time in several units, each of which has its range.
+struct IntervalSum<T>(PhantomData<fn() -> T>);
+
+impl<T: ArrowPrimitiveType> Fold for IntervalSum<T> {
+    type Number = T;
+
+    const RETRACTS: bool = true;
+
+    fn nothing(&self) -> T::Native {
+        T::Native::ZERO
+    }
+
+    fn step(&self, state: &mut T::Native, value: T::Native, weight: i64) -> bool {
         let sum = if weight > 0 { state.add_checked(value) } else { state.sub_checked(value) };
-        *state = sum.map_err(|_| sum_too_large())?;
-        Ok(())
+        *state = sum.as_ref().copied().unwrap_or(T::Native::ZERO);
+        sum.is_ok()
     }
 }
 
@@ -85,8 +111,8 @@ impl Fold for FloatSum {
     }
 
     #[inline]
-    fn step(&self, state: &mut f64, value: f64, _: i64) -> Result<()> {
+    fn step(&self, state: &mut f64, value: f64, _: i64) -> bool {
         *state += value;
-        Ok(())
+        true
     }
 }
