@@ -58,9 +58,8 @@ impl Layout {
     fn read(&self, engine: &Engine, directory: &std::path::Path, query: &str) -> riverrun::Result<Vec<RecordBatch>> {
         let (create, path) = (data::create("t", &data::columns()), directory.join("t.parquet"));
         engine.execute(&format!("{create} WITH (path = '{}', batch_rows = {})", path.display(), self.batch_rows))?;
-        let mut query = engine.query(query)?;
         let mut said = vec![];
-        while let Some(batch) = query.next() {
+        for batch in engine.query(query)? {
             said.push(batch?);
             if self.restarts {
                 engine.execute("CHECKPOINT; RESTART;")?;
