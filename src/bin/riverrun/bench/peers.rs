@@ -20,7 +20,7 @@ const PLACES: [&str; 2] = ["benches/peers", concat!(env!("CARGO_MANIFEST_DIR"), 
 const DIRECTORY_VARIABLE: &str = "RIVERRUN_PEERS_DIR";
 const DIRECTORY: &str = "target/peers";
 /// Peers that would take minutes for one run, and on how many events they are measured instead.
-const FEWER_EVENTS: [(&str, usize); 1] = [("bytewax", 1_000_000)];
+const FEWER_EVENTS: [(&str, usize); 2] = [("bytewax", 1_000_000), ("laminardb", 1_000_000)];
 /// The last lines of what a peer has said to standard error, when it fails.
 const LOG_LINES_SHOWN: usize = 12;
 
