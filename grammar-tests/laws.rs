@@ -219,6 +219,42 @@ fn laws_2_3_and_6_what_is_read_from_a_file_is_what_is_pushed() {
     });
 }
 
+#[test]
+fn laws_2_3_and_6_texts_may_come_in_the_dictionary_of_a_file() {
+    let once = prop::sample::select(files::BY_TEXT.to_vec()).prop_map(|text| (text, true));
+    let twice = prop::sample::select(files::BY_TEXT_TWICE.to_vec()).prop_map(|text| (text, false));
+    let cases = (prop_oneof![4 => once, 1 => twice], data::rows(ROWS), files::layout());
+    let cases = cases.prop_map(|((text, is_aggregate), rows, layout)| ByText { text, is_aggregate, rows, layout });
+    holds(cases, |ByText { text, is_aggregate, rows, layout }| {
+        let rows = plain(rows);
+        let table = ("t", data::batch(&data::columns(), &rows));
+        let Some(expected) = oracle::answer_over(text, &[table]) else { return Ok(()) };
+        if *is_aggregate {
+            let last = layout.answer(&rows, &format!("{text} EMIT FINAL"))?;
+            expect_multiset("EMIT FINAL", &expected, &answers::rows(&last))?;
+        }
+        let mut fold = Fold::default();
+        layout.answer(&rows, &format!("{text} EMIT CHANGES"))?.iter().try_for_each(|batch| fold.apply(batch))?;
+        expect_multiset("EMIT CHANGES, folded", &expected, &fold.answer())
+    });
+}
+
+#[derive(Debug, Clone)]
+struct ByText {
+    text: &'static str,
+    /// Whether it may be asked to say its answer once, at the end.
+    is_aggregate: bool,
+    rows: Vec<(Row, After)>,
+    layout: files::Layout,
+}
+
+impl Display for ByText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{}\n{}", self.layout, self.text)?;
+        writeln!(f, "{}", data::insert("t", &data::columns(), &plain(&self.rows)))
+    }
+}
+
 #[derive(Debug, Clone)]
 struct FromFile {
     case: Case,

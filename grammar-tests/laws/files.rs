@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::fs::File;
+use std::path::Path;
 
 use arrow::array::RecordBatch;
 use parquet::arrow::ArrowWriter;
@@ -10,6 +11,23 @@ use proptest::prelude::*;
 use riverrun::Engine;
 
 use crate::data::{self, Row};
+
+/// Queries that only ask of the text `s` which rows agree in it, and some that ask more, in one place or in another.
+pub const BY_TEXT: [&str; 8] = [
+    "SELECT s, count(*) AS n, sum(k) AS total FROM t GROUP BY s",
+    "SELECT s, count(DISTINCT i) AS n, max(k) AS most FROM t WHERE k > 0 GROUP BY s",
+    "SELECT s, count(*) AS n FROM t GROUP BY s HAVING count(*) > 1",
+    "SELECT DISTINCT s FROM t",
+    "SELECT s, min(s) AS same, count(*) AS n FROM t GROUP BY s",
+    "SELECT s, count(*) AS n FROM t WHERE s <> 'a' GROUP BY s",
+    "SELECT s, b, count(*) AS n FROM t GROUP BY s, b",
+    "SELECT upper(s) AS s, count(*) AS n FROM t GROUP BY upper(s)",
+];
+/// The same where the file is read twice.
+pub const BY_TEXT_TWICE: [&str; 2] = [
+    "SELECT x.s, x.n, y.total FROM (SELECT s, count(*) AS n FROM t GROUP BY s) AS x JOIN (SELECT s, sum(k) AS total FROM t GROUP BY s) AS y ON x.s = y.s",
+    "SELECT s, count(*) AS n FROM t GROUP BY s UNION ALL SELECT lower(s) AS s, k AS n FROM t",
+];
 
 /// How the rows are in the file and how they are read.
 #[derive(Debug, Clone)]
@@ -44,7 +62,7 @@ impl Layout {
         self.read(&engine, directory.path(), query).map_err(|error| format!("{query}\n{error}"))
     }
 
-    fn write(&self, rows: &[Row], path: &std::path::Path) -> parquet::errors::Result<()> {
+    fn write(&self, rows: &[Row], path: &Path) -> parquet::errors::Result<()> {
         let properties = WriterProperties::builder()
             .set_max_row_group_row_count(Some(self.group_rows))
             .set_dictionary_enabled(self.has_dictionary)
@@ -55,7 +73,7 @@ impl Layout {
         writer.close().map(drop)
     }
 
-    fn read(&self, engine: &Engine, directory: &std::path::Path, query: &str) -> riverrun::Result<Vec<RecordBatch>> {
+    fn read(&self, engine: &Engine, directory: &Path, query: &str) -> riverrun::Result<Vec<RecordBatch>> {
         let (create, path) = (data::create("t", &data::columns()), directory.join("t.parquet"));
         engine.execute(&format!("{create} WITH (path = '{}', batch_rows = {})", path.display(), self.batch_rows))?;
         let mut said = vec![];

@@ -380,11 +380,7 @@ impl Core {
         let place = |column: usize| wanted.binary_search(&column).unwrap_or_default();
         let partition = partition.map(|partition| partition.renumbered(&place));
         let targets = readers.iter().map(|(input, source)| narrowed_target(*input, source, &wanted)).collect();
-        let looked_at =
-            |column: &usize, source: &Source| source.projection.contains(column) && !source.dictionary.contains(column);
-        let mut dictionary = wanted.clone();
-        dictionary
-            .retain(|column| !times.contains(column) && !readers.iter().any(|(_, source)| looked_at(column, source)));
+        let dictionary = told_apart(&wanted, &readers, &times);
         let columns = Columns { read: Some(&wanted), dictionary: &dictionary };
         let file = FeedRows::File(self.open(relation, files, columns)?);
         Ok(feed(file, targets, ChangelogMode::AppendOnly, true).map(|feed| Feed { partition, ..feed }))
@@ -503,6 +499,14 @@ fn ready_feed(relation: Arc<str>, rows: Batch, input: usize) -> Feed {
         file: 0,
         finished: false,
     }
+}
+
+/// Those of `wanted` of which every reader only asks which rows agree, and the watermark nothing.
+fn told_apart(wanted: &[usize], readers: &[(usize, &Source)], times: &BTreeSet<usize>) -> Vec<usize> {
+    let looks_at =
+        |source: &Source, column: &usize| source.projection.contains(column) && !source.dictionary.contains(column);
+    let only = |column: &usize| !times.contains(column) && !readers.iter().any(|(_, source)| looks_at(source, column));
+    wanted.iter().copied().filter(only).collect()
 }
 
 /// The target of rows that have all `width` columns of the relation.

@@ -40,15 +40,6 @@ impl RowKind {
         }
     }
 
-    fn letters(self) -> [u8; 2] {
-        match self {
-            RowKind::Insert => *b"+I",
-            RowKind::UpdateBefore => *b"-U",
-            RowKind::UpdateAfter => *b"+U",
-            RowKind::Delete => *b"-D",
-        }
-    }
-
     /// 1 for a row that comes, -1 for a row that goes.
     pub fn weight(self) -> i64 {
         match self {
@@ -263,8 +254,8 @@ impl Batch {
 
 /// The kinds as text.
 fn op_column(kinds: &RowKinds) -> Result<StringArray> {
-    let text: Vec<[u8; 2]> = kinds.iter().map(RowKind::letters).collect();
-    let text = text.into_flattened();
+    let mut text = Vec::with_capacity(2 * kinds.len());
+    kinds.iter().for_each(|kind| text.extend_from_slice(kind.as_str().as_bytes()));
     let offsets = OffsetBuffer::from_repeated_length(2, kinds.len());
     Ok(StringArray::try_new(offsets, Buffer::from_vec(text), None)?)
 }

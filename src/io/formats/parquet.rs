@@ -71,8 +71,8 @@ impl Opened {
         }
         let places: Vec<usize> = kept.iter().map(|nth| mapping.places[*nth]).collect();
         let options = ArrowReaderOptions::new().with_schema(numbered(file, &places));
-        let metadata = ArrowReaderMetadata::try_new(metadata.clone(), options);
-        self.metadata = metadata.map_err(|error| failed(&self.origin, &error))?;
+        let load = || ArrowReaderMetadata::try_new(metadata.clone(), options);
+        self.metadata = guarded(&self.origin, || load().map_err(|error| failed(&self.origin, &error)))?;
         mapping.schema = numbered(&mapping.schema, &kept);
         Ok(())
     }

@@ -31,6 +31,7 @@ impl Join {
         *chains = Chains::new(unlinks);
         *matches = matches.take().map(|_| vec![]);
         waiting.iter_mut().for_each(Waiting::clear);
+        // Where no row is kept no key is, and dropping them together costs nothing a key.
         match self.sides.iter().all(|side| side.rows.numbers() == 0) {
             true => {
                 self.index.clear();

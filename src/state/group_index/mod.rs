@@ -121,6 +121,9 @@ impl GroupIndex {
 
     /// Forgets `groups`; their numbers may be given to other keys.
     pub fn remove(&mut self, groups: &[u32]) {
+        if let Keys::Text(_, dictionary) = &mut self.keys {
+            dictionary.forget();
+        }
         for group in groups.iter().copied() {
             if !self.slots.release(group) {
                 continue;
@@ -131,11 +134,7 @@ impl GroupIndex {
                 Keys::DoubleWord(index) => index.remove(group),
                 Keys::Pair(index) => index.remove(group),
                 Keys::Packed(index) => index.keys.remove(group),
-                Keys::Text(index, dictionary) => {
-                    dictionary.forget();
-                    index.remove(group);
-                }
-                Keys::Rows(_, index) => index.remove(group),
+                Keys::Text(index, _) | Keys::Rows(_, index) => index.remove(group),
             }
         }
     }

@@ -36,12 +36,23 @@ impl WordKeys {
         slots: &mut Slots,
         groups: &mut Vec<u32>,
     ) {
-        match nulls.filter(|nulls| nulls.null_count() > 0) {
-            None => self.intern_valid(words, slots, groups),
-            Some(nulls) => groups.extend(words.iter().zip(nulls).map(|(word, valid)| match valid {
-                true => self.intern_one(*word, slots),
-                false => self.keys.intern_null(slots),
-            })),
+        let Some(nulls) = nulls.filter(|nulls| nulls.null_count() > 0) else {
+            return self.intern_valid(words, slots, groups);
+        };
+        let mut row = 0;
+        for (start, end) in nulls.valid_slices() {
+            self.push_null(start - row, slots, groups);
+            self.intern_valid(&words[start..end], slots, groups);
+            row = end;
+        }
+        self.push_null(words.len() - row, slots, groups);
+    }
+
+    /// Appends the group of so many NULLs.
+    fn push_null(&mut self, rows: usize, slots: &mut Slots, groups: &mut Vec<u32>) {
+        if rows > 0 {
+            let group = self.keys.intern_null(slots);
+            groups.extend(std::iter::repeat_n(group, rows));
         }
     }
 
@@ -56,17 +67,6 @@ impl WordKeys {
             let Some((word, others)) = rest[known..].split_first() else { return };
             groups.push(self.insert(*word, slots));
             rest = others;
-        }
-    }
-
-    fn intern_one(&mut self, word: u64, slots: &mut Slots) -> u32 {
-        let found = match &self.dense {
-            Some(dense) => dense.find(word),
-            None => self.keys.find(word),
-        };
-        match found {
-            Some(group) => group,
-            None => self.insert(word, slots),
         }
     }
 

@@ -116,3 +116,30 @@ impl Fold for FloatSum {
         true
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use arrow::datatypes::{Int8Type, UInt8Type};
+
+    use super::*;
+
+    /// Every state, value and weight, beside what checked arithmetic says.
+    fn steps_fit_as<T: ArrowPrimitiveType>(all: &[T::Native])
+    where
+        T::Native: PartialEq,
+    {
+        for (before, value) in all.iter().flat_map(|before| all.iter().map(move |value| (*before, *value))) {
+            for (weight, checked) in [(1, before.add_checked(value)), (-1, before.sub_checked(value))] {
+                let mut state = before;
+                let fits = Sum::<T>(PhantomData).step(&mut state, value, weight);
+                assert_eq!(fits.then_some(state), checked.ok(), "{before:?} {value:?} {weight}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_sum_knows_when_it_has_left_the_range_of_its_type() {
+        steps_fit_as::<Int8Type>(&(i8::MIN..=i8::MAX).collect::<Vec<_>>());
+        steps_fit_as::<UInt8Type>(&(u8::MIN..=u8::MAX).collect::<Vec<_>>());
+    }
+}
