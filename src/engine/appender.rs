@@ -131,17 +131,16 @@ impl Core {
                 Batch::append_only(rows)
             }
         };
-        self.change(name, &batch)
+        self.change(name, batch)
     }
 
-    /// Does what the rows of a batch say to a table, or appends them to a stream.
-    pub(super) fn change(&mut self, name: &Arc<str>, batch: &Batch) -> Result<()> {
-        let table = matches!(self.fed_relation(name)?, Relation::Table(_));
+    /// Does what a changelog says to a table that is fed, or appends rows without kinds to a stream that is.
+    pub(super) fn change(&mut self, name: &Arc<str>, batch: Batch) -> Result<()> {
         self.check_open(name)?;
-        match table {
+        match batch.kinds() {
             _ if batch.is_empty() => Ok(()),
-            true => self.graph.push_table(name, batch, &self.settings),
-            false => self.graph.push(name, batch, &self.settings),
+            Some(_) => self.graph.push_table(name, batch, &self.settings),
+            None => self.graph.push(name, batch, &self.settings),
         }
     }
 
@@ -159,7 +158,7 @@ impl Core {
         }
         let options = RecordBatchOptions::new().with_row_count(Some(changes.num_rows()));
         let rows = RecordBatch::try_new_with_options(schema, changes.columns().to_vec(), &options)?;
-        self.change(name, &Batch::changelog(rows, kinds.into_iter().collect()))
+        self.change(name, Batch::changelog(rows, kinds.into_iter().collect()))
     }
 
     /// The table of that name, whose rows are to be `done`.

@@ -155,7 +155,7 @@ impl Graph {
     }
 
     /// Rows for stream `relation`, at most `batch_rows` at once if that is not 0.
-    pub(super) fn push(&mut self, relation: &Arc<str>, batch: &Batch, settings: &Settings) -> Result<()> {
+    pub(super) fn push(&mut self, relation: &Arc<str>, batch: Batch, settings: &Settings) -> Result<()> {
         for part in cut(batch, settings.batch_rows) {
             self.push_part(relation, part)?;
             self.check_output(settings);
@@ -164,7 +164,7 @@ impl Graph {
     }
 
     /// Rows for table `name`: each replaces the row of its key, or with kind `-D` deletes it.
-    pub(super) fn push_table(&mut self, name: &Arc<str>, batch: &Batch, settings: &Settings) -> Result<()> {
+    pub(super) fn push_table(&mut self, name: &Arc<str>, batch: Batch, settings: &Settings) -> Result<()> {
         for part in cut(batch, settings.batch_rows) {
             self.check_table(name, &part)?;
             let Some(table) = self.tables.get_mut(name) else {
@@ -278,20 +278,20 @@ impl Graph {
     /// Rows for the readers of `relation`, and then the watermark after them.
     fn push_part(&mut self, relation: &Arc<str>, batch: Batch) -> Result<()> {
         let Some(partition) = self.partitions.get_mut(relation) else {
-            self.push_rows(relation, &batch);
+            self.push_rows(relation, batch);
             return Ok(());
         };
         let watermark = partition.at();
         let before = partition.take(batch.rows(), self.now)?;
         let after = partition.at();
-        self.push_rows(relation, &batch.with_watermarks(Some(before)));
+        self.push_rows(relation, batch.with_watermarks(Some(before)));
         if after > watermark {
             self.propagate(Signals::from([(relation.clone(), Signal::Watermark(after))]));
         }
         Ok(())
     }
 
-    fn push_rows(&mut self, relation: &Arc<str>, batch: &Batch) {
+    fn push_rows(&mut self, relation: &Arc<str>, batch: Batch) {
         let readers = self.readers.get(relation).cloned().unwrap_or_default();
         let by_row =
             |id: &PipelineId| self.pipelines.get(id).is_some_and(|pipeline| pipeline.by_row.contains(relation));
@@ -299,15 +299,15 @@ impl Graph {
             return self.push_to(&readers, relation, batch);
         }
         let (single, whole): (Vec<_>, Vec<_>) = readers.into_iter().partition(by_row);
-        self.push_to(&whole, relation, batch);
-        for row in single_rows(batch) {
-            self.push_to(&single, relation, &row);
+        self.push_to(&whole, relation, batch.clone());
+        for row in single_rows(&batch) {
+            self.push_to(&single, relation, row);
         }
     }
 
-    fn push_to(&mut self, readers: &[PipelineId], relation: &Arc<str>, batch: &Batch) {
+    fn push_to(&mut self, readers: &[PipelineId], relation: &Arc<str>, batch: Batch) {
         let mut signals = Signals::new();
-        let signal = Signal::Rows(batch.clone());
+        let signal = Signal::Rows(batch);
         for id in readers {
             self.feed(*id, relation, &signal, &mut signals);
         }

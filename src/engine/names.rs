@@ -14,7 +14,7 @@ use crate::sql;
 /// A view leaves no trace in a plan and a logic's input none in the query's `FROM`, so both are looked at.
 pub(super) fn references(query: &sql::Query, plan: &Plan) -> BTreeSet<String> {
     let mut names = BTreeSet::new();
-    let _: ControlFlow<()> = ast::visit_relations(query.ast.as_ref(), |relation| {
+    let _: ControlFlow<()> = sql::visit_relations(query.ast.as_ref(), |relation| {
         if let Some(ast::ObjectNamePart::Identifier(name)) = relation.0.last() {
             let folded = if name.quote_style.is_some() { name.value.clone() } else { name.value.to_lowercase() };
             names.insert(folded);

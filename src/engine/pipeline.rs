@@ -236,13 +236,13 @@ impl Pipeline {
                 let emitted = end_targets(dataflow, driver, &feed.targets, now)?;
                 return Ok(Reading::Read { rows: 0, emitted });
             };
-            let mut emitted = vec![];
+            let (mut emitted, rows) = (vec![], batch.num_rows());
             if by_row.contains(&feed.relation) {
                 for row in single_rows(&batch) {
                     emitted.extend(push_targets(dataflow, driver, &feed.targets, &row, now)?);
                 }
             } else {
-                for part in cut(&batch, batch_rows) {
+                for part in cut(batch, batch_rows) {
                     emitted.extend(push_targets(dataflow, driver, &feed.targets, &part, now)?);
                 }
             }
@@ -251,7 +251,7 @@ impl Pipeline {
                     emitted.extend(driver.advance(dataflow, target.input, watermark, now)?);
                 }
             }
-            return Ok(Reading::Read { rows: batch.num_rows(), emitted });
+            return Ok(Reading::Read { rows, emitted });
         }
         Ok(Reading::Nothing)
     }
@@ -500,11 +500,15 @@ pub(super) fn all_inserted(rows: arrow::array::RecordBatch) -> Batch {
 }
 
 /// The batch in parts of at most `rows` rows; whole, and without a copy of its columns, if it has no more or for 0.
-pub(super) fn cut(batch: &Batch, rows: usize) -> impl Iterator<Item = Batch> + '_ {
-    let size = if rows == 0 { batch.num_rows().max(1) } else { rows };
-    (0..batch.num_rows()).step_by(size).map(move |from| match batch.num_rows() <= size {
-        true => batch.clone(),
-        false => batch.slice(from, size.min(batch.num_rows() - from)),
+pub(super) fn cut(batch: Batch, rows: usize) -> impl Iterator<Item = Batch> {
+    let mut rest = Some(batch).filter(|batch| !batch.is_empty());
+    std::iter::from_fn(move || {
+        let batch = rest.take()?;
+        if rows == 0 || batch.num_rows() <= rows {
+            return Some(batch);
+        }
+        rest = Some(batch.slice(rows, batch.num_rows() - rows));
+        Some(batch.slice(0, rows))
     })
 }
 
@@ -534,7 +538,11 @@ fn push_targets(
             None => batch.clone(),
         };
         let rows = if target.watermarked { rows } else { rows.with_watermarks(None) };
-        emitted.extend(driver.push(dataflow, target.input, rows, now)?);
+        let answered = driver.push(dataflow, target.input, rows, now)?;
+        match emitted.is_empty() {
+            true => emitted = answered,
+            false => emitted.extend(answered),
+        }
     }
     Ok(emitted)
 }
@@ -575,8 +583,9 @@ mod tests {
 
     #[test]
     fn cutting_gives_every_row_once() {
-        let sizes: Vec<usize> = cut(&numbers(0, 5), 2).map(|part| part.num_rows()).collect();
+        let sizes: Vec<usize> = cut(numbers(0, 5), 2).map(|part| part.num_rows()).collect();
         assert_eq!(sizes, [2, 2, 1]);
-        assert_eq!(cut(&numbers(0, 5), 0).count(), 1);
+        assert_eq!(cut(numbers(0, 5), 0).count(), 1);
+        assert_eq!(cut(numbers(5, 5), 0).count(), 0);
     }
 }

@@ -83,7 +83,7 @@ impl Query {
             core.take(self.id, None)
         });
         self.note_failure(batches.is_err());
-        batches?.iter().map(Batch::to_record_batch).collect()
+        batches?.into_iter().map(Batch::into_record_batch).collect()
     }
 
     /// Whether nothing more can come: no row that waits, and no error that has not been told.
@@ -148,7 +148,7 @@ impl Query {
             core.take_batch(self.id, waker)
         });
         self.note_failure(batch.is_err());
-        batch?.map(|batch| batch.to_record_batch()).transpose()
+        batch?.map(|batch| batch.into_record_batch()).transpose()
     }
 }
 

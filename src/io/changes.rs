@@ -268,9 +268,9 @@ pub fn written(form: &Form, batch: &Batch) -> Result<RecordBatch> {
         Form::Debezium => in_envelopes(batch),
         Form::Op(_) if batch.kinds().is_none() => {
             let kinds = RowKinds::all(RowKind::Insert, batch.num_rows());
-            Batch::changelog(batch.rows().clone(), kinds).to_record_batch()
+            Batch::changelog(batch.rows().clone(), kinds).into_record_batch()
         }
-        Form::Op(_) | Form::Rows => batch.to_record_batch(),
+        Form::Op(_) | Form::Rows => batch.clone().into_record_batch(),
     }
 }
 

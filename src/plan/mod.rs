@@ -126,7 +126,7 @@ pub const DEAD_LETTERS_PREFIX: &str = "errors:";
 /// The files that a query reads by their path (`FROM 'flights.csv'`), each once.
 pub fn file_names(query: &sql::Query) -> Vec<sql::Name> {
     let mut names: Vec<sql::Name> = vec![];
-    let _: ControlFlow<()> = ast::visit_relations(query.ast.as_ref(), |relation| {
+    let _: ControlFlow<()> = sql::visit_relations(query.ast.as_ref(), |relation| {
         if let [ast::ObjectNamePart::Identifier(name)] = relation.0.as_slice()
             && name.quote_style == Some(sql::FILE_QUOTE)
             && !names.iter().any(|known| known.value == name.value)

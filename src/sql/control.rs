@@ -1,9 +1,6 @@
 //! Statements about rows, settings, cursors and time.
 
-use std::convert::Infallible;
-use std::ops::ControlFlow;
-
-use sqlparser::ast;
+use sqlparser::ast::{self, TableFactor, TableWithJoins};
 use sqlparser::tokenizer::{Span, Token};
 
 use super::parser::StatementParser;
@@ -87,10 +84,11 @@ impl StatementParser<'_> {
     fn whole_relation(&mut self) -> Result<Query> {
         let name = self.rule(|parser| parser.parse_object_name(true))?;
         let mut query = self.parse_template("SELECT * FROM relation")?;
-        let ControlFlow::Continue(()) = ast::visit_relations_mut(&mut query, |relation| {
-            relation.clone_from(&name);
-            ControlFlow::<Infallible>::Continue(())
-        });
+        if let ast::SetExpr::Select(select) = query.body.as_mut()
+            && let [TableWithJoins { relation: TableFactor::Table { name: relation, .. }, .. }] = &mut select.from[..]
+        {
+            *relation = name;
+        }
         Ok(self.finish(query))
     }
 

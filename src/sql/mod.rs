@@ -25,6 +25,7 @@ mod tests;
 mod time;
 mod using;
 mod validate;
+mod walk;
 mod words;
 
 use std::ops::Range;
@@ -40,6 +41,7 @@ pub use limits::Limits;
 pub use source::place_of;
 pub use statement::*;
 pub use time::{interval_of, parse_interval, parse_timestamp};
+pub use walk::{visit, visit_expressions, visit_mut, visit_relations};
 
 use crate::error::{Error, Result};
 use source::Source;

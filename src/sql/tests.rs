@@ -537,7 +537,7 @@ mod refusals {
         let text: Arc<str> = "SELECT f(INTERVAL '5' MINUTE, -INTERVAL '1 second', 7)".into();
         let query = query(&text);
         let mut found = Vec::new();
-        let _ = ast::visit_expressions(&*query.ast, |expr| {
+        let _ = visit_expressions(&*query.ast, |expr| {
             if let ast::Expr::Function(function) = expr
                 && let ast::FunctionArguments::List(list) = &function.args
             {

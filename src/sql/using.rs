@@ -21,11 +21,12 @@ use sqlparser::ast::{
 
 use super::call::call;
 use super::source::Source;
+use super::walk::visit_mut;
 use crate::error::{Code, Error, Result, StatementError};
 
 /// Writes out every reference to a `USING` key, in the query and in those nested in it.
 pub(super) fn merge_keys(source: &Source, query: &mut Query) -> Result<()> {
-    match VisitMut::visit(query, &mut Queries { source }) {
+    match visit_mut(query, &mut Queries { source }) {
         ControlFlow::Break(error) => Err(error),
         ControlFlow::Continue(()) => Ok(()),
     }
@@ -356,7 +357,7 @@ fn replace_in_order(select: &Select, order_by: &mut OrderBy, keys: &Keys) {
 
 /// Replaces the references in a part of a select, but not in the queries nested in it: these have names of their own.
 fn replace<T: VisitMut>(part: &mut T, keys: &Keys) {
-    let ControlFlow::Continue(()) = part.visit(&mut References { keys, depth: 0 });
+    let ControlFlow::Continue(()) = visit_mut(part, &mut References { keys, depth: 0 });
 }
 
 struct References<'a> {

@@ -17,6 +17,7 @@ use super::source::Source;
 use super::statement::CLAUSE_CARRIER;
 use super::syntax::expected_message;
 use super::time::length_of;
+use super::walk::visit;
 use super::words::{is_named, keyword, starts_with};
 use crate::error::{Code, Error, Result, StatementError};
 
@@ -93,7 +94,7 @@ fn unsupported(source: &Source, span: Span, name: &str, hint: &str) -> Error {
 /// Fails if anything in a query is not ours. `tokens` are the statement's, to find the place of what has none in the
 /// tree.
 pub(super) fn validate<T: Visit>(source: &Source, tokens: &[TokenWithSpan], tree: &T) -> Result<()> {
-    match tree.visit(&mut Validator { source, tokens }) {
+    match visit(tree, &mut Validator { source, tokens }) {
         ControlFlow::Break(error) => Err(error),
         ControlFlow::Continue(()) => Ok(()),
     }

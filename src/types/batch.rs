@@ -229,8 +229,8 @@ impl Batch {
     }
 
     /// The batch as users see it: a changelog with its kinds in a first column `op`.
-    pub fn to_record_batch(&self) -> Result<RecordBatch> {
-        let Some(kinds) = &self.kinds else { return Ok(self.rows.clone()) };
+    pub fn into_record_batch(self) -> Result<RecordBatch> {
+        let Some(kinds) = &self.kinds else { return Ok(self.rows) };
         let op: ArrayRef = Arc::new(op_column(kinds)?);
         let mut columns = vec![op];
         columns.extend_from_slice(self.rows.columns());

@@ -30,7 +30,7 @@ impl Core {
         let rows = fetch.count.map(|count| usize::try_from(count).unwrap_or(usize::MAX));
         let batches = self.fetch(id, rows)?;
         let Some(pipeline) = self.graph.pipelines.get(&id) else { return Err(self.no_cursor(&fetch.cursor)) };
-        Done::rows(visible_schema(&pipeline.plan), pipeline.plan.mode, &batches)
+        Done::rows(visible_schema(&pipeline.plan), pipeline.plan.mode, batches)
     }
 
     pub(super) fn close_cursor(&mut self, name: &Name) -> Result<Done> {

@@ -19,7 +19,7 @@ impl Core {
         let planned = self.plan_asked(query, parameters, QueryOptions::default())?;
         let (schema, mode) = (planned.visible_schema(), planned.plan.mode);
         match self.collect(planned)? {
-            Collected::All(batches) => Done::rows(schema, mode, &batches),
+            Collected::All(batches) => Done::rows(schema, mode, batches),
             Collected::Open(id) => Ok(Done::Started(id)),
         }
     }
@@ -98,8 +98,8 @@ fn follows(query: &sql::Query) -> bool {
 
 impl Done {
     /// Rows as users see them.
-    pub(super) fn rows(schema: arrow::datatypes::SchemaRef, mode: ChangelogMode, batches: &[Batch]) -> Result<Done> {
-        let batches = batches.iter().map(Batch::to_record_batch).collect::<Result<_>>()?;
+    pub(super) fn rows(schema: arrow::datatypes::SchemaRef, mode: ChangelogMode, batches: Vec<Batch>) -> Result<Done> {
+        let batches = batches.into_iter().map(Batch::into_record_batch).collect::<Result<_>>()?;
         Ok(Done::Rows { schema, batches, mode })
     }
 }

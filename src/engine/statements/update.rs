@@ -41,7 +41,7 @@ impl Core {
             .collect();
         let count = new.num_rows();
         let batch = Batch::changelog(concat_batches(&table.schema, [&gone, &new])?, kinds);
-        self.change(&name, &batch).map_err(|error| placed(error, &update.target))?;
+        self.change(&name, batch).map_err(|error| placed(error, &update.target))?;
         self.graph.flush()?;
         Ok(Done::Message(format!("updated {}", rows(count))))
     }

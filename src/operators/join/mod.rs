@@ -491,6 +491,11 @@ impl Join {
         if let Some(waiting) = waiting {
             waiting.push(&numbers, &until);
         }
+        if matches.is_none() && matches!(rows, Store::Appended { .. }) {
+            let found = numbers.into_iter().zip(slots).filter(|(_, slot)| *slot != NONE);
+            found.for_each(|(number, slot)| chains.push(slot, number));
+            return Ok(());
+        }
         for (row, number) in numbers.into_iter().enumerate() {
             let slot = slots[row];
             let change = rows.change(number, batch.kind(row))?;

@@ -10,7 +10,7 @@ use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
 
 use sqlparser::ast::{self, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, GroupByExpr, Ident, SetExpr};
-use sqlparser::ast::{SetOperator, SetQuantifier, Spanned, TableFactor, TableWithJoins, VisitMut, VisitorMut};
+use sqlparser::ast::{SetOperator, SetQuantifier, Spanned, TableFactor, TableWithJoins, VisitorMut};
 
 use super::columns::{self, Naming};
 use super::functions::COLLECT_MARKER;
@@ -41,7 +41,7 @@ pub(super) fn ready(query: &sql::Query, catalog: &Catalog, naming: Naming) -> Re
     refusals::check(&ast, &query.text)?;
     let clause = take_carrier(&mut ast);
     let mut rewrite = Rewrite { text: &query.text, catalog, naming, compared: 0, markers: vec![] };
-    if let ControlFlow::Break(error) = VisitMut::visit(&mut ast, &mut rewrite) {
+    if let ControlFlow::Break(error) = sql::visit_mut(&mut ast, &mut rewrite) {
         return Err(error);
     }
     let markers = rewrite.markers;

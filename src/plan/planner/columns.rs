@@ -126,7 +126,7 @@ fn is_column(expr: &Expr) -> bool {
 
 /// Whether an `unnest(…)` is in it: one of a struct gives several columns, which have names.
 fn unnests(expr: &Expr) -> bool {
-    let found = ast::visit_expressions(expr, |expr| match expr {
+    let found = sql::visit_expressions(expr, |expr| match expr {
         Expr::Function(call) if call.name.to_string().eq_ignore_ascii_case("unnest") => ControlFlow::Break(()),
         // Only the calls of one function are looked for.
         _ => ControlFlow::Continue(()),

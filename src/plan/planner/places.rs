@@ -10,7 +10,7 @@ use std::sync::Arc;
 use datafusion_common::Span as PlanSpan;
 use datafusion_expr::logical_plan::{self as logical, FetchType, SkipType};
 use datafusion_expr::{Expr, SortExpr};
-use sqlparser::ast::{self, LimitClause, Spanned, TableFactor, TableWithJoins, Visit, Visitor};
+use sqlparser::ast::{self, LimitClause, Spanned, TableFactor, TableWithJoins, Visitor};
 use sqlparser::tokenizer::{Location, Span};
 
 use crate::catalog::{Catalog, Relation};
@@ -201,7 +201,7 @@ fn names(schema: &datafusion_common::DFSchema) -> impl Iterator<Item = String> {
 
 fn relations(query: &sql::Query) -> Vec<String> {
     let mut names = vec![];
-    let _: ControlFlow<()> = ast::visit_relations(query.ast.as_ref(), |relation| {
+    let _: ControlFlow<()> = sql::visit_relations(query.ast.as_ref(), |relation| {
         names.push(relation.to_string().to_lowercase());
         ControlFlow::Continue(())
     });
@@ -217,7 +217,7 @@ struct Finder<'a> {
 impl Finder<'_> {
     fn parts(query: &sql::Query) -> Vec<Part> {
         let mut finder = Finder { text: &query.text, parts: vec![] };
-        let _: ControlFlow<()> = Visit::visit(query.ast.as_ref(), &mut finder);
+        let _: ControlFlow<()> = sql::visit(query.ast.as_ref(), &mut finder);
         finder.parts
     }
 
@@ -306,7 +306,7 @@ const JOIN_WORDS: [&str; 12] =
 /// The names of the columns in an `ORDER BY`.
 fn columns_of(order: &ast::OrderBy) -> BTreeSet<String> {
     let mut names = BTreeSet::new();
-    let _: ControlFlow<()> = ast::visit_expressions(order, |expr| {
+    let _: ControlFlow<()> = sql::visit_expressions(order, |expr| {
         match expr {
             ast::Expr::Identifier(name) => names.extend([folded(name)]),
             ast::Expr::CompoundIdentifier(parts) => names.extend(parts.last().map(folded)),

@@ -20,7 +20,7 @@ pub(super) const UNNEST_HINT: &str = "Write FROM t CROSS JOIN UNNEST(t.list) AS 
 
 /// An error for the first part of `tree` that is not built yet.
 pub(super) fn check<T: Visit>(tree: &T, text: &Arc<str>) -> Result<()> {
-    match tree.visit(&mut Refusals { text }) {
+    match sql::visit(tree, &mut Refusals { text }) {
         ControlFlow::Continue(()) => Ok(()),
         ControlFlow::Break(error) => Err(error),
     }
@@ -30,7 +30,7 @@ pub(super) fn check<T: Visit>(tree: &T, text: &Arc<str>) -> Result<()> {
 pub(super) fn check_condition(condition: &Expr, text: &Arc<str>) -> Result<()> {
     check(condition, text)?;
     let refusals = Refusals { text };
-    let found = ast::visit_expressions(condition, |expr| match expr {
+    let found = sql::visit_expressions(condition, |expr| match expr {
         Expr::InSubquery { subquery, negated, .. } => {
             let words: &[&str] = if *negated { &["IN", "NOT"] } else { &["IN"] };
             refusals.refuse("a subquery in this condition", refusals.subquery(subquery, words), Some(VALUE_HINT))
@@ -121,7 +121,7 @@ impl Refusals<'_> {
             Expr::UnaryOp { op: UnaryOperator::Not, expr } if truth == Truth::Whole && is_in(expr) => {
                 ControlFlow::Continue(())
             }
-            other => other.visit(&mut NullableIn { refusals: self, queries: 0 }),
+            other => sql::visit(other, &mut NullableIn { refusals: self, queries: 0 }),
         }
     }
 
@@ -165,8 +165,8 @@ impl Refusals<'_> {
             // Only the calls of one function are looked for.
             _ => ControlFlow::Continue(()),
         };
-        ast::visit_expressions(&select.projection, find)?;
-        ast::visit_expressions(&select.having, find)
+        sql::visit_expressions(&select.projection, find)?;
+        sql::visit_expressions(&select.having, find)
     }
 
     fn misused_close_reason(&self, call: &ast::Function, collects: bool) -> ControlFlow<Error> {

@@ -36,13 +36,13 @@ struct Scales<'a> {
 impl Scales<'_> {
     fn weigh(&mut self, query: &ast::Query) -> u64 {
         // The visitor meets inner queries first, so the CTEs of a query are known before it is weighed.
-        let _: ControlFlow<()> = Visit::visit(query, self);
+        let _: ControlFlow<()> = sql::visit(query, self);
         self.relations_of(query)
     }
 
     fn relations_of(&mut self, part: &impl Visit) -> u64 {
         let mut names = vec![];
-        let _: ControlFlow<()> = ast::visit_relations(part, |relation| {
+        let _: ControlFlow<()> = sql::visit_relations(part, |relation| {
             names.push(relation.to_string().to_lowercase());
             ControlFlow::Continue(())
         });

@@ -24,7 +24,7 @@ pub(super) struct ByteKeys {
 }
 
 /// Up to so many bytes are compared as two words.
-pub(super) const SHORT: usize = 16;
+const SHORT: usize = 16;
 
 /// A short key is told by its words and its length alone. Of a longer one the hash is kept, so that most unequal keys
 /// are told apart and the table grows without a look at the bytes, and where they start, so that equal ones are found
@@ -68,14 +68,14 @@ fn hash_words(hasher: &DefaultHashBuilder, first: u64, last: u64, length: u32) -
     hasher.finish()
 }
 
-/// A short key that is ready to be looked up.
+/// A key that two words and a tag tell from every other, ready to be looked up. Its bytes are more than any tag, by
+/// which it differs from a key that is told by its bytes.
 #[derive(Clone, Copy)]
 pub(super) struct Short {
-    key: u128,
     first: u64,
     last: u64,
     hash: u64,
-    length: u32,
+    pub tag: u8,
 }
 
 impl Entry {
@@ -116,28 +116,28 @@ impl ByteKeys {
         let same = |entry: &Entry| entry.first == first && entry.last == last && entry.length == length;
         match self.table.find(hash, same) {
             Some(entry) => entry.group,
-            None => self.insert(hash, key, (first, last), slots),
+            None => self.insert(hash, (first, last, length), key, slots),
         }
     }
 
-    /// What [`ByteKeys::intern_short`] looks for: a key of eight to sixteen bytes, as a number whose lowest byte is its
-    /// first.
+    /// What [`ByteKeys::find_short`] looks for.
     #[inline]
-    pub fn short(&self, key: u128, length: usize) -> Short {
-        let (first, last) = (key as u64, (key >> (8 * (length - 8))) as u64);
-        let hash = hash_words(&self.hasher, first, last, length as u32);
-        Short { key, first, last, hash, length: length as u32 }
+    pub fn short(&self, first: u64, last: u64, tag: u8) -> Short {
+        Short { first, last, hash: hash_words(&self.hasher, first, last, u32::from(tag)), tag }
     }
 
-    /// As [`ByteKeys::intern_one`].
+    /// The group of a key that is told by its words.
     #[inline]
-    pub fn intern_short(&mut self, short: &Short, slots: &mut Slots) -> u32 {
-        let Short { key, first, last, hash, length } = *short;
-        let same = |entry: &Entry| entry.first == first && entry.last == last && entry.length == length;
-        match self.table.find(hash, same) {
-            Some(entry) => entry.group,
-            None => self.insert(hash, &key.to_le_bytes()[..length as usize], (first, last), slots),
-        }
+    pub fn find_short(&self, short: &Short) -> Option<u32> {
+        let Short { first, last, hash, tag } = *short;
+        let same = |entry: &Entry| entry.first == first && entry.last == last && entry.length == u32::from(tag);
+        self.table.find(hash, same).map(|entry| entry.group)
+    }
+
+    /// Gives a group to a key that is told by its words and is not there yet.
+    pub fn insert_short(&mut self, short: &Short, key: &[u8], slots: &mut Slots) -> u32 {
+        let Short { first, last, hash, tag } = *short;
+        self.insert(hash, (first, last, u32::from(tag)), key, slots)
     }
 
     fn intern_long(&mut self, key: &[u8], slots: &mut Slots) -> u32 {
@@ -150,7 +150,7 @@ impl ByteKeys {
         };
         match self.table.find(hash, same) {
             Some(entry) => entry.group,
-            None => self.insert(hash, key, (hash, self.memory.len() as u64), slots),
+            None => self.insert(hash, (hash, self.memory.len() as u64, key.len() as u32), key, slots),
         }
     }
 
@@ -167,10 +167,10 @@ impl ByteKeys {
     }
 
     #[inline(never)]
-    fn insert(&mut self, hash: u64, key: &[u8], (first, last): (u64, u64), slots: &mut Slots) -> u32 {
+    fn insert(&mut self, hash: u64, (first, last, length): (u64, u64, u32), key: &[u8], slots: &mut Slots) -> u32 {
         let group = slots.take();
         let start = self.memory.len();
-        let entry = Entry { first, last, group, length: key.len() as u32 };
+        let entry = Entry { first, last, group, length };
         self.table.insert_unique(hash, entry, |entry| entry.hash(&self.hasher));
         grow_to(&mut self.places, slots.slots(), 0..0);
         self.memory.extend_from_slice(key);
@@ -200,8 +200,17 @@ impl ByteKeys {
             self.null = None;
             return;
         }
+        let hash = self.hash(&self.memory[self.places[group as usize].clone()]);
+        self.remove_hashed(group, hash);
+    }
+
+    /// [`ByteKeys::remove`] of a key that is told by its words.
+    pub fn remove_short(&mut self, group: u32, short: &Short) {
+        self.remove_hashed(group, short.hash);
+    }
+
+    fn remove_hashed(&mut self, group: u32, hash: u64) {
         let place = std::mem::take(&mut self.places[group as usize]);
-        let hash = self.hash(&self.memory[place.clone()]);
         if let Ok(entry) = self.table.find_entry(hash, |entry| entry.group == group) {
             entry.remove();
         }

@@ -133,7 +133,7 @@ impl GroupIndex {
                 Keys::Word(index) => index.remove(group),
                 Keys::DoubleWord(index) => index.remove(group),
                 Keys::Pair(index) => index.remove(group),
-                Keys::Packed(index) => index.keys.remove(group),
+                Keys::Packed(index) => index.remove(group),
                 Keys::Text(index, _) | Keys::Rows(_, index) => index.remove(group),
             }
         }

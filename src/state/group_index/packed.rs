@@ -6,19 +6,21 @@
 //! ```
 //!
 //! Arrow's row format also sorts, which nobody asks of a key here; without that, packing costs a third.
+//! Most keys are two columns of numbers and short texts: those are looked up by a word of each, and only packed when
+//! they are new.
 
 use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, BinaryArray, BinaryBuilder, BinaryViewArray, LargeBinaryArray, LargeStringArray,
-    StringArray, StringViewArray,
+    Array, ArrayRef, AsArray, BinaryArray, BinaryBuilder, BinaryViewArray, GenericByteArray, LargeBinaryArray,
+    LargeStringArray, StringArray, StringViewArray,
 };
 use arrow::buffer::{NullBuffer, ScalarBuffer};
 use arrow::compute::cast;
-use arrow::datatypes::DataType;
+use arrow::datatypes::{ArrowNativeType, ByteArrayType, DataType};
 
-use super::bytes::{ByteKeys, SHORT};
+use super::bytes::{ByteKeys, Short};
 use super::fixed;
 use super::slots::Slots;
 use crate::error::{InternalError, Result};
@@ -30,9 +32,18 @@ const LENGTH: usize = 4;
 /// How many keys are made ready before the first is looked up.
 const AHEAD: usize = 64;
 
+/// The longest text that fits into a word with its length above it, and the word of NULL.
+const SHORT_TEXT: usize = WORD - 1;
+const NULL_TEXT: u64 = 8 << 56;
+
+/// What is said of a row whose text does not fit into a word.
+const LONG: u8 = 4;
+
 /// Packed keys by group.
 pub(super) struct PackedKeys {
     pub keys: ByteKeys,
+    /// Which columns are texts.
+    texts: Vec<bool>,
     row: Vec<u8>,
 }
 
@@ -51,36 +62,80 @@ impl PackedKeys {
     /// Keys of columns of those types, if they can be packed.
     pub fn of(types: &[DataType]) -> Option<PackedKeys> {
         let packs = |key: &DataType| fixed::is_word(key) || super::is_text(key);
-        types.iter().all(packs).then(|| PackedKeys { keys: ByteKeys::default(), row: vec![] })
+        let texts = types.iter().map(super::is_text).collect();
+        types.iter().all(packs).then(|| PackedKeys { keys: ByteKeys::default(), texts, row: vec![] })
     }
 
     /// Appends the group of each of `rows` rows.
     pub fn intern(&mut self, keys: &[ArrayRef], rows: usize, slots: &mut Slots, groups: &mut Vec<u32>) -> Result<()> {
         let columns = keys.iter().map(Column::of).collect::<Result<Vec<_>>>()?;
-        let mut ready = Ready::default();
-        let mut shorts = Vec::with_capacity(AHEAD);
-        for start in (0..rows).step_by(AHEAD) {
-            // Keys are made ready some at a time, so that the looks into the table wait for memory together.
-            let rows = start..rows.min(start + AHEAD);
-            ready.clear(rows.len());
-            columns.iter().for_each(|column| column.ready(rows.clone(), &mut ready));
-            let short = |at| ready.get(at).map(|(key, length)| self.keys.short(key, length));
-            shorts.clear();
-            shorts.extend((0..rows.len()).map(short));
-            for (row, short) in rows.zip(&shorts) {
-                groups.push(match short {
-                    Some(short) => self.keys.intern_short(short, slots),
-                    None => self.intern_long(&columns, row, slots),
-                });
-            }
+        match &columns[..] {
+            [left, right] => self.intern_pairs([left, right], rows, slots, groups),
+            _ => groups.extend((0..rows).map(|row| {
+                let key = pack(&columns, row, &mut self.row);
+                self.keys.intern_one(key, slots)
+            })),
         }
         Ok(())
     }
 
-    fn intern_long(&mut self, columns: &[Column<'_>], row: usize, slots: &mut Slots) -> u32 {
-        self.row.clear();
-        columns.iter().for_each(|column| column.pack(row, &mut self.row));
-        self.keys.intern_one(&self.row, slots)
+    /// Appends the group of each of `rows` rows of two columns, found by a word of each where both fit.
+    fn intern_pairs(&mut self, columns: [&Column<'_>; 2], rows: usize, slots: &mut Slots, groups: &mut Vec<u32>) {
+        let mut shorts = Vec::with_capacity(AHEAD);
+        for start in (0..rows).step_by(AHEAD) {
+            // Keys are made ready some at a time, so that the looks into the table wait for memory together.
+            let rows = start..rows.min(start + AHEAD);
+            let (mut words, mut tags) = ([[0; AHEAD]; 2], [0; AHEAD]);
+            for (nth, column) in columns.iter().enumerate() {
+                column.words(rows.clone(), &mut words[nth], &mut tags, 1 << nth);
+            }
+            let [left, right] = &words;
+            let pairs = left.iter().zip(right).zip(&tags).take(rows.len());
+            shorts.clear();
+            shorts.extend(pairs.map(|((left, right), tag)| self.keys.short(*left, *right, *tag)));
+            for (row, short) in rows.zip(&shorts) {
+                let found = if short.tag & LONG == 0 { self.keys.find_short(short) } else { None };
+                groups.push(found.unwrap_or_else(|| self.insert(columns, row, short, slots)));
+            }
+        }
+    }
+
+    /// The group of a key that is not there by its words.
+    #[inline(never)]
+    fn insert(&mut self, columns: [&Column<'_>; 2], row: usize, short: &Short, slots: &mut Slots) -> u32 {
+        let key = pack(columns, row, &mut self.row);
+        match short.tag & LONG {
+            0 => self.keys.insert_short(short, key, slots),
+            _ => self.keys.intern_one(key, slots),
+        }
+    }
+
+    /// Forgets the key of `group`.
+    pub fn remove(&mut self, group: u32) {
+        match self.keys.get(group).and_then(|key| self.short(key)) {
+            Some(short) => self.keys.remove_short(group, &short),
+            None => self.keys.remove(group),
+        }
+    }
+
+    /// The words of a packed key of two columns, if both fit.
+    fn short(&self, mut key: &[u8]) -> Option<Short> {
+        let [left, right] = self.texts[..] else { return None };
+        let mut words = [0; 2];
+        let mut tag = 0;
+        for (nth, text) in [left, right].into_iter().enumerate() {
+            match text {
+                true => {
+                    words[nth] = take_text(&mut key).map_or(Some(NULL_TEXT), |text| text_word(text, 0..text.len()))?
+                }
+                false => match take_word(&mut key) {
+                    Some(word) => words[nth] = word,
+                    None => tag |= 1 << nth,
+                },
+            }
+        }
+        let [left, right] = words;
+        Some(self.keys.short(left, right, tag))
     }
 
     /// The key columns of `groups`.
@@ -94,55 +149,58 @@ impl PackedKeys {
     }
 }
 
-/// Packed keys of some rows that never touch memory, while they fit into two words: the first byte is the lowest.
-#[derive(Default)]
-struct Ready {
-    keys: Vec<u128>,
-    lengths: Vec<usize>,
+/// The packed key of a row.
+fn pack<'a, 'c>(columns: impl IntoIterator<Item = &'c Column<'c>>, row: usize, to: &'a mut Vec<u8>) -> &'a [u8] {
+    to.clear();
+    columns.into_iter().for_each(|column| column.pack(row, to));
+    to
 }
 
-impl Ready {
-    /// The keys of `rows` rows, empty.
-    fn clear(&mut self, rows: usize) {
-        self.keys.clear();
-        self.keys.resize(rows, 0);
-        self.lengths.clear();
-        self.lengths.resize(rows, 0);
-    }
-
-    /// Puts a part of `bytes` bytes behind the key of row `at`.
-    #[inline]
-    fn push(&mut self, at: usize, part: u128, bytes: usize) {
-        let length = &mut self.lengths[at];
-        if *length < SHORT {
-            self.keys[at] |= part << (8 * *length);
-        }
-        *length += bytes;
-    }
-
-    /// The key of row `at`, unless it is too long or too short for it.
-    #[inline]
-    fn get(&self, at: usize) -> Option<(u128, usize)> {
-        let length = self.lengths[at];
-        (WORD..=SHORT).contains(&length).then(|| (self.keys[at], length))
-    }
-}
-
-/// Up to eight bytes as a number, the first one lowest.
+/// A text of at most seven bytes, the first one lowest, with its length above them.
 #[inline]
-fn number(bytes: &[u8]) -> Option<u64> {
-    let half = |bytes: Option<&[u8; 4]>| bytes.map_or(0, |bytes| u64::from(u32::from_le_bytes(*bytes)));
-    match bytes {
-        [a, b, c, d, e, f, g, h] => Some(u64::from_le_bytes([*a, *b, *c, *d, *e, *f, *g, *h])),
-        [_, _, _, _, ..] if bytes.len() < WORD => {
-            Some(half(bytes.first_chunk()) | half(bytes.last_chunk()) << (8 * (bytes.len() - 4)))
-        }
-        [a, b, c] => Some(u64::from(*a) | u64::from(*b) << 8 | u64::from(*c) << 16),
-        [a, b] => Some(u64::from(*a) | u64::from(*b) << 8),
-        [a] => Some(u64::from(*a)),
-        [] => Some(0),
-        _ => None,
+fn text_word(texts: &[u8], text: Range<usize>) -> Option<u64> {
+    if text.len() > SHORT_TEXT {
+        return None;
     }
+    let bytes = match texts[text.start..].first_chunk() {
+        Some(bytes) => u64::from_le_bytes(*bytes) & !(u64::MAX << (8 * text.len())),
+        None => texts[text.clone()].iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte)),
+    };
+    Some(bytes | (text.len() as u64) << 56)
+}
+
+/// [`text_word`] of a text that is in its view.
+#[inline]
+fn view_word(view: u128) -> Option<u64> {
+    let length = view as u32;
+    (length as usize <= SHORT_TEXT).then(|| (view >> 32) as u64 | u64::from(length) << 56)
+}
+
+/// The words of texts, of which a row is given `None` if it is too long; which ones is said in `tags`.
+#[inline]
+fn text_words(
+    rows: Range<usize>,
+    nulls: Option<&NullBuffer>,
+    word: impl Fn(usize) -> Option<u64>,
+    words: &mut [u64],
+    tags: &mut [u8],
+) {
+    for ((row, to), tag) in rows.zip(words).zip(tags) {
+        match nulls {
+            Some(nulls) if nulls.is_null(row) => *to = NULL_TEXT,
+            _ => match word(row) {
+                Some(word) => *to = word,
+                None => *tag |= LONG,
+            },
+        }
+    }
+}
+
+/// The word of each text of an array that has them one after the other.
+#[inline]
+fn word_of<T: ByteArrayType>(texts: &GenericByteArray<T>) -> impl Fn(usize) -> Option<u64> + '_ {
+    let (offsets, bytes) = (texts.value_offsets(), texts.value_data());
+    move |row| text_word(bytes, offsets[row].as_usize()..offsets[row + 1].as_usize())
 }
 
 impl<'a> Column<'a> {
@@ -161,21 +219,27 @@ impl<'a> Column<'a> {
         })
     }
 
-    /// What [`Column::pack`] writes for `rows`, put behind the keys that are being made ready.
-    fn ready(&self, rows: Range<usize>, ready: &mut Ready) {
+    /// The word of each of `rows`. In `tags` it is said where it is a NULL number, by `null`, and where there is none.
+    fn words(&self, rows: Range<usize>, words: &mut [u64], tags: &mut [u8], null: u8) {
         match self {
-            Column::Words(words, nulls) => {
-                for (at, row) in rows.enumerate() {
-                    match nulls {
-                        Some(nulls) if nulls.is_null(row) => ready.push(at, 0, 1),
-                        _ => ready.push(at, 1 | u128::from(words[row]) << 8, 1 + WORD),
+            Column::Words(all, nulls) => {
+                words[..rows.len()].copy_from_slice(&all[rows.clone()]);
+                let Some(nulls) = nulls else { return };
+                for ((row, word), tag) in rows.zip(words).zip(tags) {
+                    if nulls.is_null(row) {
+                        (*word, *tag) = (0, *tag | null);
                     }
                 }
             }
-            Column::Utf8(texts) => ready_texts(rows, ready, |row| texts.is_valid(row).then(|| texts.value(row))),
-            Column::Utf8View(texts) => ready_texts(rows, ready, |row| texts.is_valid(row).then(|| texts.value(row))),
-            Column::LargeUtf8(_) | Column::Binary(_) | Column::BinaryView(_) | Column::LargeBinary(_) => {
-                (0..rows.len()).for_each(|at| ready.push(at, 0, SHORT + 1));
+            Column::Utf8(texts) => text_words(rows, texts.nulls(), word_of(texts), words, tags),
+            Column::LargeUtf8(texts) => text_words(rows, texts.nulls(), word_of(texts), words, tags),
+            Column::Binary(texts) => text_words(rows, texts.nulls(), word_of(texts), words, tags),
+            Column::LargeBinary(texts) => text_words(rows, texts.nulls(), word_of(texts), words, tags),
+            Column::Utf8View(texts) => {
+                text_words(rows, texts.nulls(), |row| view_word(texts.views()[row]), words, tags);
+            }
+            Column::BinaryView(texts) => {
+                text_words(rows, texts.nulls(), |row| view_word(texts.views()[row]), words, tags);
             }
         }
     }
@@ -199,36 +263,30 @@ impl<'a> Column<'a> {
 }
 
 #[inline]
-fn ready_texts<'t>(rows: Range<usize>, ready: &mut Ready, text: impl Fn(usize) -> Option<&'t str>) {
-    for (at, row) in rows.enumerate() {
-        match text(row).map(|text| (text.len(), number(text.as_bytes()))) {
-            None => ready.push(at, 0, LENGTH),
-            Some((length, Some(text))) => {
-                ready.push(at, u128::from(length as u32 + 1) | u128::from(text) << (8 * LENGTH), LENGTH + length);
-            }
-            Some((_, None)) => ready.push(at, 0, SHORT + 1),
-        }
-    }
-}
-
-#[inline]
 fn pack_text(text: Option<&[u8]>, to: &mut Vec<u8>) {
     let Some(text) = text else { return to.extend_from_slice(&[0; 4]) };
     to.extend_from_slice(&(text.len() as u32).wrapping_add(1).to_le_bytes());
     to.extend_from_slice(text);
 }
 
+/// The next number of a packed key.
+fn take_word(rest: &mut &[u8]) -> Option<u64> {
+    let there = rest.split_off_first().is_some_and(|flag| *flag == 1);
+    let word = if there { rest.split_off(..WORD) } else { None };
+    word.and_then(|bytes| <[u8; WORD]>::try_from(bytes).ok()).map(u64::from_le_bytes)
+}
+
+/// The next text of a packed key.
+fn take_text<'k>(rest: &mut &'k [u8]) -> Option<&'k [u8]> {
+    let length = rest.split_off(..LENGTH).and_then(|bytes| <[u8; LENGTH]>::try_from(bytes).ok());
+    let length = length.map(u32::from_le_bytes)?.checked_sub(1)?;
+    rest.split_off(..length as usize)
+}
+
 /// The next number of each row.
 fn unpack_words(to: &DataType, rests: &mut [&[u8]]) -> Result<ArrayRef> {
-    let mut words = Vec::with_capacity(rests.len());
-    let mut valid = Vec::with_capacity(rests.len());
-    for rest in rests {
-        let there = rest.split_off_first().is_some_and(|flag| *flag == 1);
-        let word = if there { rest.split_off(..8) } else { None };
-        let bytes = word.and_then(|bytes| <[u8; 8]>::try_from(bytes).ok());
-        words.push(bytes.map_or(0, u64::from_le_bytes));
-        valid.push(there);
-    }
+    let (words, valid): (Vec<_>, Vec<_>) =
+        rests.iter_mut().map(take_word).map(|word| (word.unwrap_or_default(), word.is_some())).unzip();
     let nulls = Some(NullBuffer::from(valid)).filter(|nulls| nulls.null_count() > 0);
     fixed::word_array(to, &words, nulls)
 }
@@ -236,11 +294,7 @@ fn unpack_words(to: &DataType, rests: &mut [&[u8]]) -> Result<ArrayRef> {
 /// The next text of each row.
 fn unpack_texts(to: &DataType, rests: &mut [&[u8]]) -> Result<ArrayRef> {
     let mut builder = BinaryBuilder::with_capacity(rests.len(), 0);
-    for rest in rests {
-        let length = rest.split_off(..4).and_then(|bytes| <[u8; 4]>::try_from(bytes).ok()).map(u32::from_le_bytes);
-        let length = length.and_then(|length| length.checked_sub(1));
-        builder.append_option(length.and_then(|length| rest.split_off(..length as usize)));
-    }
+    rests.iter_mut().for_each(|rest| builder.append_option(take_text(rest)));
     let texts: ArrayRef = Arc::new(builder.finish());
     Ok(cast(&texts, to)?)
 }

@@ -1,3 +1,4 @@
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::*;
@@ -165,6 +166,45 @@ fn dead_bytes_are_given_back() {
         index.remove(&groups);
     }
     assert!(index.bytes() < 60_000, "{}", index.bytes());
+}
+
+/// Two columns of which at least one is text, sliced out of something longer, against what a map says.
+#[test]
+fn two_columns_are_one_key_however_long_their_texts_are() {
+    let texts: Vec<Option<String>> =
+        (0..12).map(|length| "\u{1}lazy doggy".get(..length).map(str::to_string)).chain([None]).collect();
+    let text = |nth: usize| texts[nth % texts.len()].clone();
+    let rows = 5_000;
+    let left: ArrayRef = Arc::new((0..rows).map(|row| text(row * 7 / 3)).collect::<StringArray>());
+    let right: ArrayRef = Arc::new((0..rows).map(|row| text(row * row / 11)).collect::<StringArray>());
+    let number = |row: usize| [Some(3), None, Some(-1), Some(0)][row % 7 % 4];
+    let numbers: ArrayRef = Arc::new((0..rows).map(number).collect::<Int64Array>());
+    for other in [DataType::Utf8, DataType::LargeUtf8, DataType::Utf8View, DataType::Binary, DataType::BinaryView] {
+        let [left, right] = [&left, &right].map(|text| cast(text, &other).unwrap());
+        for keys in [[left.clone(), right.clone()], [left.clone(), numbers.clone()], [numbers.clone(), right.clone()]] {
+            let keys = keys.map(|key| key.slice(1_003, 3_000));
+            let mut index = index(&keys);
+            check_removal(&mut index, &keys);
+        }
+    }
+}
+
+/// Numbers rows, forgets every other key, and numbers them again.
+fn check_removal(index: &mut GroupIndex, keys: &[ArrayRef]) {
+    let converter = row_converter(&keys.iter().map(|key| key.data_type().clone()).collect::<Vec<_>>()).unwrap();
+    let rows = converter.convert_columns(keys).unwrap();
+    let mut groups = intern(index, keys);
+    for _ in 0..2 {
+        let by_key: HashMap<_, _> = rows.iter().map(|row| row.owned()).zip(groups.iter().copied()).collect();
+        assert!(rows.iter().zip(&groups).all(|(row, group)| by_key[&row.owned()] == *group));
+        assert_eq!(by_key.len(), index.len());
+        assert_eq!(
+            converter.convert_columns(&index.keys(&groups).unwrap()).unwrap().iter().collect::<Vec<_>>(),
+            rows.iter().collect::<Vec<_>>()
+        );
+        index.remove(&index.groups_in_order().into_iter().step_by(2).collect::<Vec<_>>());
+        groups = intern(index, keys);
+    }
 }
 
 #[test]

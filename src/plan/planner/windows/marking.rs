@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use sqlparser::ast::{
     self, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, GroupByExpr, Ident, SelectItem, SetExpr, Spanned,
-    TableFactor, VisitMut, Visitor, VisitorMut,
+    TableFactor, Visitor, VisitorMut,
 };
 
 use super::call::{Asked, Call, Form, Kind, Length};
@@ -85,7 +85,7 @@ pub(in crate::plan::planner) fn mark_order(
             continue;
         }
         let mut said = Said { asked: &asked, time: &time, text, catalog, around: 0 };
-        flow(VisitMut::visit(&mut order.expr, &mut said))?;
+        flow(sql::visit_mut(&mut order.expr, &mut said))?;
     }
     Ok(())
 }
@@ -115,7 +115,7 @@ pub(in crate::plan::planner) fn unwrap_table(relation: &mut TableFactor) {
 
 /// Fails if a window is left that nothing has marked.
 pub(in crate::plan::planner) fn check_marked(query: &ast::Query, text: &Arc<str>) -> Result<()> {
-    flow(ast::Visit::visit(query, &mut Unmarked { text }))
+    flow(sql::visit(query, &mut Unmarked { text }))
 }
 
 struct Unmarked<'a> {
@@ -205,7 +205,7 @@ fn check_sets(keys: &[Expr], lateness: Option<&Length>, text: &Arc<str>) -> Resu
         return Ok(());
     }
     let mut window: Option<Place> = None;
-    let _: ControlFlow<()> = ast::visit_expressions(&keys.to_vec(), |expr| {
+    let _: ControlFlow<()> = sql::visit_expressions(&keys.to_vec(), |expr| {
         if let Expr::Function(call) = expr
             && Kind::of(&call.name).is_some()
         {
@@ -260,10 +260,10 @@ impl Said<'_> {
                 *item = SelectItem::ExprWithAlias { expr, alias };
             }
         }
-        flow(VisitMut::visit(&mut select.projection, self))?;
-        flow(VisitMut::visit(&mut select.having, self))?;
-        flow(VisitMut::visit(&mut select.named_window, self))?;
-        flow(VisitMut::visit(&mut select.qualify, self))
+        flow(sql::visit_mut(&mut select.projection, self))?;
+        flow(sql::visit_mut(&mut select.having, self))?;
+        flow(sql::visit_mut(&mut select.named_window, self))?;
+        flow(sql::visit_mut(&mut select.qualify, self))
     }
 
     fn bound(&self, bound: usize) -> Expr {
