@@ -176,7 +176,7 @@ fn view_word(view: u128) -> Option<u64> {
     (length as usize <= SHORT_TEXT).then(|| (view >> 32) as u64 | u64::from(length) << 56)
 }
 
-/// The words of texts, of which a row is given `None` if it is too long; which ones is said in `tags`.
+/// The words of texts, as `word` gives them. That there is none, because the text is too long, is said in `tags`.
 #[inline]
 fn text_words(
     rows: Range<usize>,
