@@ -539,6 +539,7 @@ fn push_targets(
         };
         let rows = if target.watermarked { rows } else { rows.with_watermarks(None) };
         let answered = driver.push(dataflow, target.input, rows, now)?;
+        // Nearly always there is one target, whose answer is the whole.
         match emitted.is_empty() {
             true => emitted = answered,
             false => emitted.extend(answered),

@@ -321,7 +321,10 @@ impl Join {
     }
 
     fn note_matches(&mut self, own: &[u32], other: &[u32], arrival: &mut Arrival<'_>) {
-        if self.kind == JoinKind::Inner && arrival.batch.kinds().is_none() && self.sides.iter().all(Side::appends) {
+        if self.kind == JoinKind::Inner
+            && arrival.batch.kinds().is_none()
+            && self.sides.iter().all(|side| side.rows.appends())
+        {
             return self.noted.insert_pairs(own, other);
         }
         for (row, other) in own.iter().zip(other) {
@@ -491,7 +494,8 @@ impl Join {
         if let Some(waiting) = waiting {
             waiting.push(&numbers, &until);
         }
-        if matches.is_none() && matches!(rows, Store::Appended { .. }) {
+        if matches.is_none() && rows.appends() {
+            // Each row has appeared, and there is nothing to note but where it is found.
             let found = numbers.into_iter().zip(slots).filter(|(_, slot)| *slot != NONE);
             found.for_each(|(number, slot)| chains.push(slot, number));
             return Ok(());
@@ -586,12 +590,6 @@ impl Arrival<'_> {
             1 => own.push(row as u32),
             _ => own.resize(other.len(), row as u32),
         }
-    }
-}
-
-impl Side {
-    fn appends(&self) -> bool {
-        matches!(self.rows, Store::Appended { .. })
     }
 }
 

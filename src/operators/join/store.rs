@@ -56,6 +56,11 @@ impl Store {
         })
     }
 
+    /// Whether its rows are only added.
+    pub fn appends(&self) -> bool {
+        matches!(self, Store::Appended { .. })
+    }
+
     /// Drops all rows, for good: no more will be kept.
     pub fn clear(&mut self) -> Result<()> {
         let mode = match self {

@@ -68,8 +68,8 @@ fn hash_words(hasher: &DefaultHashBuilder, first: u64, last: u64, length: u32) -
     hasher.finish()
 }
 
-/// A key that two words and a tag tell from every other, ready to be looked up. Its bytes are more than any tag, by
-/// which it differs from a key that is told by its bytes.
+/// A key that two words and a tag tell from every other, ready to be looked up. The tag takes the place of the length,
+/// so keys that are told by their bytes must have more of them in the same table than the largest tag.
 #[derive(Clone, Copy)]
 pub(super) struct Short {
     first: u64,

@@ -36,7 +36,8 @@ const AHEAD: usize = 64;
 const SHORT_TEXT: usize = WORD - 1;
 const NULL_TEXT: u64 = 8 << 56;
 
-/// What is said of a row whose text does not fit into a word.
+/// The tag of a row of two columns: a bit for each that is a NULL number, and this one if a text does not fit into a word.
+/// A row that is packed nevertheless has more bytes than that, as [`Short`] asks for.
 const LONG: u8 = 4;
 
 /// Packed keys by group.

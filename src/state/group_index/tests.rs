@@ -157,15 +157,27 @@ fn the_order_can_be_saved_and_given_back() {
 
 #[test]
 fn dead_bytes_are_given_back() {
-    let mut index = GroupIndex::new(&[DataType::Utf8]).unwrap();
-    for round in 0..200 {
-        let keys: Vec<ArrayRef> =
-            vec![Arc::new(StringArray::from_iter_values((0..100).map(|key| format!("{round} and {key}"))))];
-        let groups = intern(&mut index, &keys);
-        assert_eq!(index.keys(&groups).unwrap(), keys);
-        index.remove(&groups);
+    let texts = |round: i64| -> ArrayRef {
+        Arc::new(StringArray::from_iter_values((0..100).map(|key| format!("{round} and {key}"))))
+    };
+    let numbers = |round: i64| -> ArrayRef { Arc::new(Int64Array::from_iter_values((0..100).map(|key| round - key))) };
+    let kinds: ArrayRef = Arc::new(StringArray::from_iter_values((0..100).map(|key| ["a", "much longer"][key % 2])));
+    let one_column = |round| vec![texts(round)];
+    let two_columns = |round| vec![numbers(round), kinds.clone()];
+    for columns in [&one_column as &dyn Fn(i64) -> Vec<ArrayRef>, &two_columns] {
+        let mut index = index(&columns(0));
+        let lasting = columns(-1_000);
+        let groups = intern(&mut index, &lasting);
+        for round in 0..200 {
+            let keys = columns(round * 1_000);
+            let groups = intern(&mut index, &keys);
+            assert_eq!(index.keys(&groups).unwrap(), keys);
+            index.remove(&groups);
+        }
+        assert_eq!(intern(&mut index, &lasting), groups);
+        assert_eq!(index.keys(&groups).unwrap(), lasting);
+        assert!(index.bytes() < 60_000, "{}", index.bytes());
     }
-    assert!(index.bytes() < 60_000, "{}", index.bytes());
 }
 
 /// Two columns of which at least one is text, sliced out of something longer, against what a map says.
