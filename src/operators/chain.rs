@@ -20,11 +20,25 @@ use crate::types::Batch;
 pub enum Step {
     /// Rows for which the predicate is true.
     Filter(Expr),
-    /// Expressions over each row, and the columns they make.
-    Project(Vec<Expr>, SchemaRef),
+    /// Expressions over each row.
+    Project {
+        /// One expression a column.
+        exprs: Vec<Expr>,
+        /// The columns they make.
+        schema: SchemaRef,
+        /// Whether every column that comes in goes out, so that no update can become idle.
+        keeps_all: bool,
+    },
 }
 
 impl Step {
+    /// The projection of rows of so many columns.
+    fn project(exprs: Vec<Expr>, columns: usize, schema: SchemaRef) -> Step {
+        let keeps = |column| exprs.iter().any(|expr| expr.column_index() == Some(column));
+        let keeps_all = (0..columns).all(keeps);
+        Step::Project { exprs, schema, keeps_all }
+    }
+
     /// The step that `node` is, if it can be a link of a chain.
     pub fn of(node: &Node) -> Option<Step> {
         match node {
@@ -60,7 +74,7 @@ impl From<&node::Filter> for Step {
 
 impl From<&node::Project> for Step {
     fn from(node: &node::Project) -> Step {
-        Step::Project(node.exprs.clone(), node.schema.clone())
+        Step::project(node.exprs.clone(), node.input.schema().fields().len(), node.schema.clone())
     }
 }
 
@@ -83,7 +97,10 @@ impl Operator for Chain {
             }
             batch = match step {
                 Step::Filter(predicate) => filter(batch, predicate)?,
-                Step::Project(exprs, schema) => project(&batch, exprs, schema)?.without_idle_updates()?,
+                Step::Project { exprs, schema, keeps_all: true } => project(&batch, exprs, schema)?,
+                Step::Project { exprs, schema, keeps_all: false } => {
+                    project(&batch, exprs, schema)?.without_idle_updates()?
+                }
             };
         }
         out.push(batch);
@@ -101,7 +118,7 @@ mod tests {
         let output = columns("name:text");
         check(std::slice::from_ref(&input), script, |_| {
             let name = vec![Expr::column(&input, 0)];
-            Ok(build_chain(vec![Step::Filter(Expr::column(&input, 1)), Step::Project(name, output.clone())]))
+            Ok(build_chain(vec![Step::Filter(Expr::column(&input, 1)), Step::project(name, 2, output.clone())]))
         });
     }
 

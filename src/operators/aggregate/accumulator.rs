@@ -131,8 +131,8 @@ pub trait GroupAccumulator: Send {
     /// many rows its group has, this one included.
     fn update_running(&mut self, input: &Input<'_>, counts: &ScalarBuffer<i64>) -> Result<ArrayRef>;
 
-    /// The values of groups. Changes nothing. `rows` has for every group how many rows it has.
-    fn read(&mut self, groups: &[u32], rows: &[i64]) -> Result<ArrayRef>;
+    /// The values of groups. Changes nothing. `counts` has for each of them how many rows it has.
+    fn read(&mut self, groups: &[u32], counts: &ScalarBuffer<i64>) -> Result<ArrayRef>;
 
     /// Makes groups as new.
     fn reset(&mut self, groups: &[u32]);
@@ -368,8 +368,8 @@ impl Accumulators {
 
     /// The values of groups, a column a call.
     pub fn read(&mut self, groups: &[u32]) -> Result<Vec<ArrayRef>> {
-        let rows = &self.rows;
-        self.calls.iter_mut().map(|call| call.accumulator.read(groups, rows)).collect()
+        let counts = ScalarBuffer::from(self.rows_of(groups));
+        self.calls.iter_mut().map(|call| call.accumulator.read(groups, &counts)).collect()
     }
 
     /// Puts the rows of group `from` to those of group `into`, and makes `from` as new.

@@ -2,6 +2,7 @@
 //!
 //! `CHANGES` says it after every batch; `EVERY` lets changes gather until the clock is due.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array, UInt32Array};
@@ -10,6 +11,7 @@ use arrow::compute::{concat, filter, interleave, take};
 use arrow::datatypes::Int64Type;
 
 use crate::error::{InternalError, Result};
+use crate::expr::Expr;
 use crate::operators::rows::{differs, whole_updates};
 use crate::operators::{Operator, Output, Port, StateSize};
 use crate::state::{Snapshot, grow_to, table};
@@ -26,20 +28,19 @@ const DUE: &str = "due";
 pub(in crate::operators) struct Changes {
     groups: Groups,
     interval: Option<Interval>,
-    standings: Vec<Standing>,
+    standings: Standings,
     pending: Pending,
     due: Option<Timestamp>,
     /// Whether the totals over no rows, which are part of the answer from the start, are still to be said.
     opening: bool,
 }
 
-/// How a group stands.
-#[derive(Debug, Clone, Copy, Default)]
-struct Standing {
-    /// Whether the answer holds a row of it.
-    said: bool,
-    /// Whether it is pending.
-    marked: bool,
+/// How each group stands. A bit each, because every row looks there: the bits of a million groups stay in the cache.
+#[derive(Default)]
+struct Standings {
+    /// Whether the answer holds a row of it. While it is pending, that is said there.
+    said: Vec<u64>,
+    pending: Vec<u64>,
 }
 
 /// The groups that may have changed since they were last said, in the order in which they were first touched.
@@ -58,10 +59,10 @@ impl Changes {
     pub fn new(groups: Groups, interval: Option<Interval>, snapshots: &[Snapshot]) -> Result<Changes> {
         let pending = Pending::default();
         let opening = snapshots.is_empty() && interval.is_none() && groups.totals.num_rows() > 0;
-        let mut changes = Changes { groups, interval, standings: vec![], pending, due: None, opening };
+        let mut changes = Changes { groups, interval, standings: Standings::default(), pending, due: None, opening };
         changes.grow();
         for group in changes.groups.index.groups_in_order() {
-            changes.standings[group as usize].said = changes.groups.is_there(group);
+            changes.standings.settle(group, changes.groups.is_there(group));
         }
         if let Some(last) = snapshots.last() {
             changes.restore_pending(last)?;
@@ -70,37 +71,51 @@ impl Changes {
     }
 
     fn grow(&mut self) {
-        let slots = self.groups.accumulators.slots();
-        grow_to(&mut self.standings, slots, Standing::default());
+        self.standings.grow(self.groups.accumulators.slots());
     }
 
     /// Takes rows in, and says nothing of them yet.
     pub fn take(&mut self, batch: Batch, out: &mut Output) -> Result<()> {
         let (_, groups) = self.groups.number(&batch)?;
         self.touch(&groups)?;
-        let (batch, admitted) = self.groups.admitted(batch, &groups, out)?;
+        self.update(batch, &groups, out)
+    }
+
+    /// Takes rows in, and says what has become of their groups.
+    fn take_and_flush(&mut self, batch: Batch, out: &mut Output) -> Result<()> {
+        let (keys, groups) = self.groups.number(&batch)?;
+        let first = self.touch(&groups)?;
+        self.update(batch, &groups, out)?;
+        if first.len() == self.pending.groups.len() && keys.iter().zip(&self.groups.keys).all(is_canonical) {
+            // The rows still have the keys at hand, and in order.
+            return self.say(taken(&keys, &UInt32Array::from(first))?, out);
+        }
+        self.flush(out)
+    }
+
+    fn update(&mut self, batch: Batch, groups: &[u32], out: &mut Output) -> Result<()> {
+        let (batch, admitted) = self.groups.admitted(batch, groups, out)?;
         self.groups.update(&batch, &admitted, out.now())
     }
 
-    /// Notes the values of groups as they were last said, before they change.
-    fn touch(&mut self, groups: &[u32]) -> Result<()> {
+    /// Notes the values of groups as they were last said, before they change. Gives where each stands that was not
+    /// pending already.
+    fn touch(&mut self, groups: &[u32]) -> Result<Vec<u32>> {
         self.grow();
-        let mut known = vec![];
-        for group in groups {
-            let standing = &mut self.standings[*group as usize];
-            if std::mem::replace(&mut standing.marked, true) {
-                continue;
-            }
+        let (mut first, mut known) = (Vec::with_capacity(groups.len()), Vec::with_capacity(groups.len()));
+        for (row, group) in groups.iter().enumerate() {
+            let Some(said) = self.standings.touch(*group) else { continue };
+            first.push(row as u32);
             self.pending.groups.push(*group);
-            self.pending.said.push(standing.said);
-            if standing.said {
+            self.pending.said.push(said);
+            if said {
                 known.push(*group);
             }
         }
         if !known.is_empty() {
             self.pending.push_before(self.groups.accumulators.read(&known)?);
         }
-        Ok(())
+        Ok(first)
     }
 
     /// SQL's answer over no rows still has its totals.
@@ -113,52 +128,52 @@ impl Changes {
 
     /// Says what has become of the pending groups.
     pub fn flush(&mut self, out: &mut Output) -> Result<()> {
+        let keys = self.groups.index.keys(&self.pending.groups)?;
+        self.say(keys, out)
+    }
+
+    /// Says what has become of the pending groups, whose keys those are.
+    fn say(&mut self, keys: Vec<ArrayRef>, out: &mut Output) -> Result<()> {
         let pending = std::mem::take(&mut self.pending);
-        pending.groups.iter().for_each(|group| self.standings[*group as usize].marked = false);
         self.due = None;
-        let after = self.groups.accumulators.read(&pending.groups)?;
-        let before = pending.columns(&after)?;
-        let steps = Steps::of(&pending, &before, &after, |group| self.groups.is_there(group))?;
+        let now = self.groups.accumulators.read(&pending.groups)?;
+        let there: Vec<bool> = match self.groups.retracts {
+            true => pending.groups.iter().map(|group| self.groups.is_there(*group)).collect(),
+            // A group that cannot lose rows is there once it was touched.
+            false => vec![true; pending.groups.len()],
+        };
+        let steps = Steps::of(&pending, keys, now, &there)?;
         for part in whole_updates(&steps.kinds) {
-            let groups = &steps.groups[part.clone()];
-            let mut columns = self.groups.index.keys(groups)?;
-            for (before, after) in before.iter().zip(&after) {
-                columns.push(interleave(&[before.as_ref(), after.as_ref()], &steps.places[part.clone()])?);
-            }
-            let rows = self.groups.batch(columns, groups.len())?;
+            let rows = self.groups.batch(steps.columns(part.clone())?, part.len())?;
             out.push(match self.groups.appends {
                 true => Batch::append_only(rows),
                 false => Batch::changelog(rows, steps.kinds[part].iter().copied().collect::<RowKinds>()),
             });
         }
-        self.settle(&pending, &steps);
+        self.settle(&pending.groups, &there);
         Ok(())
     }
 
-    /// After the answer holds what is there, groups without rows are freed.
-    fn settle(&mut self, pending: &Pending, steps: &Steps) {
-        for (kind, group) in steps.kinds.iter().zip(&steps.groups) {
-            match kind {
-                RowKind::Insert => self.standings[*group as usize].said = true,
-                RowKind::Delete => self.standings[*group as usize].said = false,
-                RowKind::UpdateBefore | RowKind::UpdateAfter => {}
+    /// Now the answer holds those groups that are there. The others are freed.
+    fn settle(&mut self, groups: &[u32], there: &[bool]) {
+        let mut gone = vec![];
+        for (group, there) in groups.iter().zip(there) {
+            self.standings.settle(*group, *there);
+            if !there {
+                gone.push(*group);
             }
         }
-        if self.groups.retracts {
-            let there = |group: &&u32| self.groups.is_there(**group);
-            let gone: Vec<u32> = pending.groups.iter().filter(|group| !there(group)).copied().collect();
-            self.groups.forget(&gone);
-            self.grow();
-        }
+        self.groups.forget(&gone);
+        self.grow();
     }
 
     /// Forgets the groups that are due. One whose change has not been said yet stays until it was.
     fn expire(&mut self, now: Timestamp, out: &mut Output) {
         let (waiting, due): (Vec<u32>, Vec<u32>) =
-            self.groups.due(now).into_iter().partition(|group| self.standings[*group as usize].marked);
+            self.groups.due(now).into_iter().partition(|group| self.standings.is_pending(*group));
         self.groups.touch(&waiting, now);
         out.expire(due.len());
-        due.iter().for_each(|group| self.standings[*group as usize].said = false);
+        due.iter().for_each(|group| self.standings.settle(*group, false));
         self.groups.forget(&due);
     }
 
@@ -193,9 +208,8 @@ impl Changes {
         self.groups.index.intern(keys, saved.num_rows(), &mut groups)?;
         self.groups.grow();
         self.grow();
-        for (row, group) in groups.iter().enumerate() {
-            self.standings[*group as usize].said = said.value(row);
-            self.standings[*group as usize].marked = true;
+        for group in &groups {
+            self.standings.touch(*group);
         }
         let before = values.iter().map(|column| filter(column, said)).collect::<Result<_, _>>()?;
         self.pending = Pending::of(groups, said.values().iter().collect());
@@ -207,31 +221,36 @@ impl Changes {
 /// Changes in order, in columns.
 pub(in crate::operators) struct Steps {
     pub kinds: Vec<RowKind>,
-    pub groups: Vec<u32>,
-    /// Where the values are: in the columns before (0) or after (1), and in which row.
-    pub places: Vec<(usize, usize)>,
+    /// Where the row of each is: among those before (0) or after (1), and which of them.
+    places: Vec<(usize, usize)>,
+    before: Vec<ArrayRef>,
+    after: Vec<ArrayRef>,
 }
 
 impl Steps {
-    /// The changes of pending groups in order. `is_there` says whether a group is part of the answer now.
-    pub fn of(
-        pending: &Pending,
-        before: &[ArrayRef],
-        after: &[ArrayRef],
-        is_there: impl Fn(u32) -> bool,
-    ) -> Result<Steps> {
-        let changed = changed(pending, before, after)?;
-        let mut steps = Steps::with_capacity(pending.groups.len() + changed.len());
+    /// The changes of pending groups in order. Of each of them there are its keys, the values that it has now, and
+    /// whether it is part of the answer now.
+    pub fn of(pending: &Pending, keys: Vec<ArrayRef>, now: Vec<ArrayRef>, there: &[bool]) -> Result<Steps> {
+        let known = pending.said.iter().enumerate().filter(|(_, said)| **said).map(|(row, _)| row as u32);
+        let known = UInt32Array::from_iter_values(known);
+        let values = pending.columns(&now)?;
+        let changed = changed(&known, &values, &now)?;
+        let mut before = taken(&keys, &known)?;
+        before.extend(values);
+        let after = keys.into_iter().chain(now).collect();
+        let steps = there.len() + changed.len();
+        let (kinds, places) = (Vec::with_capacity(steps), Vec::with_capacity(steps));
+        let mut steps = Steps { kinds, places, before, after };
         let mut place = 0;
-        for (row, (group, said)) in pending.groups.iter().zip(&pending.said).enumerate() {
-            match (said, is_there(*group)) {
+        for (row, (said, there)) in pending.said.iter().zip(there).enumerate() {
+            match (said, there) {
                 (true, true) if changed.value(place) => {
-                    steps.push(RowKind::UpdateBefore, *group, (0, place));
-                    steps.push(RowKind::UpdateAfter, *group, (1, row));
+                    steps.push(RowKind::UpdateBefore, (0, place));
+                    steps.push(RowKind::UpdateAfter, (1, row));
                 }
                 (true, true) => {}
-                (true, false) => steps.push(RowKind::Delete, *group, (0, place)),
-                (false, true) => steps.push(RowKind::Insert, *group, (1, row)),
+                (true, false) => steps.push(RowKind::Delete, (0, place)),
+                (false, true) => steps.push(RowKind::Insert, (1, row)),
                 (false, false) => {}
             }
             place += usize::from(*said);
@@ -239,14 +258,76 @@ impl Steps {
         Ok(steps)
     }
 
-    fn with_capacity(steps: usize) -> Steps {
-        Steps { kinds: Vec::with_capacity(steps), groups: Vec::with_capacity(steps), places: Vec::with_capacity(steps) }
+    fn push(&mut self, kind: RowKind, place: (usize, usize)) {
+        self.kinds.push(kind);
+        self.places.push(place);
     }
 
-    fn push(&mut self, kind: RowKind, group: u32, place: (usize, usize)) {
-        self.kinds.push(kind);
-        self.groups.push(group);
-        self.places.push(place);
+    /// The rows of some of the changes.
+    pub fn columns(&self, part: Range<usize>) -> Result<Vec<ArrayRef>> {
+        let places = &self.places[part];
+        let column = |(before, after): (&ArrayRef, &ArrayRef)| interleave(&[before.as_ref(), after.as_ref()], places);
+        Ok(self.before.iter().zip(&self.after).map(column).collect::<Result<_, _>>()?)
+    }
+}
+
+/// Some rows of columns; the columns as they are if that is all of them.
+fn taken(columns: &[ArrayRef], rows: &UInt32Array) -> Result<Vec<ArrayRef>> {
+    let taken = |column: &ArrayRef| if rows.len() == column.len() { Ok(column.clone()) } else { take(column, rows, None) };
+    Ok(columns.iter().map(taken).collect::<Result<_, _>>()?)
+}
+
+/// For each group that was said, in order, whether its values are others now. `known` has where those groups are.
+fn changed(known: &UInt32Array, before: &[ArrayRef], after: &[ArrayRef]) -> Result<BooleanBuffer> {
+    let mut changed = BooleanBuffer::new_unset(known.len());
+    for (before, after) in before.iter().zip(taken(after, known)?) {
+        changed = &changed | &differs(before, &after)?;
+        // A count of rows has always changed.
+        if changed.count_set_bits() == changed.len() {
+            break;
+        }
+    }
+    Ok(changed)
+}
+
+impl Standings {
+    fn grow(&mut self, slots: usize) {
+        let words = slots.div_ceil(u64::BITS as usize);
+        grow_to(&mut self.said, words, 0);
+        grow_to(&mut self.pending, words, 0);
+    }
+
+    /// The word of a group, and its bit in that.
+    #[inline]
+    fn place(group: u32) -> (usize, u64) {
+        ((group / u64::BITS) as usize, 1 << (group % u64::BITS))
+    }
+
+    /// Makes a group pending. Gives whether it was said, or `None` if it was pending already.
+    #[inline]
+    fn touch(&mut self, group: u32) -> Option<bool> {
+        let (word, bit) = Standings::place(group);
+        let pending = &mut self.pending[word];
+        let was_pending = *pending & bit != 0;
+        *pending |= bit;
+        (!was_pending).then(|| self.said[word] & bit != 0)
+    }
+
+    /// A group is not pending, and the answer holds a row of it or not.
+    #[inline]
+    fn settle(&mut self, group: u32, said: bool) {
+        let (word, bit) = Standings::place(group);
+        self.pending[word] &= !bit;
+        self.said[word] = self.said[word] & !bit | if said { bit } else { 0 };
+    }
+
+    fn is_pending(&self, group: u32) -> bool {
+        let (word, bit) = Standings::place(group);
+        self.pending[word] & bit != 0
+    }
+
+    fn bytes(&self) -> usize {
+        (self.said.capacity() + self.pending.capacity()) * size_of::<u64>()
     }
 }
 
@@ -279,28 +360,18 @@ impl Pending {
     }
 }
 
-/// For each group that was said, in order, whether its values are others now.
-fn changed(pending: &Pending, before: &[ArrayRef], after: &[ArrayRef]) -> Result<BooleanBuffer> {
-    let known = pending.said.iter().enumerate().filter(|(_, said)| **said).map(|(row, _)| row as u32);
-    let known = UInt32Array::from_iter_values(known);
-    let mut changed = BooleanBuffer::new_unset(known.len());
-    for (before, after) in before.iter().zip(after) {
-        let after = if known.len() == after.len() { after.clone() } else { take(after, &known, None)? };
-        changed = &changed | &differs(before, &after)?;
-        // A count of rows has always changed.
-        if changed.count_set_bits() == changed.len() {
-            break;
-        }
-    }
-    Ok(changed)
+/// Whether all rows of a group say that key alike, which is of what `expr` gives: floats have two zeros and many NaN.
+fn is_canonical((key, expr): (&ArrayRef, &Expr)) -> bool {
+    let data_type = key.data_type();
+    data_type == expr.data_type() && !data_type.is_floating() && !data_type.is_nested()
 }
 
 impl Operator for Changes {
     fn on_batch(&mut self, _: Port, batch: Batch, out: &mut Output) -> Result<()> {
-        self.take(batch, out)?;
         match self.interval {
-            None => self.flush(out),
+            None => self.take_and_flush(batch, out),
             Some(interval) => {
+                self.take(batch, out)?;
                 self.due = self.due.or(Some(out.now() + interval));
                 Ok(())
             }
@@ -338,6 +409,6 @@ impl Operator for Changes {
 
     fn state_size(&self) -> StateSize {
         let StateSize { rows, bytes } = self.groups.size();
-        StateSize { rows, bytes: bytes + self.standings.capacity() * size_of::<Standing>() + self.pending.bytes() }
+        StateSize { rows, bytes: bytes + self.standings.bytes() + self.pending.bytes() }
     }
 }

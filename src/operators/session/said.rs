@@ -20,7 +20,7 @@ use crate::operators::aggregate::changes::{Pending, Steps};
 use crate::operators::rows::whole_updates;
 use crate::plan::node::AggregateEmit;
 use crate::state::{Snapshot, StateTable, grow_to, table};
-use crate::types::{Batch, RowKind, RowKinds};
+use crate::types::{Batch, RowKinds};
 
 use super::Answer;
 use super::saved::{misses, numbers};
@@ -124,26 +124,15 @@ impl Said {
         if pending.groups.is_empty() {
             return Ok(());
         }
-        let after = Said::now(&pending.groups, sessions, accumulators, answer)?;
-        let before = pending.columns(&after)?;
-        let steps = Steps::of(&pending, &before, &after, |slot| self.wants(sessions, slot))?;
+        let now = Said::now(&pending.groups, sessions, accumulators, answer)?;
+        let there: Vec<bool> = pending.groups.iter().map(|slot| self.wants(sessions, *slot)).collect();
+        let steps = Steps::of(&pending, sessions.key_columns(&pending.groups)?, now, &there)?;
         for part in whole_updates(&steps.kinds) {
-            let slots = &steps.groups[part.clone()];
-            let mut columns = sessions.key_columns(slots)?;
-            for (before, after) in before.iter().zip(&after) {
-                columns.push(interleave(&[before.as_ref(), after.as_ref()], &steps.places[part.clone()])?);
-            }
-            let rows = answer.batch(columns, slots.len())?;
+            let rows = answer.batch(steps.columns(part.clone())?, part.len())?;
             out.push(Batch::changelog(rows, steps.kinds[part].iter().copied().collect::<RowKinds>()));
         }
-        for (kind, slot) in steps.kinds.iter().zip(&steps.groups) {
-            match kind {
-                RowKind::Insert => self.said[*slot as usize] = true,
-                RowKind::Delete => self.said[*slot as usize] = false,
-                RowKind::UpdateBefore | RowKind::UpdateAfter => {}
-            }
-        }
-        for slot in pending.groups {
+        for (slot, there) in pending.groups.into_iter().zip(there) {
+            self.said[slot as usize] = there;
             self.marked[slot as usize] = false;
             self.bounds[slot as usize] = sessions.bounds(slot);
             sessions.release(slot);

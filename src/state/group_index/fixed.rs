@@ -223,20 +223,21 @@ fn null_rows(array: &ArrayRef) -> impl Iterator<Item = usize> + '_ {
 }
 
 /// A column of type `to` from the bits of its values.
-pub(super) fn word_array(to: &DataType, words: &[u64], nulls: Option<NullBuffer>) -> Result<ArrayRef> {
+pub(super) fn word_array(to: &DataType, words: Vec<u64>, nulls: Option<NullBuffer>) -> Result<ArrayRef> {
+    let rows = words.len();
     let values = match to.primitive_width() {
         None => return Ok(Arc::new(BooleanArray::new(words.iter().map(|word| *word != 0).collect(), nulls))),
         Some(1) => Buffer::from_vec(words.iter().map(|word| *word as u8).collect()),
         Some(2) => Buffer::from_vec(words.iter().map(|word| *word as u16).collect::<Vec<_>>()),
         Some(4) => Buffer::from_vec(words.iter().map(|word| *word as u32).collect::<Vec<_>>()),
-        Some(_) => Buffer::from_vec(words.to_vec()),
+        Some(_) => Buffer::from_vec(words),
     };
-    primitive_array(to, words.len(), values, nulls)
+    primitive_array(to, rows, values, nulls)
 }
 
 /// [`word_array`] of sixteen bytes.
-pub(super) fn double_word_array(to: &DataType, words: &[u128], nulls: Option<NullBuffer>) -> Result<ArrayRef> {
-    primitive_array(to, words.len(), Buffer::from_vec(words.to_vec()), nulls)
+pub(super) fn double_word_array(to: &DataType, words: Vec<u128>, nulls: Option<NullBuffer>) -> Result<ArrayRef> {
+    primitive_array(to, words.len(), Buffer::from_vec(words), nulls)
 }
 
 fn primitive_array(to: &DataType, len: usize, values: Buffer, nulls: Option<NullBuffer>) -> Result<ArrayRef> {
@@ -248,7 +249,7 @@ fn primitive_array(to: &DataType, len: usize, values: Buffer, nulls: Option<Null
 pub(super) fn pair_arrays(types: &[DataType], pairs: &[Packed]) -> Result<Vec<ArrayRef>> {
     let left = pairs.iter().map(|pair| pair.left).collect::<Vec<_>>();
     let right = pairs.iter().map(|pair| pair.right).collect::<Vec<_>>();
-    Ok(vec![word_array(&types[0], &left, pair_nulls(pairs, 1))?, word_array(&types[1], &right, pair_nulls(pairs, 2))?])
+    Ok(vec![word_array(&types[0], left, pair_nulls(pairs, 1))?, word_array(&types[1], right, pair_nulls(pairs, 2))?])
 }
 
 fn pair_nulls(pairs: &[Packed], bit: u8) -> Option<NullBuffer> {

@@ -92,9 +92,9 @@ impl GroupIndex {
     pub fn keys(&self, groups: &[u32]) -> Result<Vec<ArrayRef>> {
         Ok(match &self.keys {
             Keys::Nothing => vec![],
-            Keys::Word(index) => vec![fixed::word_array(&self.types[0], &index.words(groups), index.nulls(groups))?],
+            Keys::Word(index) => vec![fixed::word_array(&self.types[0], index.words(groups), index.nulls(groups))?],
             Keys::DoubleWord(index) => {
-                vec![fixed::double_word_array(&self.types[0], &index.words(groups), index.nulls(groups))?]
+                vec![fixed::double_word_array(&self.types[0], index.words(groups), index.nulls(groups))?]
             }
             Keys::Pair(index) => fixed::pair_arrays(&self.types, &index.words(groups))?,
             Keys::Text(index, _) => vec![cast(&index.array(groups), &self.types[0])?],

@@ -289,7 +289,7 @@ fn unpack_words(to: &DataType, rests: &mut [&[u8]]) -> Result<ArrayRef> {
     let (words, valid): (Vec<_>, Vec<_>) =
         rests.iter_mut().map(take_word).map(|word| (word.unwrap_or_default(), word.is_some())).unzip();
     let nulls = Some(NullBuffer::from(valid)).filter(|nulls| nulls.null_count() > 0);
-    fixed::word_array(to, &words, nulls)
+    fixed::word_array(to, words, nulls)
 }
 
 /// The next text of each row.

@@ -130,7 +130,7 @@ impl GroupAccumulator for Adapter {
         running_by_reading(self, input)
     }
 
-    fn read(&mut self, groups: &[u32], _: &[i64]) -> Result<ArrayRef> {
+    fn read(&mut self, groups: &[u32], _: &ScalarBuffer<i64>) -> Result<ArrayRef> {
         let output = self.call.output.data_type().clone();
         if groups.is_empty() {
             return Ok(arrow::array::new_empty_array(&output));

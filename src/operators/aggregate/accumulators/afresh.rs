@@ -1,6 +1,7 @@
 //! A call that is computed from the beginning whenever it is asked for, over rows that are kept.
 
 use arrow::array::ArrayRef;
+use arrow::buffer::ScalarBuffer;
 
 use super::distinct::Distinct;
 use super::{Created, argument_type};
@@ -23,7 +24,7 @@ impl Afresh {
     /// The values of groups that have those rows, one group after the other, each so many of them.
     pub fn answer(&mut self, arguments: &[ArrayRef], lengths: &[usize]) -> Result<ArrayRef> {
         let all: Vec<u32> = (0..lengths.len() as u32).collect();
-        let counts: Vec<i64> = lengths.iter().map(|length| *length as i64).collect();
+        let counts: ScalarBuffer<i64> = lengths.iter().map(|length| *length as i64).collect();
         let groups = all.iter().zip(lengths).flat_map(|(group, length)| std::iter::repeat_n(*group, *length));
         let groups: Vec<u32> = groups.collect();
         let mut selection = None;

@@ -67,7 +67,7 @@ impl GroupAccumulator for Both {
         Ok(Arc::new(BooleanArray::from(said)))
     }
 
-    fn read(&mut self, groups: &[u32], _: &[i64]) -> Result<ArrayRef> {
+    fn read(&mut self, groups: &[u32], _: &ScalarBuffer<i64>) -> Result<ArrayRef> {
         Ok(Arc::new(groups.iter().map(|group| self.values[*group as usize]).collect::<BooleanArray>()))
     }
 
@@ -89,7 +89,7 @@ impl GroupAccumulator for Both {
     }
 
     fn save(&mut self, groups: &[u32]) -> Result<Vec<ArrayRef>> {
-        Ok(vec![self.read(groups, &[])?])
+        Ok(vec![self.read(groups, &ScalarBuffer::default())?])
     }
 
     fn load(&mut self, groups: &[u32], columns: &[ArrayRef]) -> Result<()> {

@@ -45,8 +45,11 @@ impl GroupAccumulator for Count {
         Ok(Arc::new(Int64Array::from(said)))
     }
 
-    fn read(&mut self, groups: &[u32], rows: &[i64]) -> Result<ArrayRef> {
-        Ok(integers(groups.iter().map(|group| self.missing.counted(*group, rows[*group as usize]))))
+    fn read(&mut self, groups: &[u32], counts: &ScalarBuffer<i64>) -> Result<ArrayRef> {
+        if self.missing.is_empty() {
+            return Ok(Arc::new(Int64Array::new(counts.clone(), None)));
+        }
+        Ok(integers(self.missing.counted_each(groups, counts)))
     }
 
     fn reset(&mut self, groups: &[u32]) {

@@ -117,7 +117,7 @@ impl GroupAccumulator for Floats {
         Ok(numbers::<Float64Type>(said.into_iter(), &DataType::Float64))
     }
 
-    fn read(&mut self, groups: &[u32], _: &[i64]) -> Result<ArrayRef> {
+    fn read(&mut self, groups: &[u32], _: &ScalarBuffer<i64>) -> Result<ArrayRef> {
         let value = |group: &u32| self.states[*group as usize].value(self.measure);
         Ok(numbers::<Float64Type>(groups.iter().map(value), &DataType::Float64))
     }

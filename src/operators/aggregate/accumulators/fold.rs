@@ -126,13 +126,20 @@ impl<F: Fold + 'static> GroupAccumulator for Folded<F> {
         Ok(self.array(said, Some(NullBuffer::from(present))))
     }
 
-    fn read(&mut self, groups: &[u32], rows: &[i64]) -> Result<ArrayRef> {
-        let value = |group: &u32| match self.missing.counted(*group, rows[*group as usize]) {
-            count if count > 0 => self.fold.value(self.states[*group as usize], count),
-            _ => Ok(self.fold.nothing()),
-        };
-        let read = groups.iter().map(value).collect::<Result<_>>()?;
-        Ok(self.array(read, self.missing.present(groups, rows)))
+    fn read(&mut self, groups: &[u32], counts: &ScalarBuffer<i64>) -> Result<ArrayRef> {
+        let mut read = Vec::with_capacity(groups.len());
+        let present = self.missing.present(groups, counts);
+        if present.is_none() && self.missing.is_empty() {
+            for (group, count) in groups.iter().zip(counts) {
+                read.push(self.fold.value(self.states[*group as usize], *count)?);
+            }
+            return Ok(self.array(read, None));
+        }
+        for (group, count) in groups.iter().zip(self.missing.counted_each(groups, counts)) {
+            let state = self.states[*group as usize];
+            read.push(if count > 0 { self.fold.value(state, count)? } else { self.fold.nothing() });
+        }
+        Ok(self.array(read, present))
     }
 
     fn reset(&mut self, groups: &[u32]) {

@@ -54,7 +54,7 @@ impl GroupAccumulator for Kept {
         super::running_by_reading(self, input)
     }
 
-    fn read(&mut self, groups: &[u32], _: &[i64]) -> Result<ArrayRef> {
+    fn read(&mut self, groups: &[u32], _: &ScalarBuffer<i64>) -> Result<ArrayRef> {
         let (arguments, lengths) = self.rows.gather(groups)?;
         self.inner.answer(&arguments, &lengths)
     }

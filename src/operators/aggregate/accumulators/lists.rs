@@ -185,7 +185,7 @@ impl GroupAccumulator for Lists {
         running_by_reading(self, input)
     }
 
-    fn read(&mut self, groups: &[u32], _: &[i64]) -> Result<ArrayRef> {
+    fn read(&mut self, groups: &[u32], _: &ScalarBuffer<i64>) -> Result<ArrayRef> {
         let lists: Vec<Vec<(usize, usize)>> = groups.iter().map(|group| self.places(*group)).collect();
         // The list of nothing is NULL.
         let nulls: NullBuffer = lists.iter().map(|list| !list.is_empty()).collect();

@@ -53,11 +53,20 @@ impl Missing {
         rows - self.counts.get(group as usize).copied().unwrap_or(0)
     }
 
-    /// Which of `groups` have counted a row; `None` if all have.
+    /// How many rows of each of `groups` were counted, of as many as `rows` has for it.
+    pub fn counted_each<'a>(&'a self, groups: &'a [u32], rows: &'a [i64]) -> impl Iterator<Item = i64> + 'a {
+        groups.iter().zip(rows).map(|(group, rows)| self.counted(*group, *rows))
+    }
+
+    /// Which of `groups`, of which `rows` has how many rows each has, have counted one; `None` if all have.
     pub fn present(&self, groups: &[u32], rows: &[i64]) -> Option<NullBuffer> {
-        let present = |group: &u32| self.counted(*group, rows[*group as usize]) > 0;
-        let all = groups.iter().all(present);
-        (!all).then(|| groups.iter().map(present).collect())
+        let present = |count| count > 0;
+        // Without leaving at the first, many are looked at at once.
+        if self.is_empty() && rows.iter().fold(true, |all, rows| all & present(*rows)) {
+            return None;
+        }
+        let all = self.counted_each(groups, rows).all(present);
+        (!all).then(|| self.counted_each(groups, rows).map(present).collect())
     }
 
     /// Puts what was passed over of one group to that of another.

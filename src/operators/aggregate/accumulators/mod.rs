@@ -24,6 +24,7 @@ mod variance;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, PrimitiveArray};
+use arrow::buffer::ScalarBuffer;
 use arrow::datatypes::{ArrowPrimitiveType, DataType, Int64Type};
 
 pub use distinct::Distinct;
@@ -172,6 +173,8 @@ fn running_by_reading(
     accumulator: &mut dyn GroupAccumulator,
     input: &super::accumulator::Input<'_>,
 ) -> Result<ArrayRef> {
+    // Who reads instead of counting does not ask for the counts.
+    let unknown = ScalarBuffer::default();
     let mut said = Vec::with_capacity(input.groups.len());
     for row in 0..input.groups.len() {
         let arguments: Vec<ArrayRef> = input.arguments.iter().map(|argument| argument.slice(row, 1)).collect();
@@ -184,10 +187,10 @@ fn running_by_reading(
             absent: input.absent,
         };
         accumulator.update(&one)?;
-        said.push(accumulator.read(one.groups, &[])?);
+        said.push(accumulator.read(one.groups, &unknown)?);
     }
     if said.is_empty() {
-        return accumulator.read(&[], &[]);
+        return accumulator.read(&[], &unknown);
     }
     let said: Vec<&dyn Array> = said.iter().map(|array| array.as_ref()).collect();
     Ok(arrow::compute::concat(&said)?)

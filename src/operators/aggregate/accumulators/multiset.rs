@@ -192,7 +192,7 @@ impl<K: Kind> GroupAccumulator for Multisets<K> {
         super::running_by_reading(self, input)
     }
 
-    fn read(&mut self, groups: &[u32], _: &[i64]) -> Result<ArrayRef> {
+    fn read(&mut self, groups: &[u32], _: &ScalarBuffer<i64>) -> Result<ArrayRef> {
         let value = |group: &u32| {
             let values = &self.groups[*group as usize];
             let end = match self.extreme {

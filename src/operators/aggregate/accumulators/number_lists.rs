@@ -157,7 +157,7 @@ impl<T: ArrowPrimitiveType> GroupAccumulator for NumberLists<T> {
         running_by_reading(self, input)
     }
 
-    fn read(&mut self, groups: &[u32], _: &[i64]) -> Result<ArrayRef> {
+    fn read(&mut self, groups: &[u32], _: &ScalarBuffer<i64>) -> Result<ArrayRef> {
         // The list of nothing is NULL.
         let nulls: NullBuffer = groups.iter().map(|group| self.lists[*group as usize].length > 0).collect();
         self.array(groups, Some(nulls).filter(|nulls| nulls.null_count() > 0))

@@ -161,7 +161,7 @@ impl GroupAccumulator for Picked {
     fn update_running(&mut self, input: &Input<'_>, _: &ScalarBuffer<i64>) -> Result<ArrayRef> {
         let (nulls, keys) = (self.nulls(input), self.keys(input)?);
         // The value after a row is that of a row of this batch, or else what it was before the batch.
-        let before = self.read(input.groups, &[])?;
+        let before = self.read(input.groups, &ScalarBuffer::default())?;
         let mut places = Vec::with_capacity(input.groups.len());
         let compete = |picked: &mut Picked, row: usize, group: usize, _| {
             picked.compete(keys.as_ref(), row, group);
@@ -175,7 +175,7 @@ impl GroupAccumulator for Picked {
         Ok(interleave(&[before.as_ref(), input.arguments[0].as_ref()], &places)?)
     }
 
-    fn read(&mut self, groups: &[u32], _: &[i64]) -> Result<ArrayRef> {
+    fn read(&mut self, groups: &[u32], _: &ScalarBuffer<i64>) -> Result<ArrayRef> {
         let parser = self.values.parser();
         let null = self.values.convert_columns(&[new_null_array(&self.data_type, 1)])?;
         let rows = groups.iter().map(|group| match &self.kept[*group as usize] {

@@ -228,7 +228,7 @@ impl GroupAccumulator for Pairs {
         Ok(self.said(said.into_iter()))
     }
 
-    fn read(&mut self, groups: &[u32], _: &[i64]) -> Result<ArrayRef> {
+    fn read(&mut self, groups: &[u32], _: &ScalarBuffer<i64>) -> Result<ArrayRef> {
         Ok(self.said(groups.iter().map(|group| self.states[*group as usize])))
     }
 

@@ -121,7 +121,7 @@ impl GroupAccumulator for Replayed {
         super::running_by_reading(self, input)
     }
 
-    fn read(&mut self, groups: &[u32], _: &[i64]) -> Result<ArrayRef> {
+    fn read(&mut self, groups: &[u32], _: &ScalarBuffer<i64>) -> Result<ArrayRef> {
         let (arguments, lengths) = self.rows(groups)?;
         self.inner.answer(&arguments, &lengths)
     }

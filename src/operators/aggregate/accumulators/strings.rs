@@ -86,7 +86,7 @@ impl GroupAccumulator for Strings {
         self.say(StringArray::from(said))
     }
 
-    fn read(&mut self, groups: &[u32], _: &[i64]) -> Result<ArrayRef> {
+    fn read(&mut self, groups: &[u32], _: &ScalarBuffer<i64>) -> Result<ArrayRef> {
         let strings = groups.iter().map(|group| self.strings[*group as usize].as_deref());
         self.say(strings.collect::<StringArray>())
     }

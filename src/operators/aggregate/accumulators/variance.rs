@@ -112,7 +112,7 @@ impl GroupAccumulator for Variance {
         Ok(numbers::<Float64Type>(said.into_iter(), &DataType::Float64))
     }
 
-    fn read(&mut self, groups: &[u32], _: &[i64]) -> Result<ArrayRef> {
+    fn read(&mut self, groups: &[u32], _: &ScalarBuffer<i64>) -> Result<ArrayRef> {
         let read = groups.iter().map(|group| value(self.of, self.measure, &self.states[*group as usize]));
         Ok(numbers::<Float64Type>(read, &DataType::Float64))
     }

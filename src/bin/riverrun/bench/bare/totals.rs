@@ -7,6 +7,7 @@ use foldhash::fast::FixedState;
 use hashbrown::HashTable;
 use riverrun::RowKind;
 use riverrun::arrow::array::{ArrayRef, StringArray, StringBuilder};
+use riverrun::arrow::buffer::OffsetBuffer;
 
 use super::{Map, Result, Sink, array_of, column, numbers, texts};
 use crate::bench::input::Input;
@@ -145,7 +146,7 @@ pub fn changing_totals(input: &Input, sink: &mut Sink<'_>) -> Result<()> {
 
 fn changes(groups: &[(i64, usize, Totals)], touched: &[(u32, Totals)]) -> Vec<ArrayRef> {
     let rows = 2 * touched.len();
-    let mut kinds = Vec::with_capacity(rows);
+    let mut kinds = String::with_capacity(2 * rows);
     let mut keys = Vec::with_capacity(rows);
     let mut columns = Columns::with_capacity(rows);
     for (at, before) in touched {
@@ -153,16 +154,17 @@ fn changes(groups: &[(i64, usize, Totals)], touched: &[(u32, Totals)]) -> Vec<Ar
         let kind = if before.count == 0 {
             RowKind::Insert
         } else {
-            kinds.push(RowKind::UpdateBefore.as_str());
+            kinds.push_str(RowKind::UpdateBefore.as_str());
             keys.push(*key);
             columns.push(before);
             RowKind::UpdateAfter
         };
-        kinds.push(kind.as_str());
+        kinds.push_str(kind.as_str());
         keys.push(*key);
         columns.push(now);
     }
     let mut answer = columns.after(array_of(keys));
-    answer.insert(0, Arc::new(StringArray::from(kinds)));
+    let each_of_two = OffsetBuffer::from_repeated_length(2, kinds.len() / 2);
+    answer.insert(0, Arc::new(StringArray::new(each_of_two, kinds.into_bytes().into(), None)));
     answer
 }
