@@ -273,7 +273,8 @@ impl Steps {
 
 /// Some rows of columns; the columns as they are if that is all of them.
 fn taken(columns: &[ArrayRef], rows: &UInt32Array) -> Result<Vec<ArrayRef>> {
-    let taken = |column: &ArrayRef| if rows.len() == column.len() { Ok(column.clone()) } else { take(column, rows, None) };
+    let taken =
+        |column: &ArrayRef| if rows.len() == column.len() { Ok(column.clone()) } else { take(column, rows, None) };
     Ok(columns.iter().map(taken).collect::<Result<_, _>>()?)
 }
 

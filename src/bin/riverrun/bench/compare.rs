@@ -15,7 +15,7 @@ use super::progress::Progress;
 use super::river::Session;
 use super::runner::{Loaded, River, Runner};
 use super::targets::{BARE, OWN};
-use super::workloads::Workload;
+use super::workloads::{self, Workload, Yardstick};
 
 /// How many events whole answers are compared on.
 const EVENTS_CHECKED: usize = 100_000;
@@ -58,6 +58,12 @@ pub enum Verdict {
 }
 
 impl Outcome {
+    /// That of a runner which has not run yet.
+    fn of(runner: &str, events: usize) -> Outcome {
+        let verdict = Verdict::Measured(Series::default());
+        Outcome { runner: runner.to_owned(), version: None, events, state: None, memory: None, verdict }
+    }
+
     /// Its runs, if it has given the right answer.
     pub fn series(&self) -> Option<&Series> {
         match &self.verdict {
@@ -82,6 +88,9 @@ impl Comparison {
     }
 }
 
+/// A runner, and where it is noted what its runs have cost.
+type Turn<'a> = (&'a mut dyn Runner, &'a mut Outcome);
+
 /// How runners are compared.
 pub struct Bench<'a> {
     /// The data.
@@ -100,11 +109,31 @@ impl Bench<'_> {
     /// Runs a workload by every runner.
     pub fn compare(&self, workload: &Workload, runners: &mut [Box<dyn Runner>]) -> Result<Comparison> {
         let mut results = self.checked(workload, runners)?;
-        self.measure(workload, runners, &mut results);
+        let mut own = self.own_yardsticks(workload)?;
+        let mut turns: Vec<Turn<'_>> =
+            runners.iter_mut().map(|runner| runner.as_mut() as _).zip(&mut results).collect();
+        turns.extend(own.iter_mut().map(|(river, outcome)| (river as _, outcome)));
+        self.measure(workload, &mut turns);
         for outcome in &mut results {
             self.weigh(workload, outcome);
         }
+        results.extend(own.into_iter().map(|(_, outcome)| outcome));
         Ok(Comparison { workload: workload.clone(), results })
+    }
+
+    /// The workloads that this one is held against, loaded: they run in turns with it like any other yardstick. Their
+    /// answers are another's, and checked with their own workload.
+    fn own_yardsticks(&self, workload: &Workload) -> Result<Vec<(River, Outcome)>> {
+        let names = workload.targets.iter().filter_map(|target| match target.of {
+            Yardstick::Own(name) => Some(name),
+            Yardstick::Bare | Yardstick::Peer(_) => None,
+        });
+        let loaded = |name| {
+            let (mut river, other) = (River::new(self.from), workloads::named(name)?);
+            river.load(&other, &self.sets.of(other.collection, self.events))?;
+            Ok((river, Outcome::of(name, self.events)))
+        };
+        names.map(loaded).collect()
     }
 
     /// Whether each runner gives the right answer; those that do are loaded.
@@ -113,15 +142,7 @@ impl Bench<'_> {
         let mut results = vec![];
         for runner in runners.iter_mut() {
             self.progress.tell(|| format!("{}: checking the answer of {}", workload.name, runner.name()));
-            let events = runner.events(self.events);
-            let mut outcome = Outcome {
-                runner: runner.name().to_owned(),
-                version: None,
-                events,
-                state: None,
-                memory: None,
-                verdict: Verdict::Measured(Series::default()),
-            };
+            let mut outcome = Outcome::of(runner.name(), runner.events(self.events));
             if let Err(error) = self.check(runner.as_mut(), &mut references, &mut outcome) {
                 outcome.verdict = Verdict::Failed(error.to_string());
             }
@@ -172,9 +193,9 @@ impl Bench<'_> {
         }
     }
 
-    fn measure(&self, workload: &Workload, runners: &mut [Box<dyn Runner>], results: &mut [Outcome]) {
+    fn measure(&self, workload: &Workload, turns: &mut [Turn<'_>]) {
         for rep in 1..=self.reps {
-            for (runner, outcome) in runners.iter_mut().zip(&mut *results) {
+            for (runner, outcome) in &mut *turns {
                 let Verdict::Measured(series) = &mut outcome.verdict else { continue };
                 let of = self.reps;
                 self.progress.tell(|| format!("{}: {} runs, {rep} of {of}", workload.name, outcome.runner));
@@ -239,8 +260,8 @@ impl Reference {
 mod tests {
     use super::*;
     use crate::bench::dataset::Origin;
+    use crate::bench::flights;
     use crate::bench::runner::Bare;
-    use crate::bench::{flights, workloads};
 
     /// Compares the answers of riverrun reading from `from` and of other runners.
     fn failures(from: Format, names: &[&str], others: Vec<Box<dyn Runner>>) -> Vec<String> {

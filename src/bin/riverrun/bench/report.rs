@@ -37,7 +37,7 @@ impl Report {
             "events": self.events,
             "reps": self.reps,
             "from": self.from,
-            "workloads": self.workloads.iter().map(|result| workload(result, &self.workloads)).collect::<Vec<_>>(),
+            "workloads": self.workloads.iter().map(workload).collect::<Vec<_>>(),
             "probes": self.findings.iter().map(finding).collect::<Vec<_>>(),
         })
     }
@@ -63,8 +63,8 @@ fn machine() -> Value {
     })
 }
 
-fn workload(result: &Comparison, all: &[Comparison]) -> Value {
-    let reached = targets::reached(result, all);
+fn workload(result: &Comparison) -> Value {
+    let reached = targets::reached(result);
     let target = |reached: &targets::Reached| {
         json!({
             "of": reached.target.of.name(),

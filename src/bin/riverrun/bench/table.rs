@@ -6,7 +6,6 @@ use super::compare::{Comparison, Outcome, Verdict};
 use super::measure::Series;
 use super::probes::{Finding, Limit};
 use super::targets::{self, OWN, Reached};
-use super::workloads::Yardstick;
 
 /// Columns: what they are called, and on which side their values stand.
 type Columns<const N: usize> = [(&'static str, CellAlignment); N];
@@ -33,7 +32,7 @@ const FINDINGS: Columns<4> = [
 pub fn of_workloads(results: &[Comparison], events: usize) -> Table {
     let mut table = headed(WORKLOADS);
     for result in results {
-        let reached = targets::reached(result, results);
+        let reached = targets::reached(result);
         let own = result.of(OWN).and_then(Outcome::series).map_or(f64::NAN, Series::rows_per_second);
         for outcome in &result.results {
             let name = if outcome.runner == OWN { result.workload.name.as_str() } else { "" };
@@ -120,11 +119,7 @@ fn rate(series: &Series) -> String {
 }
 
 fn target(reached: &Reached) -> String {
-    let least = format!("{} ≥ {}", mark(reached.holds()), reached.target.ratio_min);
-    match reached.target.of {
-        Yardstick::Bare | Yardstick::Peer(_) => least,
-        Yardstick::Own(name) => format!("{least} x {name} ({:.2})", reached.ratio),
-    }
+    format!("{} ≥ {}", mark(reached.holds()), reached.target.ratio_min)
 }
 
 fn mark(holds: bool) -> &'static str {

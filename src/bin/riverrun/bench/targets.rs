@@ -34,26 +34,17 @@ impl Yardstick {
     }
 }
 
-/// The targets of `of` whose yardstick was measured in the same run.
-pub fn reached(of: &Comparison, all: &[Comparison]) -> Vec<Reached> {
+/// The targets of `of` whose yardstick was measured in turns with it.
+pub fn reached(of: &Comparison) -> Vec<Reached> {
     let Some(own) = rate(of.of(OWN)) else { return vec![] };
-    let yardstick = |target: &Target| match target.of {
-        Yardstick::Bare | Yardstick::Peer(_) => rate(of.of(target.of.name())),
-        Yardstick::Own(name) => {
-            all.iter().find(|other| other.workload.name == name).and_then(|other| rate(other.of(OWN)))
-        }
-    };
+    let yardstick = |target: &Target| rate(of.of(target.of.name()));
     let measured = |target: &Target| yardstick(target).map(|rate| Reached { target: *target, ratio: own / rate });
     of.workload.targets.iter().filter_map(measured).collect()
 }
 
 /// The target of `of` against one of its own runners.
 pub fn against(reached: &[Reached], runner: &str) -> Option<Reached> {
-    let about = |reached: &&Reached| match reached.target.of {
-        Yardstick::Bare | Yardstick::Peer(_) => reached.target.of.name() == runner,
-        Yardstick::Own(_) => runner == OWN,
-    };
-    reached.iter().find(about).copied()
+    reached.iter().find(|reached| reached.target.of.name() == runner).copied()
 }
 
 fn rate(outcome: Option<&Outcome>) -> Option<f64> {
