@@ -542,6 +542,22 @@ fn a_group_that_was_empty_in_between_starts_from_zero() {
 }
 
 #[test]
+fn a_changelog_takes_back_the_key_that_it_has_said() {
+    let node = with_emit(&query("f", "count(*)"), AggregateEmit::Changes);
+    let script = "
+        0: -0.0 | 0.0 | -NaN -> +I 0.0 2 | +I NaN 1
+        0: -0.0 | NaN        -> -U 0.0 2 | +U 0.0 3 | -U NaN 1 | +U NaN 2
+    ";
+    check_cut(&[columns("f:float")], script, Cut::Whole, |snapshots| build(&node, snapshots));
+    let node = with_emit(&query("t, k", "sum(v)"), AggregateEmit::Changes);
+    let script = "
+        0: 1 5 a | 1 5 NULL | NULL 5 a                 -> +I a 1 5 | +I NULL 1 5 | +I a NULL 5
+        0: 1 1 b | 1 0 a | 1 1 NULL | 1 2 a | NULL 0 a -> +I b 1 1 | -U a 1 5 | +U a 1 7 | -U NULL 1 5 | +U NULL 1 6
+    ";
+    check_cut(&[columns("k:int v:int t:text")], script, Cut::Whole, |snapshots| build(&node, snapshots));
+}
+
+#[test]
 fn what_is_not_finite_comes_and_goes() {
     let schema = columns("k:int f:float");
     let node = over_changelog("k", "sum(f), avg(f), count(f)", AggregateEmit::Changes);
