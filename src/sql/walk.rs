@@ -10,6 +10,7 @@ use sqlparser::ast::{
 };
 
 /// As [`Visit::visit`].
+#[expect(clippy::disallowed_methods, reason = "this is the one walk")]
 pub fn visit<V: Visitor>(part: &impl Visit, visitor: &mut V) -> ControlFlow<V::Break> {
     let mut held = Held { visitor, found: None };
     let _ = part.visit(&mut Walk::<dyn Visitor<Break = ()>>(&mut held));
@@ -17,6 +18,7 @@ pub fn visit<V: Visitor>(part: &impl Visit, visitor: &mut V) -> ControlFlow<V::B
 }
 
 /// As [`VisitMut::visit`].
+#[expect(clippy::disallowed_methods, reason = "this is the one walk")]
 pub fn visit_mut<V: VisitorMut>(part: &mut impl VisitMut, visitor: &mut V) -> ControlFlow<V::Break> {
     let mut held = Held { visitor, found: None };
     let _ = part.visit(&mut Walk::<dyn VisitorMut<Break = ()>>(&mut held));

@@ -40,6 +40,16 @@ impl RowKind {
         }
     }
 
+    /// Those of [`RowKind::as_str`].
+    fn bytes(self) -> [u8; 2] {
+        match self {
+            RowKind::Insert => *b"+I",
+            RowKind::UpdateBefore => *b"-U",
+            RowKind::UpdateAfter => *b"+U",
+            RowKind::Delete => *b"-D",
+        }
+    }
+
     /// 1 for a row that comes, -1 for a row that goes.
     pub fn weight(self) -> i64 {
         match self {
@@ -254,10 +264,9 @@ impl Batch {
 
 /// The kinds as text.
 fn op_column(kinds: &RowKinds) -> Result<StringArray> {
-    let mut text = Vec::with_capacity(2 * kinds.len());
-    kinds.iter().for_each(|kind| text.extend_from_slice(kind.as_str().as_bytes()));
+    let text: Vec<[u8; 2]> = kinds.iter().map(RowKind::bytes).collect();
     let offsets = OffsetBuffer::from_repeated_length(2, kinds.len());
-    Ok(StringArray::try_new(offsets, Buffer::from_vec(text), None)?)
+    Ok(StringArray::try_new(offsets, Buffer::from_vec(text.into_flattened()), None)?)
 }
 
 /// The schema of a changelog as users see it: `op` before the columns of `schema`.

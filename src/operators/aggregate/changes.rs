@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array, UInt32Array};
 use arrow::buffer::BooleanBuffer;
-use arrow::compute::{concat, filter, interleave, take};
+use arrow::compute::{concat, filter, interleave, take, take_arrays};
 use arrow::datatypes::Int64Type;
 
 use crate::error::{InternalError, Result};
@@ -88,7 +88,8 @@ impl Changes {
         self.update(batch, &groups, out)?;
         if first.len() == self.pending.groups.len() && keys.iter().zip(&self.groups.keys).all(is_canonical) {
             // The rows still have the keys at hand, and in order.
-            return self.say(taken(&keys, &UInt32Array::from(first))?, out);
+            let first = UInt32Array::from(first);
+            return self.say(&keys.iter().map(|key| taken(key, &first)).collect::<Result<Vec<_>>>()?, out);
         }
         self.flush(out)
     }
@@ -103,6 +104,8 @@ impl Changes {
     fn touch(&mut self, groups: &[u32]) -> Result<Vec<u32>> {
         self.grow();
         let (mut first, mut known) = (Vec::with_capacity(groups.len()), Vec::with_capacity(groups.len()));
+        self.pending.groups.reserve(groups.len());
+        self.pending.said.reserve(groups.len());
         for (row, group) in groups.iter().enumerate() {
             let Some(said) = self.standings.touch(*group) else { continue };
             first.push(row as u32);
@@ -129,11 +132,11 @@ impl Changes {
     /// Says what has become of the pending groups.
     pub fn flush(&mut self, out: &mut Output) -> Result<()> {
         let keys = self.groups.index.keys(&self.pending.groups)?;
-        self.say(keys, out)
+        self.say(&keys, out)
     }
 
     /// Says what has become of the pending groups, whose keys those are.
-    fn say(&mut self, keys: Vec<ArrayRef>, out: &mut Output) -> Result<()> {
+    fn say(&mut self, keys: &[ArrayRef], out: &mut Output) -> Result<()> {
         let pending = std::mem::take(&mut self.pending);
         self.due = None;
         let now = self.groups.accumulators.read(&pending.groups)?;
@@ -142,7 +145,7 @@ impl Changes {
             // A group that cannot lose rows is there once it was touched.
             false => vec![true; pending.groups.len()],
         };
-        let steps = Steps::of(&pending, keys, now, &there)?;
+        let steps = Steps::of(&pending, keys, &now, &there)?;
         for part in whole_updates(&steps.kinds) {
             let rows = self.groups.batch(steps.columns(part.clone())?, part.len())?;
             out.push(match self.groups.appends {
@@ -221,68 +224,68 @@ impl Changes {
 /// Changes in order, in columns.
 pub(in crate::operators) struct Steps {
     pub kinds: Vec<RowKind>,
-    /// Where the row of each is: among those before (0) or after (1), and which of them.
-    places: Vec<(usize, usize)>,
-    before: Vec<ArrayRef>,
-    after: Vec<ArrayRef>,
+    /// The columns of the rows before and, behind them, of those after.
+    columns: Vec<ArrayRef>,
+    /// Which of these rows each is.
+    rows: UInt32Array,
 }
 
 impl Steps {
     /// The changes of pending groups in order. Of each of them there are its keys, the values that it has now, and
     /// whether it is part of the answer now.
-    pub fn of(pending: &Pending, keys: Vec<ArrayRef>, now: Vec<ArrayRef>, there: &[bool]) -> Result<Steps> {
+    pub fn of(pending: &Pending, keys: &[ArrayRef], now: &[ArrayRef], there: &[bool]) -> Result<Steps> {
         let known = pending.said.iter().enumerate().filter(|(_, said)| **said).map(|(row, _)| row as u32);
         let known = UInt32Array::from_iter_values(known);
-        let values = pending.columns(&now)?;
-        let changed = changed(&known, &values, &now)?;
-        let mut before = taken(&keys, &known)?;
-        before.extend(values);
-        let after = keys.into_iter().chain(now).collect();
-        let steps = there.len() + changed.len();
-        let (kinds, places) = (Vec::with_capacity(steps), Vec::with_capacity(steps));
-        let mut steps = Steps { kinds, places, before, after };
-        let mut place = 0;
-        for (row, (said, there)) in pending.said.iter().zip(there).enumerate() {
-            match (said, there) {
-                (true, true) if changed.value(place) => {
-                    steps.push(RowKind::UpdateBefore, (0, place));
-                    steps.push(RowKind::UpdateAfter, (1, row));
-                }
-                (true, true) => {}
-                (true, false) => steps.push(RowKind::Delete, (0, place)),
-                (false, true) => steps.push(RowKind::Insert, (1, row)),
-                (false, false) => {}
-            }
-            place += usize::from(*said);
+        let before = pending.columns(now)?;
+        let changed = changed(&known, &before, now)?;
+        let mut columns = vec![];
+        for key in keys {
+            columns.push(concat(&[&taken(key, &known)?, key])?);
         }
-        Ok(steps)
-    }
-
-    fn push(&mut self, kind: RowKind, place: (usize, usize)) {
-        self.kinds.push(kind);
-        self.places.push(place);
+        for (before, now) in before.iter().zip(now) {
+            columns.push(concat(&[before, now])?);
+        }
+        let steps = there.len() + changed.len();
+        let (mut kinds, mut rows) = (Vec::with_capacity(steps), Vec::with_capacity(steps));
+        let (mut before, mut after) = (0, known.len() as u32);
+        for (said, there) in pending.said.iter().zip(there) {
+            match (said, there) {
+                (true, true) if changed.value(before as usize) => {
+                    kinds.extend_from_slice(&[RowKind::UpdateBefore, RowKind::UpdateAfter]);
+                    rows.extend_from_slice(&[before, after]);
+                }
+                (true, true) | (false, false) => {}
+                (true, false) => {
+                    kinds.push(RowKind::Delete);
+                    rows.push(before);
+                }
+                (false, true) => {
+                    kinds.push(RowKind::Insert);
+                    rows.push(after);
+                }
+            }
+            before += u32::from(*said);
+            after += 1;
+        }
+        Ok(Steps { kinds, columns, rows: rows.into() })
     }
 
     /// The rows of some of the changes.
     pub fn columns(&self, part: Range<usize>) -> Result<Vec<ArrayRef>> {
-        let places = &self.places[part];
-        let column = |(before, after): (&ArrayRef, &ArrayRef)| interleave(&[before.as_ref(), after.as_ref()], places);
-        Ok(self.before.iter().zip(&self.after).map(column).collect::<Result<_, _>>()?)
+        Ok(take_arrays(&self.columns, &self.rows.slice(part.start, part.len()), None)?)
     }
 }
 
-/// Some rows of columns; the columns as they are if that is all of them.
-fn taken(columns: &[ArrayRef], rows: &UInt32Array) -> Result<Vec<ArrayRef>> {
-    let taken =
-        |column: &ArrayRef| if rows.len() == column.len() { Ok(column.clone()) } else { take(column, rows, None) };
-    Ok(columns.iter().map(taken).collect::<Result<_, _>>()?)
+/// Some rows of a column, in order; the column as it is if they are all.
+fn taken(column: &ArrayRef, rows: &UInt32Array) -> Result<ArrayRef> {
+    Ok(if rows.len() == column.len() { column.clone() } else { take(column, rows, None)? })
 }
 
 /// For each group that was said, in order, whether its values are others now. `known` has where those groups are.
 fn changed(known: &UInt32Array, before: &[ArrayRef], after: &[ArrayRef]) -> Result<BooleanBuffer> {
     let mut changed = BooleanBuffer::new_unset(known.len());
-    for (before, after) in before.iter().zip(taken(after, known)?) {
-        changed = &changed | &differs(before, &after)?;
+    for (before, after) in before.iter().zip(after) {
+        changed = &changed | &differs(before, &taken(after, known)?)?;
         // A count of rows has always changed.
         if changed.count_set_bits() == changed.len() {
             break;

@@ -126,7 +126,7 @@ impl Said {
         }
         let now = Said::now(&pending.groups, sessions, accumulators, answer)?;
         let there: Vec<bool> = pending.groups.iter().map(|slot| self.wants(sessions, *slot)).collect();
-        let steps = Steps::of(&pending, sessions.key_columns(&pending.groups)?, now, &there)?;
+        let steps = Steps::of(&pending, &sessions.key_columns(&pending.groups)?, &now, &there)?;
         for part in whole_updates(&steps.kinds) {
             let rows = answer.batch(steps.columns(part.clone())?, part.len())?;
             out.push(Batch::changelog(rows, steps.kinds[part].iter().copied().collect::<RowKinds>()));
