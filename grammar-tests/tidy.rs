@@ -232,6 +232,7 @@ const FUNCTION_LINES_MAX: usize = 70;
 /// What may stand at the top of the repository.
 const TOP_LEVEL: &[&str] = &[
     ".ci",
+    ".clippy.toml",
     ".git",
     ".github",
     ".gitignore",
