@@ -35,13 +35,17 @@ pub(in crate::operators) struct Changes {
     opening: bool,
 }
 
-/// How each group stands. A bit each, because every row looks there: the bits of a million groups stay in the cache.
+/// How each group stands. Two bits each, because every row looks there: those of a million groups stay in the cache.
 #[derive(Default)]
 struct Standings {
-    /// Whether the answer holds a row of it. While it is pending, that is said there.
-    said: Vec<u64>,
-    pending: Vec<u64>,
+    words: Vec<u64>,
 }
+
+/// The answer holds a row of the group. While it is pending, the row that was last said.
+const SAID: u64 = 1;
+/// The group may have changed since it was last said.
+const PENDING_TOO: u64 = 2;
+const GROUPS_PER_WORD: usize = 32;
 
 /// The groups that may have changed since they were last said, in the order in which they were first touched.
 #[derive(Default)]
@@ -103,21 +107,15 @@ impl Changes {
     /// pending already.
     fn touch(&mut self, groups: &[u32]) -> Result<Vec<u32>> {
         self.grow();
-        let (mut first, mut known) = (Vec::with_capacity(groups.len()), Vec::with_capacity(groups.len()));
-        self.pending.groups.reserve(groups.len());
-        self.pending.said.reserve(groups.len());
-        for (row, group) in groups.iter().enumerate() {
-            let Some(said) = self.standings.touch(*group) else { continue };
-            first.push(row as u32);
-            self.pending.groups.push(*group);
-            self.pending.said.push(said);
-            if said {
-                known.push(*group);
-            }
-        }
+        let (first, said) = self.standings.touch(groups);
+        let before = self.pending.groups.len();
+        self.pending.groups.extend(first.iter().map(|row| groups[*row as usize]));
+        let touched = &self.pending.groups[before..];
+        let known: Vec<u32> = touched.iter().zip(&said).filter(|(_, said)| **said).map(|(group, _)| *group).collect();
         if !known.is_empty() {
             self.pending.push_before(self.groups.accumulators.read(&known)?);
         }
+        self.pending.said.extend(said);
         Ok(first)
     }
 
@@ -211,9 +209,7 @@ impl Changes {
         self.groups.index.intern(keys, saved.num_rows(), &mut groups)?;
         self.groups.grow();
         self.grow();
-        for group in &groups {
-            self.standings.touch(*group);
-        }
+        self.standings.touch(&groups);
         let before = values.iter().map(|column| filter(column, said)).collect::<Result<_, _>>()?;
         self.pending = Pending::of(groups, said.values().iter().collect());
         self.pending.push_before(before);
@@ -296,42 +292,48 @@ fn changed(known: &UInt32Array, before: &[ArrayRef], after: &[ArrayRef]) -> Resu
 
 impl Standings {
     fn grow(&mut self, slots: usize) {
-        let words = slots.div_ceil(u64::BITS as usize);
-        grow_to(&mut self.said, words, 0);
-        grow_to(&mut self.pending, words, 0);
+        grow_to(&mut self.words, slots.div_ceil(GROUPS_PER_WORD), 0);
     }
 
-    /// The word of a group, and its bit in that.
+    /// The word of a group, and where in it its bits are.
     #[inline]
-    fn place(group: u32) -> (usize, u64) {
-        ((group / u64::BITS) as usize, 1 << (group % u64::BITS))
+    fn place(group: u32) -> (usize, usize) {
+        (group as usize / GROUPS_PER_WORD, group as usize % GROUPS_PER_WORD * 2)
     }
 
-    /// Makes a group pending. Gives whether it was said, or `None` if it was pending already.
-    #[inline]
-    fn touch(&mut self, group: u32) -> Option<bool> {
-        let (word, bit) = Standings::place(group);
-        let pending = &mut self.pending[word];
-        let was_pending = *pending & bit != 0;
-        *pending |= bit;
-        (!was_pending).then(|| self.said[word] & bit != 0)
+    /// Makes groups pending. Gives where those stand among them that were not, and whether each of these was said.
+    ///
+    /// What is noted of a row that does not count is written over by the next: a branch that goes either way costs more.
+    fn touch(&mut self, groups: &[u32]) -> (Vec<u32>, Vec<bool>) {
+        let (mut first, mut said, mut touched) = (vec![0; groups.len()], vec![false; groups.len()], 0);
+        for (row, group) in groups.iter().enumerate() {
+            let (word, shift) = Standings::place(*group);
+            let standing = self.words[word] >> shift;
+            self.words[word] |= PENDING_TOO << shift;
+            first[touched] = row as u32;
+            said[touched] = standing & SAID != 0;
+            touched += usize::from(standing & PENDING_TOO == 0);
+        }
+        first.truncate(touched);
+        said.truncate(touched);
+        (first, said)
     }
 
     /// A group is not pending, and the answer holds a row of it or not.
     #[inline]
     fn settle(&mut self, group: u32, said: bool) {
-        let (word, bit) = Standings::place(group);
-        self.pending[word] &= !bit;
-        self.said[word] = self.said[word] & !bit | if said { bit } else { 0 };
+        let (word, shift) = Standings::place(group);
+        let settled = if said { SAID } else { 0 };
+        self.words[word] = self.words[word] & !((SAID | PENDING_TOO) << shift) | settled << shift;
     }
 
     fn is_pending(&self, group: u32) -> bool {
-        let (word, bit) = Standings::place(group);
-        self.pending[word] & bit != 0
+        let (word, shift) = Standings::place(group);
+        self.words[word] >> shift & PENDING_TOO != 0
     }
 
     fn bytes(&self) -> usize {
-        (self.said.capacity() + self.pending.capacity()) * size_of::<u64>()
+        self.words.capacity() * size_of::<u64>()
     }
 }
 

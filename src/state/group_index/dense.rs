@@ -6,7 +6,7 @@
 use crate::state::grow_to;
 
 /// Where no group is.
-const NONE: u32 = u32::MAX;
+pub(super) const NONE: u32 = u32::MAX;
 /// So many places are worth having whatever the number of keys.
 const PLACES_FREE: usize = 4_096;
 /// How many places there may be for each key: more cost more memory than a hash table.
@@ -36,11 +36,10 @@ impl Dense {
         Some(dense)
     }
 
-    /// The group of a word, if it has one.
+    /// The group of a word, or [`NONE`].
     #[inline]
-    pub fn find(&self, word: u64) -> Option<u32> {
-        let group = self.places.get(word.wrapping_sub(self.base) as usize).copied();
-        group.filter(|group| *group != NONE)
+    pub fn find(&self, word: u64) -> u32 {
+        self.places.get(word.wrapping_sub(self.base) as usize).copied().unwrap_or(NONE)
     }
 
     /// Gives a word its group, `keys` counting it. `false` if it lies too far from the others.
@@ -100,11 +99,11 @@ mod tests {
         let found = |number: i64| dense.find(number as u64);
         assert_eq!(
             (found(5), found(-7), found(0), found(900), found(-1)),
-            (Some(0), Some(1), Some(2), Some(3), Some(4))
+            (0, 1, 2, 3, 4)
         );
-        assert_eq!((found(6), found(i64::MIN), found(i64::MAX)), (None, None, None));
+        assert_eq!((found(6), found(i64::MIN), found(i64::MAX)), (NONE, NONE, NONE));
         dense.remove(0);
-        assert_eq!(dense.find(0), None);
+        assert_eq!(dense.find(0), NONE);
     }
 
     #[test]
@@ -114,13 +113,13 @@ mod tests {
         for far in [i64::MAX, i64::MIN, 1 << 40, -(1 << 40)] {
             assert!(!dense.insert(far as u64, 1, 2));
         }
-        assert_eq!(dense.find(10), Some(0));
+        assert_eq!(dense.find(10), 0);
     }
 
     #[test]
     fn places_are_made_of_words_that_lie_close_together() {
         let words = |step: u64| (0..10_000_u32).map(move |group| (u64::from(group) * step, group));
-        assert_eq!(Dense::of(words(3)).and_then(|dense| dense.find(6)), Some(2));
+        assert_eq!(Dense::of(words(3)).map(|dense| dense.find(6)), Some(2));
         assert!(Dense::of(words(1_000)).is_none());
         let extremes = [(i64::MIN as u64, 0), (i64::MAX as u64, 1)];
         assert!(Dense::of(extremes.into_iter()).is_none());

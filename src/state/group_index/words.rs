@@ -2,12 +2,14 @@
 
 use arrow::buffer::{NullBuffer, ScalarBuffer};
 
-use super::dense::Dense;
+use super::dense::{Dense, NONE};
 use super::fixed::FixedKeys;
 use super::slots::Slots;
 
 /// With so many keys in the hash table it is looked for the first time whether they have come to lie close together.
 const RECONSIDERED_AT_FIRST: usize = 1_024;
+/// So many words are looked up before those among them that have no group get one.
+const LOOKED_UP_AT_ONCE: usize = 1 << u8::BITS;
 
 /// Words by group, found in whichever way suits the words that have come.
 pub(super) struct WordKeys {
@@ -56,18 +58,28 @@ impl WordKeys {
         }
     }
 
-    /// Appends the group of each word. Most are known, and finding those is one short loop.
+    /// Appends the group of each word.
     fn intern_valid(&mut self, words: &[u64], slots: &mut Slots, groups: &mut Vec<u32>) {
-        let mut rest = words;
-        loop {
-            let known = match &self.dense {
-                Some(dense) => push_known(rest, |word| dense.find(word), groups),
-                None => push_known(rest, |word| self.keys.find(word), groups),
-            };
-            let Some((word, others)) = rest[known..].split_first() else { return };
-            groups.push(self.insert(*word, slots));
-            rest = others;
+        for words in words.chunks(LOOKED_UP_AT_ONCE) {
+            let start = groups.len();
+            let mut unknown = Unknown::default();
+            match &self.dense {
+                Some(dense) => groups.extend(words.iter().map(|word| unknown.look(dense.find(*word)))),
+                None => groups.extend(words.iter().map(|word| unknown.look(self.keys.find(*word).unwrap_or(NONE)))),
+            }
+            for row in unknown.rows() {
+                groups[start + row] = self.intern_unknown(words[row], slots);
+            }
         }
+    }
+
+    /// The group of a word that had none when it was looked up. By now it may have one.
+    fn intern_unknown(&mut self, word: u64, slots: &mut Slots) -> u32 {
+        let found = match &self.dense {
+            Some(dense) => dense.find(word),
+            None => self.keys.find(word).unwrap_or(NONE),
+        };
+        if found == NONE { self.insert(word, slots) } else { found }
     }
 
     #[inline(never)]
@@ -141,12 +153,33 @@ impl WordKeys {
     }
 }
 
-/// Appends the groups of words up to the first without one, and gives how many those are.
-#[inline]
-fn push_known(words: &[u64], find: impl Fn(u64) -> Option<u32>, groups: &mut Vec<u32>) -> usize {
-    for (known, word) in words.iter().enumerate() {
-        let Some(group) = find(*word) else { return known };
-        groups.push(group);
+/// Which of some words have no group yet.
+///
+/// Most have one, and whether each has is noted without a branch: so short a loop lets the processor fetch the groups of
+/// many words at the same time, where they are far apart in memory.
+struct Unknown {
+    rows: [u8; LOOKED_UP_AT_ONCE],
+    looked: u8,
+    len: usize,
+}
+
+impl Default for Unknown {
+    fn default() -> Self {
+        Unknown { rows: [0; LOOKED_UP_AT_ONCE], looked: 0, len: 0 }
     }
-    words.len()
+}
+
+impl Unknown {
+    /// Notes whether the next word has a group, and gives it.
+    #[inline]
+    fn look(&mut self, group: u32) -> u32 {
+        self.rows[self.len % LOOKED_UP_AT_ONCE] = self.looked;
+        self.looked = self.looked.wrapping_add(1);
+        self.len += usize::from(group == NONE);
+        group
+    }
+
+    fn rows(&self) -> impl Iterator<Item = usize> + '_ {
+        self.rows[..self.len].iter().map(|row| usize::from(*row))
+    }
 }

@@ -70,15 +70,15 @@ impl<F: Fold + 'static> Folded<F> {
     /// Every row counts, and every row before it did: nothing said is NULL.
     fn run_whole(&mut self, input: &Input<'_>, counts: &[i64]) -> Result<ArrayRef> {
         let given = values::<F::Number>(&input.arguments[0])?;
-        let mut said = Vec::with_capacity(input.groups.len());
-        let mut fits = true;
-        for ((group, value), count) in input.groups.iter().zip(given).zip(counts) {
-            let state = &mut self.states[*group as usize];
-            fits &= self.fold.step(state, *value, 1);
-            said.push(self.fold.value(*state, *count)?);
-        }
+        let (fold, states, mut fits) = (&self.fold, self.states.as_mut_slice(), true);
+        let step = |((group, value), count): ((&u32, &Native<F>), &i64)| {
+            let state = &mut states[*group as usize];
+            fits &= fold.step(state, *value, 1);
+            (*state, *count)
+        };
+        let said = results(fold, input.groups.iter().zip(given).zip(counts).map(step));
         self.check(fits)?;
-        Ok(self.array(said, None))
+        Ok(self.array(said?, None))
     }
 
     fn check(&self, fits: bool) -> Result<()> {
@@ -96,11 +96,18 @@ impl<F: Fold + 'static> GroupAccumulator for Folded<F> {
         let counted = input.counted(argument_nulls(input));
         self.missing.note(input, counted.as_ref());
         let given = values::<F::Number>(&input.arguments[0])?;
-        let (fold, states, mut fits) = (&self.fold, &mut self.states, true);
-        input.each_of(counted.as_ref(), |row, group, weight| {
-            fits &= fold.step(&mut states[group], given[row], weight);
-            Ok(())
-        })?;
+        let (fold, states, mut fits) = (&self.fold, self.states.as_mut_slice(), true);
+        match (&counted, input.kinds) {
+            (None, None) => {
+                for (group, value) in input.groups.iter().zip(given) {
+                    fits &= fold.step(&mut states[*group as usize], *value, 1);
+                }
+            }
+            _ => input.each_of(counted.as_ref(), |row, group, weight| {
+                fits &= fold.step(&mut states[group], given[row], weight);
+                Ok(())
+            })?,
+        }
         self.check(fits)
     }
 
@@ -127,14 +134,13 @@ impl<F: Fold + 'static> GroupAccumulator for Folded<F> {
     }
 
     fn read(&mut self, groups: &[u32], counts: &ScalarBuffer<i64>) -> Result<ArrayRef> {
-        let mut read = Vec::with_capacity(groups.len());
         let present = self.missing.present(groups, counts);
         if present.is_none() && self.missing.is_empty() {
-            for (group, count) in groups.iter().zip(counts) {
-                read.push(self.fold.value(self.states[*group as usize], *count)?);
-            }
-            return Ok(self.array(read, None));
+            let states = self.states.as_slice();
+            let states = groups.iter().zip(counts).map(|(group, count)| (states[*group as usize], *count));
+            return Ok(self.array(results(&self.fold, states)?, None));
         }
+        let mut read = Vec::with_capacity(groups.len());
         for (group, count) in groups.iter().zip(self.missing.counted_each(groups, counts)) {
             let state = self.states[*group as usize];
             read.push(if count > 0 { self.fold.value(state, count)? } else { self.fold.nothing() });
@@ -185,6 +191,20 @@ impl<F: Fold + 'static> GroupAccumulator for Folded<F> {
     fn bytes(&self) -> usize {
         self.states.capacity() * size_of::<Native<F>>() + self.missing.bytes()
     }
+}
+
+/// The results of groups with those states and so many values. An error is looked for at the end, so that the loop has
+/// no exit.
+fn results<F: Fold>(fold: &F, states: impl Iterator<Item = (Native<F>, i64)>) -> Result<Vec<Native<F>>> {
+    let mut refused = None;
+    let result = |(state, count)| {
+        fold.value(state, count).unwrap_or_else(|error| {
+            refused.get_or_insert(error);
+            state
+        })
+    };
+    let results = states.map(result).collect();
+    refused.map_or(Ok(results), Err)
 }
 
 fn all(rows: usize) -> arrow::buffer::BooleanBuffer {
