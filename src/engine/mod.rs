@@ -32,6 +32,7 @@ use datafusion_expr::{AggregateUDF, ScalarUDF};
 use crate::error::{Code, Error, InternalError, Result, StatementError};
 use crate::io::Access;
 use crate::operators::logic::LogicRef;
+use crate::plan::depth::with_stack;
 use crate::plan::{ChangelogMode, Parameters};
 use crate::runtime::clock::{Clock, SystemClock};
 use crate::runtime::panic_message;
@@ -202,13 +203,15 @@ impl Engine {
         parameters: impl Into<Parameters>,
         options: QueryOptions,
     ) -> Result<Query> {
-        let statements = sql::parse(sql, &self.sql_limits())?;
-        let [sql::Statement { body: sql::Body::Query(query), .. }] = statements.as_slice() else {
-            return Err(StatementError::new(Code::Syntax, "expected one query")
-                .hint("Use execute for other statements, and for several.")
-                .into());
-        };
-        self.start_query(query, &parameters.into(), options)
+        with_stack(|| {
+            let statements = sql::parse(sql, &self.sql_limits())?;
+            let [sql::Statement { body: sql::Body::Query(query), .. }] = statements.as_slice() else {
+                return Err(StatementError::new(Code::Syntax, "expected one query")
+                    .hint("Use execute for other statements, and for several.")
+                    .into());
+            };
+            self.start_query(query, &parameters.into(), options)
+        })
     }
 
     fn start_query(&self, query: &sql::Query, parameters: &Parameters, options: QueryOptions) -> Result<Query> {

@@ -7,7 +7,7 @@ use arrow::datatypes::DataType;
 use crate::error::{InternalError, Result};
 use crate::expr::{AggregateCall, Expr, evaluate_all};
 use crate::plan::node::ChangelogMode;
-use crate::state::grow_to;
+use crate::state::Records;
 use crate::types::RowKinds;
 
 use super::accumulators::{Created, Distinct, argument_type, create, create_merging, is_unordered};
@@ -121,6 +121,18 @@ impl Input<'_> {
 /// A group that has seen no row, or was reset, gives what the aggregate gives over nothing.
 /// How many rows each group has is counted once for all calls, in [`Accumulators`], and handed to those who ask.
 pub trait GroupAccumulator: Send {
+    /// Takes a place in the records of the operator, if its state is one whole number of eight bytes a group.
+    fn join(&mut self, records: &mut Records<i64>) {
+        let _ = records;
+    }
+
+    /// Gives its own records for those of the operator, if it has a place there, or back: whatever else it is asked
+    /// comes between the two, but for [`GroupAccumulator::bytes`]. For [`GroupAccumulator::read`] they are a copy, row
+    /// `n` of which is the record of `groups[n]`.
+    fn exchange(&mut self, records: &mut Records<i64>) {
+        let _ = records;
+    }
+
     /// Makes room for groups below `slots`.
     fn grow(&mut self, slots: usize);
 
@@ -175,10 +187,14 @@ pub struct Accumulators {
     filters: Vec<Expr>,
     /// What calls with `DISTINCT` have had, by argument.
     sets: Vec<Set>,
-    /// For each group how many rows it has, less those taken back.
-    rows: Vec<i64>,
+    /// For each group how many rows it has, less those taken back, and the states of those calls that have their place
+    /// there.
+    records: Records<i64>,
     absent: Absent,
 }
+
+/// The place of the number of rows in the records.
+const ROWS: usize = 0;
 
 struct Call {
     /// The arguments, then the keys of the `ORDER BY`.
@@ -227,8 +243,8 @@ pub fn merging_accumulators(calls: &[AggregateCall]) -> Result<Accumulators> {
 }
 
 fn built(calls: &[AggregateCall], create: impl Fn(&AggregateCall) -> Result<Created>) -> Result<Accumulators> {
-    let mut accumulators =
-        Accumulators { calls: vec![], filters: vec![], sets: vec![], rows: vec![], absent: Absent::default() };
+    let (records, absent) = (Records::new(0), Absent::default());
+    let mut accumulators = Accumulators { calls: vec![], filters: vec![], sets: vec![], records, absent };
     for call in calls {
         let Created { accumulator, distinct } = create(call)?;
         accumulators.add(call, accumulator, distinct)?;
@@ -249,6 +265,7 @@ impl Accumulators {
             self.add_to_set(&arguments[0], &argument_type(call))?;
         }
         let width = accumulator.save(&[])?.len();
+        accumulator.join(&mut self.records);
         self.calls.push(Call { arguments, filter, accumulator, distinct, width });
         Ok(())
     }
@@ -274,29 +291,30 @@ impl Accumulators {
 
     /// Makes room for groups below `slots`.
     pub fn grow(&mut self, slots: usize) {
-        if slots <= self.rows.len() {
+        if slots <= self.slots() {
             return;
         }
-        grow_to(&mut self.rows, slots, 0);
+        self.records.grow(slots);
         self.sets.iter_mut().for_each(|set| set.distinct.grow(slots));
-        self.calls.iter_mut().for_each(|call| call.accumulator.grow(slots));
+        self.calls.iter_mut().for_each(|call| call.asked(&mut self.records, |accumulator| accumulator.grow(slots)));
     }
 
     /// For how many groups there is room.
     pub fn slots(&self) -> usize {
-        self.rows.len()
+        self.records.slots()
     }
 
     /// How many rows a group has, less those taken back.
     #[inline]
     pub fn rows(&self, group: u32) -> i64 {
-        self.rows[group as usize]
+        self.records.get(group, ROWS)
     }
 
     /// Takes the rows of a batch in; `groups` has the group of each.
     pub fn update(&mut self, rows: &RecordBatch, groups: &[u32]) -> Result<()> {
+        let mut counts = self.records.column(ROWS);
         for group in groups {
-            self.rows[*group as usize] += 1;
+            *counts.get_mut(*group) += 1;
         }
         self.update_calls(rows, groups, None)
     }
@@ -309,9 +327,9 @@ impl Accumulators {
         kinds: &RowKinds,
         mut appeared: impl FnMut(u32),
     ) -> Result<()> {
-        let mut taken_back = false;
+        let (mut counts, mut taken_back) = (self.records.column(ROWS), false);
         for (group, kind) in groups.iter().zip(kinds.iter()) {
-            let rows = &mut self.rows[*group as usize];
+            let rows = counts.get_mut(*group);
             *rows += kind.weight();
             taken_back |= kind.weight() < 0;
             if *rows == 1 && kind.weight() == 1 {
@@ -328,7 +346,8 @@ impl Accumulators {
         let absent = self.absent;
         let seen = self.see(rows, groups)?;
         for (call, Seen { arguments, selection }) in self.calls.iter_mut().zip(&seen) {
-            call.accumulator.update(&Input { groups, arguments, selection: selection.as_ref(), kinds, absent })?;
+            let input = Input { groups, arguments, selection: selection.as_ref(), kinds, absent };
+            call.asked(&mut self.records, |accumulator| accumulator.update(&input))?;
         }
         Ok(())
     }
@@ -351,8 +370,9 @@ impl Accumulators {
 
     /// Takes the rows of a batch in, and gives for each call the value of each row's group as it is after that row.
     pub fn update_running(&mut self, rows: &RecordBatch, groups: &[u32]) -> Result<Vec<ArrayRef>> {
+        let mut rows_so_far = self.records.column(ROWS);
         let count = |group: &u32| {
-            let count = &mut self.rows[*group as usize];
+            let count = rows_so_far.get_mut(*group);
             *count += 1;
             *count
         };
@@ -361,22 +381,25 @@ impl Accumulators {
         let run = |(call, Seen { arguments, selection }): (&mut Call, &Seen)| {
             let absent = Absent::Fault;
             let input = Input { groups, arguments, selection: selection.as_ref(), kinds: None, absent };
-            call.accumulator.update_running(&input, &counts)
+            call.asked(&mut self.records, |accumulator| accumulator.update_running(&input, &counts))
         };
         self.calls.iter_mut().zip(&seen).map(run).collect()
     }
 
     /// The values of groups, a column a call.
     pub fn read(&mut self, groups: &[u32]) -> Result<Vec<ArrayRef>> {
-        let counts = ScalarBuffer::from(self.rows_of(groups));
-        self.calls.iter_mut().map(|call| call.accumulator.read(groups, &counts)).collect()
+        let mut records = self.records.of(groups);
+        let rows = records.column(ROWS);
+        let counts: ScalarBuffer<i64> = (0..groups.len() as u32).map(|row| rows.get(row)).collect();
+        let read = |call: &mut Call| call.asked(&mut records, |accumulator| accumulator.read(groups, &counts));
+        self.calls.iter_mut().map(read).collect()
     }
 
     /// Puts the rows of group `from` to those of group `into`, and makes `from` as new.
     pub fn merge(&mut self, into: u32, from: u32) -> Result<()> {
-        let rows = std::mem::take(&mut self.rows[from as usize]);
+        let rows = self.records.column(ROWS).reset(from);
         for call in self.calls.iter_mut().filter(|call| !call.distinct) {
-            call.accumulator.merge(into, from, rows)?;
+            call.asked(&mut self.records, |accumulator| accumulator.merge(into, from, rows))?;
         }
         for Set { distinct, calls, .. } in &mut self.sets {
             let (values, new) = distinct.merge(into, from, calls.len())?;
@@ -385,14 +408,16 @@ impl Accumulators {
             let passed = rows - values.len() as i64;
             let arguments = &[values];
             for (call, new) in calls.iter().zip(&new) {
-                let accumulator = &mut self.calls[*call].accumulator;
-                accumulator.reset(&[from]);
-                accumulator.pass(into, passed);
                 let absent = Absent::Fault;
-                accumulator.update(&Input { groups: &groups, arguments, selection: Some(new), kinds: None, absent })?;
+                let input = Input { groups: &groups, arguments, selection: Some(new), kinds: None, absent };
+                self.calls[*call].asked(&mut self.records, |accumulator| {
+                    accumulator.reset(&[from]);
+                    accumulator.pass(into, passed);
+                    accumulator.update(&input)
+                })?;
             }
         }
-        self.rows[into as usize] += rows;
+        *self.records.column(ROWS).get_mut(into) += rows;
         Ok(())
     }
 
@@ -415,9 +440,12 @@ impl Accumulators {
 
     /// Makes groups as new.
     pub fn reset(&mut self, groups: &[u32]) {
-        groups.iter().for_each(|group| self.rows[*group as usize] = 0);
+        let mut counts = self.records.column(ROWS);
+        for group in groups {
+            counts.reset(*group);
+        }
         self.sets.iter_mut().for_each(|set| set.distinct.reset(groups));
-        self.calls.iter_mut().for_each(|call| call.accumulator.reset(groups));
+        self.calls.iter_mut().for_each(|call| call.asked(&mut self.records, |accumulator| accumulator.reset(groups)));
     }
 
     /// The state of groups as columns, without [`Accumulators::rows`].
@@ -427,15 +455,16 @@ impl Accumulators {
             columns.extend(set.distinct.save(groups)?);
         }
         for call in &mut self.calls {
-            columns.extend(call.accumulator.save(groups)?);
+            columns.extend(call.asked(&mut self.records, |accumulator| accumulator.save(groups))?);
         }
         Ok(columns)
     }
 
     /// Puts a saved state back; `rows` has how many rows each of the groups had.
     pub fn load(&mut self, groups: &[u32], rows: &[i64], columns: &[ArrayRef]) -> Result<()> {
+        let mut counts = self.records.column(ROWS);
         for (group, rows) in groups.iter().zip(rows) {
-            self.rows[*group as usize] = *rows;
+            *counts.get_mut(*group) = *rows;
         }
         let mut rest = columns;
         for set in &mut self.sets {
@@ -446,8 +475,10 @@ impl Accumulators {
         }
         for call in &mut self.calls {
             let (own, others) = rest.split_at(call.width.min(rest.len()));
-            call.accumulator.reset(groups);
-            call.accumulator.load(groups, own)?;
+            call.asked(&mut self.records, |accumulator| {
+                accumulator.reset(groups);
+                accumulator.load(groups, own)
+            })?;
             rest = others;
         }
         Ok(())
@@ -457,7 +488,18 @@ impl Accumulators {
     pub fn bytes(&self) -> usize {
         let calls: usize = self.calls.iter().map(|call| call.accumulator.bytes()).sum();
         let sets: usize = self.sets.iter().map(|set| set.distinct.bytes()).sum();
-        calls + sets + self.rows.capacity() * size_of::<i64>()
+        calls + sets + self.records.bytes()
+    }
+}
+
+impl Call {
+    /// Asks the accumulator something, and lends it the records for that.
+    #[inline]
+    fn asked<T>(&mut self, records: &mut Records<i64>, ask: impl FnOnce(&mut dyn GroupAccumulator) -> T) -> T {
+        self.accumulator.exchange(records);
+        let answer = ask(self.accumulator.as_mut());
+        self.accumulator.exchange(records);
+        answer
     }
 }
 

@@ -220,9 +220,11 @@ impl Changes {
 /// Changes in order, in columns.
 pub(in crate::operators) struct Steps {
     pub kinds: Vec<RowKind>,
-    /// The columns of the rows before and, behind them, of those after.
-    columns: Vec<ArrayRef>,
-    /// Which of these rows each is.
+    /// The keys of the pending groups, and of which of these each change is.
+    keys: Vec<ArrayRef>,
+    groups: UInt32Array,
+    /// The values before and, behind them, those after, and which of these each change has.
+    values: Vec<ArrayRef>,
     rows: UInt32Array,
 }
 
@@ -234,41 +236,56 @@ impl Steps {
         let known = UInt32Array::from_iter_values(known);
         let before = pending.columns(now)?;
         let changed = changed(&known, &before, now)?;
-        let mut columns = vec![];
-        for key in keys {
-            columns.push(concat(&[&taken(key, &known)?, key])?);
-        }
-        for (before, now) in before.iter().zip(now) {
-            columns.push(concat(&[before, now])?);
+        let values = before.iter().zip(now).map(|(before, now)| concat(&[before, now])).collect::<Result<_, _>>()?;
+        let all = known.len() == there.len() && changed.count_set_bits() == changed.len() && there.iter().all(|t| *t);
+        let keys = keys.to_vec();
+        if all {
+            let groups = 0..there.len() as u32;
+            let rows: Vec<_> = groups.clone().map(|group| [group, groups.end + group]).collect();
+            let groups: Vec<_> = groups.map(|group| [group, group]).collect();
+            let kinds = [RowKind::UpdateBefore, RowKind::UpdateAfter].repeat(there.len());
+            return Ok(Steps {
+                kinds,
+                keys,
+                groups: groups.into_flattened().into(),
+                values,
+                rows: rows.into_flattened().into(),
+            });
         }
         let steps = there.len() + changed.len();
-        let (mut kinds, mut rows) = (Vec::with_capacity(steps), Vec::with_capacity(steps));
+        let mut kinds = Vec::with_capacity(steps);
+        let (mut groups, mut rows) = (Vec::with_capacity(steps), Vec::with_capacity(steps));
         let (mut before, mut after) = (0, known.len() as u32);
-        for (said, there) in pending.said.iter().zip(there) {
+        for (group, (said, there)) in (0..).zip(pending.said.iter().zip(there)) {
             match (said, there) {
                 (true, true) if changed.value(before as usize) => {
                     kinds.extend_from_slice(&[RowKind::UpdateBefore, RowKind::UpdateAfter]);
+                    groups.extend_from_slice(&[group, group]);
                     rows.extend_from_slice(&[before, after]);
                 }
                 (true, true) | (false, false) => {}
                 (true, false) => {
                     kinds.push(RowKind::Delete);
+                    groups.push(group);
                     rows.push(before);
                 }
                 (false, true) => {
                     kinds.push(RowKind::Insert);
+                    groups.push(group);
                     rows.push(after);
                 }
             }
             before += u32::from(*said);
             after += 1;
         }
-        Ok(Steps { kinds, columns, rows: rows.into() })
+        Ok(Steps { kinds, keys, groups: groups.into(), values, rows: rows.into() })
     }
 
     /// The rows of some of the changes.
     pub fn columns(&self, part: Range<usize>) -> Result<Vec<ArrayRef>> {
-        Ok(take_arrays(&self.columns, &self.rows.slice(part.start, part.len()), None)?)
+        let mut columns = take_arrays(&self.keys, &self.groups.slice(part.start, part.len()), None)?;
+        columns.extend(take_arrays(&self.values, &self.rows.slice(part.start, part.len()), None)?);
+        Ok(columns)
     }
 }
 
@@ -305,11 +322,12 @@ impl Standings {
     ///
     /// What is noted of a row that does not count is written over by the next: a branch that goes either way costs more.
     fn touch(&mut self, groups: &[u32]) -> (Vec<u32>, Vec<bool>) {
+        let words = self.words.as_mut_slice();
         let (mut first, mut said, mut touched) = (vec![0; groups.len()], vec![false; groups.len()], 0);
         for (row, group) in groups.iter().enumerate() {
             let (word, shift) = Standings::place(*group);
-            let standing = self.words[word] >> shift;
-            self.words[word] |= PENDING_TOO << shift;
+            let standing = words[word] >> shift;
+            words[word] |= PENDING_TOO << shift;
             first[touched] = row as u32;
             said[touched] = standing & SAID != 0;
             touched += usize::from(standing & PENDING_TOO == 0);

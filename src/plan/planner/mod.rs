@@ -56,6 +56,7 @@ use sqlparser::ast;
 
 use crate::catalog::Catalog;
 use crate::error::{Code, Error, Result, StatementError};
+use crate::plan::depth::with_stack;
 use crate::plan::{Context, Plan};
 use crate::sql;
 
@@ -64,9 +65,6 @@ use columns::Naming;
 pub(super) use columns::check_distinct;
 pub(super) use insert::plan_insert;
 pub(super) use update::{plan_predicate, plan_update, plan_watermark};
-
-/// Planning recurses with the query; it never runs on less stack than this.
-const STACK_BYTES: usize = 64 << 20;
 
 static OPTIONS: LazyLock<Arc<ConfigOptions>> = LazyLock::new(|| {
     let mut options = ConfigOptions::default();
@@ -91,10 +89,10 @@ pub(super) fn plan_query(query: &sql::Query, context: &Context<'_>) -> Result<Pl
     planned(query, context, |naming| finish(bind(query, context, naming)?, query, context))
 }
 
-/// Runs the planning of a query on a stack of its own; an error has a place in the query at least.
+/// Runs the planning of a query with stack enough; an error has a place in the query at least.
 fn planned(query: &sql::Query, context: &Context<'_>, plan: impl Fn(Naming) -> Result<Plan>) -> Result<Plan> {
     let places = places::Places { query, catalog: context.catalog };
-    let planned = stacker::grow(STACK_BYTES, || {
+    let planned = with_stack(|| {
         size::check(query, context.catalog)?;
         plan(Naming::Plain).or_else(|error| {
             if !matches!(error.code(), Code::Duplicate | Code::Ambiguous) {
@@ -153,7 +151,7 @@ fn with_planner<T>(
     text: &Arc<str>,
     run: impl FnOnce(&SqlToRel<'_, provider::Provider<'_>>) -> PlanResult<T>,
 ) -> Result<T> {
-    stacker::grow(STACK_BYTES, || {
+    with_stack(|| {
         let provider = provider::Provider::of_expressions(context, &OPTIONS, text);
         run(&SqlToRel::new(&provider))
             .map_err(|error| diagnose::diagnose(&error, text, &functions::names(context.catalog)))

@@ -97,10 +97,7 @@ mod tests {
             assert!(dense.insert(number as u64, group as u32, group + 1));
         }
         let found = |number: i64| dense.find(number as u64);
-        assert_eq!(
-            (found(5), found(-7), found(0), found(900), found(-1)),
-            (0, 1, 2, 3, 4)
-        );
+        assert_eq!((found(5), found(-7), found(0), found(900), found(-1)), (0, 1, 2, 3, 4));
         assert_eq!((found(6), found(i64::MIN), found(i64::MAX)), (NONE, NONE, NONE));
         dense.remove(0);
         assert_eq!(dense.find(0), NONE);

@@ -8,8 +8,6 @@ use super::slots::Slots;
 
 /// With so many keys in the hash table it is looked for the first time whether they have come to lie close together.
 const RECONSIDERED_AT_FIRST: usize = 1_024;
-/// So many words are looked up before those among them that have no group get one.
-const LOOKED_UP_AT_ONCE: usize = 1 << u8::BITS;
 
 /// Words by group, found in whichever way suits the words that have come.
 pub(super) struct WordKeys {
@@ -60,15 +58,16 @@ impl WordKeys {
 
     /// Appends the group of each word.
     fn intern_valid(&mut self, words: &[u64], slots: &mut Slots, groups: &mut Vec<u32>) {
-        for words in words.chunks(LOOKED_UP_AT_ONCE) {
+        for words in words.chunks(u64::BITS as usize) {
             let start = groups.len();
-            let mut unknown = Unknown::default();
-            match &self.dense {
-                Some(dense) => groups.extend(words.iter().map(|word| unknown.look(dense.find(*word)))),
-                None => groups.extend(words.iter().map(|word| unknown.look(self.keys.find(*word).unwrap_or(NONE)))),
-            }
-            for row in unknown.rows() {
+            let mut unknown = match &self.dense {
+                Some(dense) => push_found(words, |word| dense.find(word), groups),
+                None => push_found(words, |word| self.keys.find(word).unwrap_or(NONE), groups),
+            };
+            while unknown != 0 {
+                let row = unknown.trailing_zeros() as usize;
                 groups[start + row] = self.intern_unknown(words[row], slots);
+                unknown &= unknown - 1;
             }
         }
     }
@@ -153,33 +152,17 @@ impl WordKeys {
     }
 }
 
-/// Which of some words have no group yet.
+/// Appends the groups of at most 64 words, and gives a bit for each that has none.
 ///
-/// Most have one, and whether each has is noted without a branch: so short a loop lets the processor fetch the groups of
-/// many words at the same time, where they are far apart in memory.
-struct Unknown {
-    rows: [u8; LOOKED_UP_AT_ONCE],
-    looked: u8,
-    len: usize,
-}
-
-impl Default for Unknown {
-    fn default() -> Self {
-        Unknown { rows: [0; LOOKED_UP_AT_ONCE], looked: 0, len: 0 }
-    }
-}
-
-impl Unknown {
-    /// Notes whether the next word has a group, and gives it.
-    #[inline]
-    fn look(&mut self, group: u32) -> u32 {
-        self.rows[self.len % LOOKED_UP_AT_ONCE] = self.looked;
-        self.looked = self.looked.wrapping_add(1);
-        self.len += usize::from(group == NONE);
+/// Whether one has is noted without a branch: so short a loop lets the processor fetch the groups of many words at the
+/// same time, where they are far apart in memory.
+#[inline]
+fn push_found(words: &[u64], find: impl Fn(u64) -> u32, groups: &mut Vec<u32>) -> u64 {
+    let mut unknown = 0;
+    groups.extend(words.iter().enumerate().map(|(row, word)| {
+        let group = find(*word);
+        unknown |= u64::from(group == NONE) << row;
         group
-    }
-
-    fn rows(&self) -> impl Iterator<Item = usize> + '_ {
-        self.rows[..self.len].iter().map(|row| usize::from(*row))
-    }
+    }));
+    unknown
 }

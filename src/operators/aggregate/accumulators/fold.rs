@@ -1,5 +1,6 @@
 //! Aggregates whose state is one number a group: sums, means, the smallest and the largest.
 
+use std::any::Any;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, PrimitiveArray};
@@ -11,7 +12,7 @@ use super::{saved, values};
 use crate::error::{DataError, Result};
 use crate::expr::sum_too_large;
 use crate::operators::aggregate::accumulator::{GroupAccumulator, Input, argument_nulls};
-use crate::state::grow_to;
+use crate::state::Records;
 
 /// How a value goes into the number of its group.
 pub trait Fold: Send {
@@ -52,14 +53,18 @@ pub type Native<F> = <<F as Fold>::Number as ArrowPrimitiveType>::Native;
 /// A [`Fold`] of every group.
 pub struct Folded<F: Fold> {
     fold: F,
-    states: Vec<Native<F>>,
+    /// Where the states are: of its own, or lent by the operator while it is asked something.
+    records: Records<Native<F>>,
+    /// The place of the state in each record. The first is the operator's, if the records are.
+    place: usize,
     missing: Missing,
     output: DataType,
 }
 
 impl<F: Fold + 'static> Folded<F> {
     pub fn boxed(fold: F, output: DataType) -> Box<dyn GroupAccumulator> {
-        Box::new(Folded { fold, states: vec![], missing: Missing::default(), output })
+        let records = Records::new(fold.nothing());
+        Box::new(Folded { fold, records, place: 0, missing: Missing::default(), output })
     }
 
     fn array(&self, numbers: Vec<Native<F>>, nulls: Option<NullBuffer>) -> ArrayRef {
@@ -70,9 +75,9 @@ impl<F: Fold + 'static> Folded<F> {
     /// Every row counts, and every row before it did: nothing said is NULL.
     fn run_whole(&mut self, input: &Input<'_>, counts: &[i64]) -> Result<ArrayRef> {
         let given = values::<F::Number>(&input.arguments[0])?;
-        let (fold, states, mut fits) = (&self.fold, self.states.as_mut_slice(), true);
+        let (fold, mut states, mut fits) = (&self.fold, self.records.column(self.place), true);
         let step = |((group, value), count): ((&u32, &Native<F>), &i64)| {
-            let state = &mut states[*group as usize];
+            let state = states.get_mut(*group);
             fits &= fold.step(state, *value, 1);
             (*state, *count)
         };
@@ -87,8 +92,22 @@ impl<F: Fold + 'static> Folded<F> {
 }
 
 impl<F: Fold + 'static> GroupAccumulator for Folded<F> {
+    fn join(&mut self, records: &mut Records<i64>) {
+        if let Some(nothing) = (&self.fold.nothing() as &dyn Any).downcast_ref() {
+            self.place = records.widen(*nothing);
+        }
+    }
+
+    fn exchange(&mut self, records: &mut Records<i64>) {
+        if self.place > 0
+            && let Some(own) = (&mut self.records as &mut dyn Any).downcast_mut()
+        {
+            std::mem::swap(own, records);
+        }
+    }
+
     fn grow(&mut self, slots: usize) {
-        grow_to(&mut self.states, slots, self.fold.nothing());
+        self.records.grow(slots);
         self.missing.grow(slots);
     }
 
@@ -96,15 +115,15 @@ impl<F: Fold + 'static> GroupAccumulator for Folded<F> {
         let counted = input.counted(argument_nulls(input));
         self.missing.note(input, counted.as_ref());
         let given = values::<F::Number>(&input.arguments[0])?;
-        let (fold, states, mut fits) = (&self.fold, self.states.as_mut_slice(), true);
+        let (fold, mut states, mut fits) = (&self.fold, self.records.column(self.place), true);
         match (&counted, input.kinds) {
             (None, None) => {
                 for (group, value) in input.groups.iter().zip(given) {
-                    fits &= fold.step(&mut states[*group as usize], *value, 1);
+                    fits &= fold.step(states.get_mut(*group), *value, 1);
                 }
             }
             _ => input.each_of(counted.as_ref(), |row, group, weight| {
-                fits &= fold.step(&mut states[group], given[row], weight);
+                fits &= fold.step(states.get_mut(group as u32), given[row], weight);
                 Ok(())
             })?,
         }
@@ -118,9 +137,9 @@ impl<F: Fold + 'static> GroupAccumulator for Folded<F> {
         };
         let given = values::<F::Number>(&input.arguments[0])?;
         let (mut said, mut present) = (Vec::with_capacity(given.len()), Vec::with_capacity(given.len()));
-        let mut fits = true;
+        let (mut states, mut fits) = (self.records.column(self.place), true);
         for (row, group) in input.groups.iter().enumerate() {
-            let state = &mut self.states[*group as usize];
+            let state = states.get_mut(*group);
             match counted.value(row) {
                 true => fits &= self.fold.step(state, given[row], 1),
                 false => self.missing.pass(*group as usize, 1),
@@ -135,22 +154,24 @@ impl<F: Fold + 'static> GroupAccumulator for Folded<F> {
 
     fn read(&mut self, groups: &[u32], counts: &ScalarBuffer<i64>) -> Result<ArrayRef> {
         let present = self.missing.present(groups, counts);
+        let (states, lent) = (self.records.column(self.place), self.place > 0);
+        let state = |(row, group): (usize, &u32)| states.get(if lent { row as u32 } else { *group });
+        let states = groups.iter().enumerate().map(state);
         if present.is_none() && self.missing.is_empty() {
-            let states = self.states.as_slice();
-            let states = groups.iter().zip(counts).map(|(group, count)| (states[*group as usize], *count));
-            return Ok(self.array(results(&self.fold, states)?, None));
+            let read = results(&self.fold, states.zip(counts.iter().copied()))?;
+            return Ok(self.array(read, None));
         }
         let mut read = Vec::with_capacity(groups.len());
-        for (group, count) in groups.iter().zip(self.missing.counted_each(groups, counts)) {
-            let state = self.states[*group as usize];
+        for (state, count) in states.zip(self.missing.counted_each(groups, counts)) {
             read.push(if count > 0 { self.fold.value(state, count)? } else { self.fold.nothing() });
         }
         Ok(self.array(read, present))
     }
 
     fn reset(&mut self, groups: &[u32]) {
+        let mut states = self.records.column(self.place);
         for group in groups {
-            self.states[*group as usize] = self.fold.nothing();
+            states.reset(*group);
         }
         self.missing.reset(groups);
     }
@@ -164,9 +185,10 @@ impl<F: Fold + 'static> GroupAccumulator for Folded<F> {
     }
 
     fn merge(&mut self, into: u32, from: u32, _: i64) -> Result<()> {
-        let other = std::mem::replace(&mut self.states[from as usize], self.fold.nothing());
+        let mut states = self.records.column(self.place);
+        let other = states.reset(from);
         self.missing.merge(into, from);
-        let fits = self.fold.merge(&mut self.states[into as usize], other);
+        let fits = self.fold.merge(states.get_mut(into), other);
         self.check(fits)
     }
 
@@ -177,19 +199,20 @@ impl<F: Fold + 'static> GroupAccumulator for Folded<F> {
     }
 
     fn save(&mut self, groups: &[u32]) -> Result<Vec<ArrayRef>> {
-        let states: Vec<_> = groups.iter().map(|group| self.states[*group as usize]).collect();
+        let states: Vec<_> = groups.iter().map(|group| self.records.get(*group, self.place)).collect();
         Ok(vec![Arc::new(PrimitiveArray::<F::Number>::new(states.into(), None)), self.missing.save(groups)])
     }
 
     fn load(&mut self, groups: &[u32], columns: &[ArrayRef]) -> Result<()> {
+        let mut states = self.records.column(self.place);
         for (group, state) in groups.iter().zip(values::<F::Number>(saved(columns, 0)?)?) {
-            self.states[*group as usize] = *state;
+            *states.get_mut(*group) = *state;
         }
         self.missing.load(groups, saved(columns, 1)?)
     }
 
     fn bytes(&self) -> usize {
-        self.states.capacity() * size_of::<Native<F>>() + self.missing.bytes()
+        self.records.bytes() + self.missing.bytes()
     }
 }
 

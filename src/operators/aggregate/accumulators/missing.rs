@@ -61,8 +61,8 @@ impl Missing {
     /// Which of `groups`, of which `rows` has how many rows each has, have counted one; `None` if all have.
     pub fn present(&self, groups: &[u32], rows: &[i64]) -> Option<NullBuffer> {
         let present = |count| count > 0;
-        // Without leaving at the first, many are looked at at once.
-        if self.is_empty() && rows.iter().fold(true, |all, rows| all & present(*rows)) {
+        // A number below one less one is negative, which its highest bit says: so many are looked at at once.
+        if self.is_empty() && rows.iter().fold(0, |signs, rows| signs | rows.wrapping_sub(1)) >= 0 {
             return None;
         }
         let all = self.counted_each(groups, rows).all(present);
