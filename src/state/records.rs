@@ -4,8 +4,8 @@ use crate::state::grow_to;
 
 /// A record of numbers for each group.
 ///
-/// Where keys come in any order, each group's numbers have to be fetched from far away. Those of a record come together,
-/// however many operators of the query's making add to them one after the other.
+/// Where keys come in any order, a group's numbers have to be fetched from far away each time. Those of a record come
+/// together, and are at hand for whoever adds to the next of them.
 #[derive(Debug)]
 pub struct Records<N> {
     numbers: Vec<N>,

@@ -2,6 +2,7 @@
 //!
 //! `CHANGES` says it after every batch; `EVERY` lets changes gather until the clock is due.
 
+use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -42,9 +43,9 @@ struct Standings {
 }
 
 /// The answer holds a row of the group. While it is pending, the row that was last said.
-const SAID: u64 = 1;
+const IS_SAID: u64 = 1;
 /// The group may have changed since it was last said.
-const PENDING_TOO: u64 = 2;
+const IS_PENDING: u64 = 2;
 const GROUPS_PER_WORD: usize = 32;
 
 /// The groups that may have changed since they were last said, in the order in which they were first touched.
@@ -111,7 +112,10 @@ impl Changes {
         let before = self.pending.groups.len();
         self.pending.groups.extend(first.iter().map(|row| groups[*row as usize]));
         let touched = &self.pending.groups[before..];
-        let known: Vec<u32> = touched.iter().zip(&said).filter(|(_, said)| **said).map(|(group, _)| *group).collect();
+        let known = match rows_that(&said) {
+            all if all.len() == touched.len() => Cow::Borrowed(touched),
+            some => some.iter().map(|row| touched[*row as usize]).collect(),
+        };
         if !known.is_empty() {
             self.pending.push_before(self.groups.accumulators.read(&known)?);
         }
@@ -232,25 +236,13 @@ impl Steps {
     /// The changes of pending groups in order. Of each of them there are its keys, the values that it has now, and
     /// whether it is part of the answer now.
     pub fn of(pending: &Pending, keys: &[ArrayRef], now: &[ArrayRef], there: &[bool]) -> Result<Steps> {
-        let known = pending.said.iter().enumerate().filter(|(_, said)| **said).map(|(row, _)| row as u32);
-        let known = UInt32Array::from_iter_values(known);
+        let known = UInt32Array::from(rows_that(&pending.said));
         let before = pending.columns(now)?;
         let changed = changed(&known, &before, now)?;
         let values = before.iter().zip(now).map(|(before, now)| concat(&[before, now])).collect::<Result<_, _>>()?;
-        let all = known.len() == there.len() && changed.count_set_bits() == changed.len() && there.iter().all(|t| *t);
         let keys = keys.to_vec();
-        if all {
-            let groups = 0..there.len() as u32;
-            let rows: Vec<_> = groups.clone().map(|group| [group, groups.end + group]).collect();
-            let groups: Vec<_> = groups.map(|group| [group, group]).collect();
-            let kinds = [RowKind::UpdateBefore, RowKind::UpdateAfter].repeat(there.len());
-            return Ok(Steps {
-                kinds,
-                keys,
-                groups: groups.into_flattened().into(),
-                values,
-                rows: rows.into_flattened().into(),
-            });
+        if known.len() == there.len() && changed.count_set_bits() == changed.len() && there.iter().all(|there| *there) {
+            return Ok(Steps::updates(keys, values, there.len() as u32));
         }
         let steps = there.len() + changed.len();
         let mut kinds = Vec::with_capacity(steps);
@@ -281,11 +273,28 @@ impl Steps {
         Ok(Steps { kinds, keys, groups: groups.into(), values, rows: rows.into() })
     }
 
+    /// An update of each of so many groups.
+    fn updates(keys: Vec<ArrayRef>, values: Vec<ArrayRef>, groups: u32) -> Steps {
+        let rows: Vec<_> = (0..groups).map(|group| [group, groups + group]).collect();
+        let kinds = [RowKind::UpdateBefore, RowKind::UpdateAfter].repeat(rows.len());
+        let groups: Vec<_> = (0..groups).map(|group| [group, group]).collect();
+        Steps { kinds, keys, groups: groups.into_flattened().into(), values, rows: rows.into_flattened().into() }
+    }
+
     /// The rows of some of the changes.
     pub fn columns(&self, part: Range<usize>) -> Result<Vec<ArrayRef>> {
         let mut columns = take_arrays(&self.keys, &self.groups.slice(part.start, part.len()), None)?;
         columns.extend(take_arrays(&self.values, &self.rows.slice(part.start, part.len()), None)?);
         Ok(columns)
+    }
+}
+
+/// Which rows that is said of. Most often of all, and then there is no need to look at each.
+fn rows_that(said: &[bool]) -> Vec<u32> {
+    let rows = 0..said.len() as u32;
+    match said.iter().all(|said| *said) {
+        true => rows.collect(),
+        false => rows.zip(said).filter(|(_, said)| **said).map(|(row, _)| row).collect(),
     }
 }
 
@@ -327,10 +336,10 @@ impl Standings {
         for (row, group) in groups.iter().enumerate() {
             let (word, shift) = Standings::place(*group);
             let standing = words[word] >> shift;
-            words[word] |= PENDING_TOO << shift;
+            words[word] |= IS_PENDING << shift;
             first[touched] = row as u32;
-            said[touched] = standing & SAID != 0;
-            touched += usize::from(standing & PENDING_TOO == 0);
+            said[touched] = standing & IS_SAID != 0;
+            touched += usize::from(standing & IS_PENDING == 0);
         }
         first.truncate(touched);
         said.truncate(touched);
@@ -341,13 +350,13 @@ impl Standings {
     #[inline]
     fn settle(&mut self, group: u32, said: bool) {
         let (word, shift) = Standings::place(group);
-        let settled = if said { SAID } else { 0 };
-        self.words[word] = self.words[word] & !((SAID | PENDING_TOO) << shift) | settled << shift;
+        let settled = if said { IS_SAID } else { 0 };
+        self.words[word] = self.words[word] & !((IS_SAID | IS_PENDING) << shift) | settled << shift;
     }
 
     fn is_pending(&self, group: u32) -> bool {
         let (word, shift) = Standings::place(group);
-        self.words[word] >> shift & PENDING_TOO != 0
+        self.words[word] >> shift & IS_PENDING != 0
     }
 
     fn bytes(&self) -> usize {
