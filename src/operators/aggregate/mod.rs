@@ -319,7 +319,6 @@ impl Groups {
 
     fn forget_all(&mut self) {
         let groups = self.index.groups_in_order();
-        self.accumulators.reset(&groups);
         self.dirty.mark(&groups);
         self.forget(&groups);
     }
