@@ -11,8 +11,8 @@ const GROWTH_BYTES: usize = 4 * 1024 * 1024;
 
 /// Plans with stack enough, on a new piece of it if need be.
 ///
-/// To make one and touch its pages takes a tenth of the time that a query takes to plan: what parses and then plans does
-/// well to do both in this.
+/// To make one and touch its pages takes a twentieth of the time that a query takes to plan: what parses and then plans
+/// does well to do both in this.
 pub(crate) fn with_stack<T>(plan: impl FnOnce() -> T) -> T {
     stacker::maybe_grow(PLANNING_BYTES, PLANNING_BYTES + PLANNING_BYTES_MORE, plan)
 }
