@@ -26,6 +26,7 @@ mod insert;
 mod join;
 mod join_markers;
 mod keyed;
+mod layers;
 mod lower;
 mod names;
 mod over;
@@ -76,6 +77,13 @@ static OPTIONS: LazyLock<Arc<ConfigOptions>> = LazyLock::new(|| {
     options.optimizer.filter_null_join_keys = true;
     options.optimizer.enable_physical_uncorrelated_scalar_subquery = false;
     options.optimizer.skip_failed_rules = false;
+    Arc::new(options)
+});
+
+/// For a plan that is what it will be after one pass: a second, with which DataFusion finds that out, is a sixth of its time.
+static ONE_PASS: LazyLock<Arc<ConfigOptions>> = LazyLock::new(|| {
+    let mut options = ConfigOptions::clone(&OPTIONS);
+    options.optimizer.max_passes = 1;
     Arc::new(options)
 });
 
@@ -228,7 +236,8 @@ fn rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
 }
 
 fn optimize(plan: LogicalPlan) -> PlanResult<LogicalPlan> {
-    let context = OptimizerContext::new_with_config_options(OPTIONS.clone()).without_query_execution_start_time();
+    let options = if layers::any(&plan)? { OPTIONS.clone() } else { ONE_PASS.clone() };
+    let context = OptimizerContext::new_with_config_options(options).without_query_execution_start_time();
     Optimizer::with_rules(rules()).optimize(plan, &context, |_, _| {})
 }
 
