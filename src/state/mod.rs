@@ -7,6 +7,7 @@ mod expiry;
 mod group_index;
 mod memory;
 mod ordered_rows;
+mod prefetch;
 mod records;
 mod row_lists;
 mod row_store;

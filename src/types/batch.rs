@@ -1,7 +1,7 @@
 //! A batch of rows and, for a changelog, what each row does to the result.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use arrow::array::{ArrayRef, BooleanArray, RecordBatch, StringArray};
 use arrow::buffer::{BooleanBuffer, Buffer, OffsetBuffer, ScalarBuffer};
@@ -262,8 +262,20 @@ impl Batch {
     }
 }
 
+/// Updates, and their kinds as text: most batches of a changelog that have no new key are nothing else.
+static UPDATES: LazyLock<(RowKinds, StringArray)> = LazyLock::new(|| {
+    let kinds = [RowKind::UpdateBefore, RowKind::UpdateAfter].repeat(UPDATES_MADE);
+    let text = kinds.iter().map(|kind| kind.as_str()).collect::<Vec<_>>();
+    (kinds.iter().copied().collect(), StringArray::from(text))
+});
+/// As many as there are in a batch of the usual size.
+const UPDATES_MADE: usize = 4_096;
+
 /// The kinds as text.
 fn op_column(kinds: &RowKinds) -> Result<StringArray> {
+    if UPDATES.0.0.starts_with(&kinds.0) {
+        return Ok(UPDATES.1.slice(0, kinds.len()));
+    }
     let text: Vec<[u8; 2]> = kinds.iter().map(RowKind::bytes).collect();
     let offsets = OffsetBuffer::from_repeated_length(2, kinds.len());
     Ok(StringArray::try_new(offsets, Buffer::from_vec(text.into_flattened()), None)?)

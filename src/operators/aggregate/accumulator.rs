@@ -146,6 +146,17 @@ pub trait GroupAccumulator: Send {
     /// The values of groups. Changes nothing. `counts` has for each of them how many rows it has.
     fn read(&mut self, groups: &[u32], counts: &ScalarBuffer<i64>) -> Result<ArrayRef>;
 
+    /// Whether there is no more to its groups than their records say.
+    fn is_whole(&self) -> bool {
+        false
+    }
+
+    /// The values of records that were all there was to their groups, in their order.
+    fn read_whole(&self, records: &Records<i64>) -> Result<ArrayRef> {
+        let _ = records;
+        Err(InternalError::new("an aggregate was asked for what the records do not keep").into())
+    }
+
     /// Makes groups as new.
     fn reset(&mut self, groups: &[u32]);
 
@@ -194,7 +205,7 @@ pub struct Accumulators {
 }
 
 /// The place of the number of rows in the records.
-const ROWS: usize = 0;
+pub const ROWS: usize = 0;
 
 struct Call {
     /// The arguments, then the keys of the `ORDER BY`.
@@ -299,6 +310,12 @@ impl Accumulators {
         self.calls.iter_mut().for_each(|call| call.asked(&mut self.records, |accumulator| accumulator.grow(slots)));
     }
 
+    /// Has what there is of `groups` fetched, for whoever needs it soon.
+    #[inline]
+    pub fn prefetch(&self, groups: &[u32]) {
+        self.records.prefetch(groups);
+    }
+
     /// For how many groups there is room.
     pub fn slots(&self) -> usize {
         self.records.slots()
@@ -393,6 +410,26 @@ impl Accumulators {
         let counts: ScalarBuffer<i64> = (0..groups.len() as u32).map(|row| rows.get(row)).collect();
         let read = |call: &mut Call| call.asked(&mut records, |accumulator| accumulator.read(groups, &counts));
         self.calls.iter_mut().map(read).collect()
+    }
+
+    /// Copies of the records of groups, if there is no more to them: then they can be read later.
+    pub fn copies(&self, groups: &[u32]) -> Option<Records<i64>> {
+        self.are_whole().then(|| self.records.of(groups))
+    }
+
+    /// The records of `groups` as they are now, each that is marked as `known` behind its copy, if there is still no more
+    /// to them.
+    pub fn copies_beside(&self, copies: &Records<i64>, known: &[bool], groups: &[u32]) -> Option<Records<i64>> {
+        self.are_whole().then(|| self.records.beside(copies, known, groups))
+    }
+
+    fn are_whole(&self) -> bool {
+        self.calls.iter().all(|call| call.accumulator.is_whole())
+    }
+
+    /// The values of copies, a column a call.
+    pub fn read_copies(&self, copies: &Records<i64>) -> Result<Vec<ArrayRef>> {
+        self.calls.iter().map(|call| call.accumulator.read_whole(copies)).collect()
     }
 
     /// Puts the rows of group `from` to those of group `into`, and makes `from` as new.

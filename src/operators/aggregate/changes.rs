@@ -6,7 +6,9 @@ use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array, UInt32Array};
+use arrow::array::{
+    Array, ArrayRef, ArrowNativeTypeOp, AsArray, BooleanArray, Int64Array, UInt32Array, downcast_primitive_array,
+};
 use arrow::buffer::BooleanBuffer;
 use arrow::compute::{concat, filter, interleave, take, take_arrays};
 use arrow::datatypes::Int64Type;
@@ -15,7 +17,7 @@ use crate::error::{InternalError, Result};
 use crate::expr::Expr;
 use crate::operators::rows::{differs, whole_updates};
 use crate::operators::{Operator, Output, Port, StateSize};
-use crate::state::{Snapshot, grow_to, table};
+use crate::state::{Records, Snapshot, grow_to, table};
 use crate::types::{Batch, Epoch, Interval, RowKind, RowKinds, Timestamp};
 
 use super::Groups;
@@ -31,6 +33,8 @@ pub(in crate::operators) struct Changes {
     interval: Option<Interval>,
     standings: Standings,
     pending: Pending,
+    /// What the pending groups that were said can be read of as they were, if that was not done yet.
+    copies: Option<Records<i64>>,
     due: Option<Timestamp>,
     /// Whether the totals over no rows, which are part of the answer from the start, are still to be said.
     opening: bool,
@@ -64,7 +68,8 @@ impl Changes {
     pub fn new(groups: Groups, interval: Option<Interval>, snapshots: &[Snapshot]) -> Result<Changes> {
         let pending = Pending::default();
         let opening = snapshots.is_empty() && interval.is_none() && groups.totals.num_rows() > 0;
-        let mut changes = Changes { groups, interval, standings: Standings::default(), pending, due: None, opening };
+        let standings = Standings::default();
+        let mut changes = Changes { groups, interval, standings, pending, copies: None, due: None, opening };
         changes.grow();
         for group in changes.groups.index.groups_in_order() {
             changes.standings.settle(group, changes.groups.is_there(group));
@@ -109,18 +114,30 @@ impl Changes {
     fn touch(&mut self, groups: &[u32]) -> Result<Vec<u32>> {
         self.grow();
         let (first, said) = self.standings.touch(groups);
+        self.read_copies()?;
         let before = self.pending.groups.len();
         self.pending.groups.extend(first.iter().map(|row| groups[*row as usize]));
         let touched = &self.pending.groups[before..];
-        let known = match rows_that(&said) {
-            all if all.len() == touched.len() => Cow::Borrowed(touched),
-            some => some.iter().map(|row| touched[*row as usize]).collect(),
+        let known: Cow<[u32]> = match said.iter().all(|said| *said) {
+            true => Cow::Borrowed(touched),
+            false => rows_that(&said).map(|row| touched[row as usize]).collect(),
         };
-        if !known.is_empty() {
+        if before == 0 {
+            self.copies = self.groups.accumulators.copies(&known);
+        }
+        if self.copies.is_none() && !known.is_empty() {
             self.pending.push_before(self.groups.accumulators.read(&known)?);
         }
         self.pending.said.extend(said);
         Ok(first)
+    }
+
+    /// Reads the values before, which are needed in columns.
+    fn read_copies(&mut self) -> Result<()> {
+        if let Some(copies) = self.copies.take() {
+            self.pending.push_before(self.groups.accumulators.read_copies(&copies)?);
+        }
+        Ok(())
     }
 
     /// SQL's answer over no rows still has its totals.
@@ -139,24 +156,67 @@ impl Changes {
 
     /// Says what has become of the pending groups, whose keys those are.
     fn say(&mut self, keys: &[ArrayRef], out: &mut Output) -> Result<()> {
-        let pending = std::mem::take(&mut self.pending);
         self.due = None;
-        let now = self.groups.accumulators.read(&pending.groups)?;
         let there: Vec<bool> = match self.groups.retracts {
-            true => pending.groups.iter().map(|group| self.groups.is_there(*group)).collect(),
+            true => self.pending.groups.iter().map(|group| self.groups.is_there(*group)).collect(),
             // A group that cannot lose rows is there once it was touched.
-            false => vec![true; pending.groups.len()],
+            false => vec![true; self.pending.groups.len()],
         };
-        let steps = Steps::of(&pending, keys, &now, &there)?;
+        let steps = match self.updates(keys, &there)? {
+            Some(steps) => steps,
+            None => {
+                self.read_copies()?;
+                let now = self.groups.accumulators.read(&self.pending.groups)?;
+                Steps::of(&self.pending, keys, &now, &there)?
+            }
+        };
         for part in whole_updates(&steps.kinds) {
-            let rows = self.groups.batch(steps.columns(part.clone())?, part.len())?;
+            let rows = self.groups.batch(steps.columns(part.clone()), part.len())?;
             out.push(match self.groups.appends {
                 true => Batch::append_only(rows),
                 false => Batch::changelog(rows, steps.kinds[part].iter().copied().collect::<RowKinds>()),
             });
         }
+        let pending = std::mem::take(&mut self.pending);
+        self.copies = None;
         self.settle(&pending.groups, &there);
         Ok(())
+    }
+
+    /// The changes of the pending groups if all of them are there, and there are copies of what they were: then their
+    /// values can be read in the order of the changes.
+    fn updates(&self, keys: &[ArrayRef], there: &[bool]) -> Result<Option<Steps>> {
+        let (accumulators, pending) = (&self.groups.accumulators, &self.pending);
+        let Some(copies) = self.copies.as_ref().filter(|_| there.iter().all(|there| *there)) else {
+            return Ok(None);
+        };
+        let Some(both) = accumulators.copies_beside(copies, &pending.said, &pending.groups) else { return Ok(None) };
+        let values = accumulators.read_copies(&both)?;
+        let (mut kinds, mut groups) = (Vec::with_capacity(both.slots()), Vec::with_capacity(both.slots()));
+        let mut pairs = Vec::with_capacity(copies.slots());
+        for (group, said) in (0..).zip(&pending.said) {
+            if *said {
+                pairs.push(kinds.len());
+                kinds.extend_from_slice(&[RowKind::UpdateBefore, RowKind::UpdateAfter]);
+                groups.extend_from_slice(&[group, group]);
+            } else {
+                kinds.push(RowKind::Insert);
+                groups.push(group);
+            }
+        }
+        let mut columns = take_arrays(keys, &UInt32Array::from(groups), None)?;
+        columns.extend(values);
+        let mut changed = BooleanBuffer::new_unset(pairs.len());
+        for column in &columns[keys.len()..] {
+            // A count of rows has always changed.
+            if changed.count_set_bits() == changed.len() {
+                break;
+            }
+            changed = &changed | &alternate(column, &pairs);
+        }
+        let steps = Steps { kinds, columns };
+        let unchanged = (!&changed).set_indices().map(|pair| pairs[pair]).collect::<Vec<_>>();
+        Ok(Some(if unchanged.is_empty() { steps } else { steps.without(&unchanged)? }))
     }
 
     /// Now the answer holds those groups that are there. The others are freed.
@@ -183,6 +243,7 @@ impl Changes {
     }
 
     fn save_pending(&mut self) -> Result<Snapshot> {
+        self.read_copies()?;
         let mut columns = self.groups.index.keys(&self.pending.groups)?;
         let after = self.groups.accumulators.read(&self.pending.groups)?;
         let before = self.pending.columns(&after)?;
@@ -221,81 +282,92 @@ impl Changes {
     }
 }
 
-/// Changes in order, in columns.
+/// Changes in order.
 pub(in crate::operators) struct Steps {
     pub kinds: Vec<RowKind>,
-    /// The keys of the pending groups, and of which of these each change is.
-    keys: Vec<ArrayRef>,
-    groups: UInt32Array,
-    /// The values before and, behind them, those after, and which of these each change has.
-    values: Vec<ArrayRef>,
-    rows: UInt32Array,
+    /// The keys, then the values.
+    columns: Vec<ArrayRef>,
 }
 
 impl Steps {
     /// The changes of pending groups in order. Of each of them there are its keys, the values that it has now, and
     /// whether it is part of the answer now.
     pub fn of(pending: &Pending, keys: &[ArrayRef], now: &[ArrayRef], there: &[bool]) -> Result<Steps> {
-        let known = UInt32Array::from(rows_that(&pending.said));
+        let known: UInt32Array = rows_that(&pending.said).collect();
         let before = pending.columns(now)?;
         let changed = changed(&known, &before, now)?;
-        let values = before.iter().zip(now).map(|(before, now)| concat(&[before, now])).collect::<Result<_, _>>()?;
-        let keys = keys.to_vec();
-        if known.len() == there.len() && changed.count_set_bits() == changed.len() && there.iter().all(|there| *there) {
-            return Ok(Steps::updates(keys, values, there.len() as u32));
-        }
         let steps = there.len() + changed.len();
         let mut kinds = Vec::with_capacity(steps);
+        // Of which of the pending groups each change is, and which of the values before and, behind them, after it has.
         let (mut groups, mut rows) = (Vec::with_capacity(steps), Vec::with_capacity(steps));
-        let mut before = 0;
+        let mut before_row = 0;
         for (group, (said, there)) in (0..).zip(pending.said.iter().zip(there)) {
-            let after = known.len() as u32 + group;
+            let after_row = known.len() as u32 + group;
             match (said, there) {
-                (true, true) if changed.value(before as usize) => {
+                (true, true) if changed.value(before_row as usize) => {
                     kinds.extend_from_slice(&[RowKind::UpdateBefore, RowKind::UpdateAfter]);
                     groups.extend_from_slice(&[group, group]);
-                    rows.extend_from_slice(&[before, after]);
+                    rows.extend_from_slice(&[before_row, after_row]);
                 }
                 (true, true) | (false, false) => {}
                 (true, false) => {
                     kinds.push(RowKind::Delete);
                     groups.push(group);
-                    rows.push(before);
+                    rows.push(before_row);
                 }
                 (false, true) => {
                     kinds.push(RowKind::Insert);
                     groups.push(group);
-                    rows.push(after);
+                    rows.push(after_row);
                 }
             }
-            before += u32::from(*said);
+            before_row += u32::from(*said);
         }
-        Ok(Steps { kinds, keys, groups: groups.into(), values, rows: rows.into() })
+        let values =
+            before.iter().zip(now).map(|(before, now)| concat(&[before, now])).collect::<Result<Vec<_>, _>>()?;
+        let mut columns = take_arrays(keys, &UInt32Array::from(groups), None)?;
+        columns.extend(take_arrays(&values, &UInt32Array::from(rows), None)?);
+        Ok(Steps { kinds, columns })
     }
 
-    /// An update of each of so many groups, as nearly every batch brings it where keys seldom come twice: without a choice
-    /// for each it takes a fraction of the time.
-    fn updates(keys: Vec<ArrayRef>, values: Vec<ArrayRef>, groups: u32) -> Steps {
-        let rows: Vec<_> = (0..groups).map(|group| [group, groups + group]).collect();
-        let kinds = [RowKind::UpdateBefore, RowKind::UpdateAfter].repeat(rows.len());
-        let groups: Vec<_> = (0..groups).map(|group| [group, group]).collect();
-        Steps { kinds, keys, groups: groups.into_flattened().into(), values, rows: rows.into_flattened().into() }
+    /// Without the updates that begin at those rows.
+    fn without(mut self, updates: &[usize]) -> Result<Steps> {
+        let mut kept = vec![true; self.kinds.len()];
+        updates.iter().for_each(|row| kept[*row..*row + 2].fill(false));
+        let mut each = kept.iter();
+        self.kinds.retain(|_| each.next().is_some_and(|kept| *kept));
+        let kept = BooleanArray::from(kept);
+        self.columns = self.columns.iter().map(|column| filter(column, &kept)).collect::<Result<_, _>>()?;
+        Ok(self)
     }
 
     /// The rows of some of the changes.
-    pub fn columns(&self, part: Range<usize>) -> Result<Vec<ArrayRef>> {
-        let mut columns = take_arrays(&self.keys, &self.groups.slice(part.start, part.len()), None)?;
-        columns.extend(take_arrays(&self.values, &self.rows.slice(part.start, part.len()), None)?);
-        Ok(columns)
+    pub fn columns(&self, part: Range<usize>) -> Vec<ArrayRef> {
+        self.columns.iter().map(|column| column.slice(part.start, part.len())).collect()
     }
 }
 
-/// Which rows that is said of. Most often of all, and then there is no need to look at each.
-fn rows_that(said: &[bool]) -> Vec<u32> {
-    let rows = 0..said.len() as u32;
-    match said.iter().all(|said| *said) {
-        true => rows.collect(),
-        false => rows.zip(said).filter(|(_, said)| **said).map(|(row, _)| row).collect(),
+/// Which rows that is said of.
+fn rows_that(said: &[bool]) -> impl Iterator<Item = u32> + '_ {
+    (0..).zip(said).filter(|(_, said)| **said).map(|(row, _)| row)
+}
+
+/// Whether each of some rows of a column differs from the next. Two NULLs do not, and neither do two NaN.
+fn alternate(column: &ArrayRef, rows: &[usize]) -> BooleanBuffer {
+    downcast_primitive_array! {
+        column => {
+            let values = column.values();
+            let differ = |row: usize| values[row].is_ne(values[row + 1]);
+            match column.nulls() {
+                None => BooleanBuffer::collect_bool(rows.len(), |pair| differ(rows[pair])),
+                Some(nulls) => BooleanBuffer::collect_bool(rows.len(), |pair| {
+                    let (row, valid) = (rows[pair], nulls.is_valid(rows[pair]));
+                    valid != nulls.is_valid(row + 1) || valid && differ(row)
+                }),
+            }
+        }
+        // Records hold nothing but numbers.
+        _ => BooleanBuffer::new_set(rows.len()),
     }
 }
 
@@ -443,6 +515,7 @@ impl Operator for Changes {
 
     fn state_size(&self) -> StateSize {
         let StateSize { rows, bytes } = self.groups.size();
-        StateSize { rows, bytes: bytes + self.standings.bytes() + self.pending.bytes() }
+        let copies = self.copies.as_ref().map_or(0, Records::bytes);
+        StateSize { rows, bytes: bytes + self.standings.bytes() + self.pending.bytes() + copies }
     }
 }

@@ -148,7 +148,8 @@ impl Groups {
     pub fn number(&mut self, batch: &Batch) -> Result<(Vec<ArrayRef>, Vec<u32>)> {
         let keys = self.keys.iter().map(|key| key.evaluate(batch.rows())).collect::<Result<Vec<_>>>()?;
         let mut groups = Vec::with_capacity(batch.num_rows());
-        self.index.intern(&keys, batch.num_rows(), &mut groups)?;
+        let ahead = |groups: &[u32]| self.accumulators.prefetch(groups);
+        self.index.intern_ahead(&keys, batch.num_rows(), &mut groups, ahead)?;
         self.grow();
         if !groups.is_empty() {
             self.note_totals()?;

@@ -128,7 +128,7 @@ impl Said {
         let there: Vec<bool> = pending.groups.iter().map(|slot| self.wants(sessions, *slot)).collect();
         let steps = Steps::of(&pending, &sessions.key_columns(&pending.groups)?, &now, &there)?;
         for part in whole_updates(&steps.kinds) {
-            let rows = answer.batch(steps.columns(part.clone())?, part.len())?;
+            let rows = answer.batch(steps.columns(part.clone()), part.len())?;
             out.push(Batch::changelog(rows, steps.kinds[part].iter().copied().collect::<RowKinds>()));
         }
         for (slot, there) in pending.groups.into_iter().zip(there) {

@@ -60,13 +60,25 @@ impl GroupIndex {
 
     /// The group of each of `rows` rows, a new one where the key is new. `groups` is cleared first.
     pub fn intern(&mut self, keys: &[ArrayRef], rows: usize, groups: &mut Vec<u32>) -> Result<()> {
+        self.intern_ahead(keys, rows, groups, |_| {})
+    }
+
+    /// As [`GroupIndex::intern`], and tells `ahead` some groups as soon as they are known, whoever wants to look at
+    /// what there is of them: those of keys that are found so fast that the memory is the limit.
+    pub fn intern_ahead(
+        &mut self,
+        keys: &[ArrayRef],
+        rows: usize,
+        groups: &mut Vec<u32>,
+        ahead: impl FnMut(&[u32]),
+    ) -> Result<()> {
         groups.clear();
         groups.reserve(rows);
         let slots = &mut self.slots;
         match (&mut self.keys, keys) {
             (Keys::Nothing, _) if rows > 0 => groups.resize(rows, slots.only()),
             (Keys::Nothing, _) => {}
-            (Keys::Word(index), [key]) => index.intern(&fixed::words(key), key.nulls(), slots, groups),
+            (Keys::Word(index), [key]) => index.intern(&fixed::words(key), key.nulls(), slots, groups, ahead),
             (Keys::DoubleWord(index), [key]) => index.intern(&fixed::double_words(key), key.nulls(), slots, groups),
             (Keys::Pair(index), [left, right]) => index.intern(&fixed::pairs(left, right), None, slots, groups),
             (Keys::Text(index, dictionary), [key]) => match dictionary::numbered(key) {

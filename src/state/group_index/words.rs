@@ -28,21 +28,23 @@ impl Default for WordKeys {
 }
 
 impl WordKeys {
-    /// Appends the group of each word; a row that `nulls` marks is NULL whatever its word.
+    /// Appends the group of each word; a row that `nulls` marks is NULL whatever its word. Tells `ahead` the groups of
+    /// the words.
     pub fn intern(
         &mut self,
         words: &ScalarBuffer<u64>,
         nulls: Option<&NullBuffer>,
         slots: &mut Slots,
         groups: &mut Vec<u32>,
+        mut ahead: impl FnMut(&[u32]),
     ) {
         let Some(nulls) = nulls.filter(|nulls| nulls.null_count() > 0) else {
-            return self.intern_valid(words, slots, groups);
+            return self.intern_valid(words, slots, groups, &mut ahead);
         };
         let mut row = 0;
         for (start, end) in nulls.valid_slices() {
             self.push_null(start - row, slots, groups);
-            self.intern_valid(&words[start..end], slots, groups);
+            self.intern_valid(&words[start..end], slots, groups, &mut ahead);
             row = end;
         }
         self.push_null(words.len() - row, slots, groups);
@@ -57,7 +59,13 @@ impl WordKeys {
     }
 
     /// Appends the group of each word.
-    fn intern_valid(&mut self, words: &[u64], slots: &mut Slots, groups: &mut Vec<u32>) {
+    fn intern_valid(
+        &mut self,
+        words: &[u64],
+        slots: &mut Slots,
+        groups: &mut Vec<u32>,
+        ahead: &mut impl FnMut(&[u32]),
+    ) {
         for words in words.chunks(u64::BITS as usize) {
             let start = groups.len();
             let mut unknown = match &self.dense {
@@ -69,6 +77,7 @@ impl WordKeys {
                 groups[start + row] = self.intern_unknown(words[row], slots);
                 unknown &= unknown - 1;
             }
+            ahead(&groups[start..]);
         }
     }
 

@@ -8,7 +8,8 @@ use arrow::buffer::{NullBuffer, ScalarBuffer};
 use super::missing::Missing;
 use super::{integers, saved};
 use crate::error::Result;
-use crate::operators::aggregate::accumulator::{GroupAccumulator, Input};
+use crate::operators::aggregate::accumulator::{GroupAccumulator, Input, ROWS};
+use crate::state::Records;
 
 /// How many rows have come, less those taken back. That is counted already, so all it keeps is what does not count.
 #[derive(Default)]
@@ -50,6 +51,14 @@ impl GroupAccumulator for Count {
             return Ok(Arc::new(Int64Array::new(counts.clone(), None)));
         }
         Ok(integers(self.missing.counted_each(groups, counts)))
+    }
+
+    fn is_whole(&self) -> bool {
+        self.missing.is_empty()
+    }
+
+    fn read_whole(&self, records: &Records<i64>) -> Result<ArrayRef> {
+        Ok(integers(records.each(ROWS)))
     }
 
     fn reset(&mut self, groups: &[u32]) {

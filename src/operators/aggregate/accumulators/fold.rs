@@ -9,9 +9,9 @@ use arrow::datatypes::{ArrowPrimitiveType, DataType};
 
 use super::missing::Missing;
 use super::{saved, values};
-use crate::error::{DataError, Result};
+use crate::error::{DataError, InternalError, Result};
 use crate::expr::sum_too_large;
-use crate::operators::aggregate::accumulator::{GroupAccumulator, Input, argument_nulls};
+use crate::operators::aggregate::accumulator::{GroupAccumulator, Input, ROWS, argument_nulls};
 use crate::state::Records;
 
 /// How a value goes into the number of its group.
@@ -166,6 +166,23 @@ impl<F: Fold + 'static> GroupAccumulator for Folded<F> {
             read.push(if count > 0 { self.fold.value(state, count)? } else { self.fold.nothing() });
         }
         Ok(self.array(read, present))
+    }
+
+    fn is_whole(&self) -> bool {
+        self.place > 0 && self.missing.is_empty()
+    }
+
+    fn read_whole(&self, records: &Records<i64>) -> Result<ArrayRef> {
+        let kept = (records as &dyn Any).downcast_ref::<Records<Native<F>>>();
+        let kept = kept.ok_or_else(|| InternalError::new("an aggregate was asked for what the records do not keep"))?;
+        let states = || kept.each(self.place).zip(records.each(ROWS));
+        // A number below one less one is negative, which its highest bit says: so many are looked at at once.
+        if records.each(ROWS).fold(0, |signs, rows| signs | rows.wrapping_sub(1)) >= 0 {
+            return Ok(self.array(results(&self.fold, states())?, None));
+        }
+        let value = |(state, count)| if count > 0 { self.fold.value(state, count) } else { Ok(self.fold.nothing()) };
+        let values = states().map(value).collect::<Result<_>>()?;
+        Ok(self.array(values, Some(records.each(ROWS).map(|count| count > 0).collect())))
     }
 
     fn reset(&mut self, groups: &[u32]) {
