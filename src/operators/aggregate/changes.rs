@@ -212,7 +212,7 @@ impl Changes {
             if changed.count_set_bits() == changed.len() {
                 break;
             }
-            changed = &changed | &alternate(column, &pairs);
+            changed = &changed | &differ_from_next(column, &pairs);
         }
         let steps = Steps { kinds, columns };
         let unchanged = (!&changed).set_indices().map(|pair| pairs[pair]).collect::<Vec<_>>();
@@ -298,7 +298,7 @@ impl Steps {
         let changed = changed(&known, &before, now)?;
         let steps = there.len() + changed.len();
         let mut kinds = Vec::with_capacity(steps);
-        // Of which of the pending groups each change is, and which of the values before and, behind them, after it has.
+        // Of which of the pending groups each change is, and which of the values before and, behind them, of those after it has.
         let (mut groups, mut rows) = (Vec::with_capacity(steps), Vec::with_capacity(steps));
         let mut before_row = 0;
         for (group, (said, there)) in (0..).zip(pending.said.iter().zip(there)) {
@@ -353,7 +353,7 @@ fn rows_that(said: &[bool]) -> impl Iterator<Item = u32> + '_ {
 }
 
 /// Whether each of some rows of a column differs from the next. Two NULLs do not, and neither do two NaN.
-fn alternate(column: &ArrayRef, rows: &[usize]) -> BooleanBuffer {
+fn differ_from_next(column: &ArrayRef, rows: &[usize]) -> BooleanBuffer {
     downcast_primitive_array! {
         column => {
             let values = column.values();

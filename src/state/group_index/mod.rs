@@ -63,8 +63,9 @@ impl GroupIndex {
         self.intern_ahead(keys, rows, groups, |_| {})
     }
 
-    /// As [`GroupIndex::intern`], and tells `ahead` some groups as soon as they are known, whoever wants to look at
-    /// what there is of them: those of keys that are found so fast that the memory is the limit.
+    /// As [`GroupIndex::intern`], and tells `ahead` the groups of some rows at a time while it goes on, for what there is
+    /// of them to be fetched meanwhile. Only keys that are found faster than memory answers are worth it: those of one
+    /// column of at most eight bytes. Of others nothing is told.
     pub fn intern_ahead(
         &mut self,
         keys: &[ArrayRef],
