@@ -154,7 +154,7 @@ pub trait GroupAccumulator: Send {
     /// The values of records that were all there was to their groups, in their order.
     fn read_whole(&self, records: &Records<i64>) -> Result<ArrayRef> {
         let _ = records;
-        Err(InternalError::new("an aggregate was asked for what the records do not keep").into())
+        Err(not_kept().into())
     }
 
     /// Makes groups as new.
@@ -202,6 +202,11 @@ pub struct Accumulators {
     /// there.
     records: Records<i64>,
     absent: Absent,
+}
+
+/// What is wrong if an aggregate is to read records that its state is not in.
+pub fn not_kept() -> InternalError {
+    InternalError::new("an aggregate was asked for what the records do not keep")
 }
 
 /// The place of the number of rows in the records.

@@ -162,7 +162,7 @@ impl Changes {
             // A group that cannot lose rows is there once it was touched.
             false => vec![true; self.pending.groups.len()],
         };
-        let steps = match self.updates(keys, &there)? {
+        let steps = match self.steps_of_copies(keys, &there)? {
             Some(steps) => steps,
             None => {
                 self.read_copies()?;
@@ -185,7 +185,7 @@ impl Changes {
 
     /// The changes of the pending groups if all of them are there, and there are copies of what they were: then their
     /// values can be read in the order of the changes.
-    fn updates(&self, keys: &[ArrayRef], there: &[bool]) -> Result<Option<Steps>> {
+    fn steps_of_copies(&self, keys: &[ArrayRef], there: &[bool]) -> Result<Option<Steps>> {
         let (accumulators, pending) = (&self.groups.accumulators, &self.pending);
         let Some(copies) = self.copies.as_ref().filter(|_| there.iter().all(|there| *there)) else {
             return Ok(None);

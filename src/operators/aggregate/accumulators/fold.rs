@@ -7,11 +7,11 @@ use arrow::array::{ArrayRef, PrimitiveArray};
 use arrow::buffer::{NullBuffer, ScalarBuffer};
 use arrow::datatypes::{ArrowPrimitiveType, DataType};
 
-use super::missing::Missing;
+use super::missing::{Missing, all_positive};
 use super::{saved, values};
-use crate::error::{DataError, InternalError, Result};
+use crate::error::{DataError, Result};
 use crate::expr::sum_too_large;
-use crate::operators::aggregate::accumulator::{GroupAccumulator, Input, ROWS, argument_nulls};
+use crate::operators::aggregate::accumulator::{GroupAccumulator, Input, ROWS, argument_nulls, not_kept};
 use crate::state::Records;
 
 /// How a value goes into the number of its group.
@@ -174,10 +174,9 @@ impl<F: Fold + 'static> GroupAccumulator for Folded<F> {
 
     fn read_whole(&self, records: &Records<i64>) -> Result<ArrayRef> {
         let kept = (records as &dyn Any).downcast_ref::<Records<Native<F>>>();
-        let kept = kept.ok_or_else(|| InternalError::new("an aggregate was asked for what the records do not keep"))?;
+        let kept = kept.ok_or_else(not_kept)?;
         let states = || kept.each(self.place).zip(records.each(ROWS));
-        // A number below one less one is negative, which its highest bit says: so many are looked at at once.
-        if records.each(ROWS).fold(0, |signs, rows| signs | rows.wrapping_sub(1)) >= 0 {
+        if all_positive(records.each(ROWS)) {
             return Ok(self.array(results(&self.fold, states())?, None));
         }
         let value = |(state, count)| if count > 0 { self.fold.value(state, count) } else { Ok(self.fold.nothing()) };

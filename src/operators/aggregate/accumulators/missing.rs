@@ -19,6 +19,13 @@ pub struct Missing {
     slots: usize,
 }
 
+/// Whether all of those counts are above zero.
+///
+/// One below one less one is negative, which its highest bit says: so many are looked at at once.
+pub fn all_positive(counts: impl Iterator<Item = i64>) -> bool {
+    counts.fold(0, |signs, count| signs | count.wrapping_sub(1)) >= 0
+}
+
 impl Missing {
     pub fn grow(&mut self, slots: usize) {
         self.slots = slots.max(self.slots);
@@ -61,8 +68,7 @@ impl Missing {
     /// Which of `groups`, of which `rows` has how many rows each has, have counted one; `None` if all have.
     pub fn present(&self, groups: &[u32], rows: &[i64]) -> Option<NullBuffer> {
         let present = |count| count > 0;
-        // A number below one less one is negative, which its highest bit says: so many are looked at at once.
-        if self.is_empty() && rows.iter().fold(0, |signs, rows| signs | rows.wrapping_sub(1)) >= 0 {
+        if self.is_empty() && all_positive(rows.iter().copied()) {
             return None;
         }
         let all = self.counted_each(groups, rows).all(present);
